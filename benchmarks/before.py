@@ -6,7 +6,6 @@ per cent. The ratio of the present to itself (A/A) says how much of that is nois
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -85,10 +84,11 @@ def _measured(tree: Path, part: str) -> float:
     """Return the figure of ``part`` with what is installed in ``tree``; raises TrialError."""
     figure, run = RUNS[part]
     compiled = tree / ".venv/compiled"
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": str(compiled / "imports")}
-    python = sys.executable if tree == ROOT else str(compiled / "bin/python")
-    command = [python, "-m", "benchmarks", *run.split(), "--figure", figure, "--output", "json"]
-    said = _run(command, tree, environment, accepted=(0, 1))  # 1: short of its bar
+    present = (sys.executable,)
+    former = ("env", f"PYTHONPATH={compiled / 'imports'}", str(compiled / "bin/python"))
+    options = (*run.split(), "--figure", figure, "--output", "json")
+    command = [*(present if tree == ROOT else former), "-m", "benchmarks", *options]
+    said = _run(command, tree, accepted=(0, 1))  # 1: short of its bar
     (value,) = (one["value"] for one in json.loads(said)["figures"])
     if value is None:
         raise TrialError(f"{figure} was not measured in {tree.name}")
@@ -97,24 +97,22 @@ def _measured(tree: Path, part: str) -> float:
 
 def _installed(tree: Path) -> Path:
     """Return ``tree`` with the former commit in it, compiled; raises TrialError."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     if not tree.exists():
-        _run(["git", "worktree", "prune"], ROOT, environment)
-        _run(["git", "worktree", "add", "--detach", str(tree), COMMIT], ROOT, environment)
-    _run(["make", ".venv/compiled/.ready"], tree, environment)
+        _run(["git", "worktree", "prune"], ROOT)
+        _run(["git", "worktree", "add", "--detach", str(tree), COMMIT], ROOT)
+    alone = ("env", "--unset=PYTHONPATH", "--unset=PYTHONSAFEPATH")
+    _run([*alone, "make", ".venv/compiled/.ready"], tree)
     return tree
 
 
 def _run(
     command: Sequence[str],
     folder: Path,
-    environment: dict[str, str],
     accepted: Sequence[int] = (0,),
 ) -> str:
     done = subprocess.run(  # noqa: S603  # our own commands
         command,
         cwd=folder,
-        env=environment,
         capture_output=True,
         text=True,
         check=False,

@@ -1,7 +1,7 @@
 """Register brands for benchmarks, as the ledger publishes them."""
 
 from benchmarks.order.timer import TrialError
-from izin.runtime.kafka import producer
+from izin.kafka.clients import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 

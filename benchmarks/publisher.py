@@ -25,8 +25,8 @@ from benchmarks.brands import register_brand
 from benchmarks.order.timer import TrialError
 from benchmarks.results import RunReport
 from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
+from izin.kafka.clients import access_of, producer
 from izin.producers import ConsentPublisher, IzinError, NewEvent, Published
-from izin.runtime.kafka import access_of, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas import contracts
 from izin.schemas.records import headers

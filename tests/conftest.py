@@ -27,11 +27,11 @@ from structlog.typing import EventDict
 from xdist.remote import Producer
 from xdist.workermanage import WorkerController
 
+from izin.kafka.clients import ensure_topics
 from izin.ledger.db.migrate import migrate
 from izin.local import ApicurioRegistry, Kafka, LocalError, create_database
-from izin.runtime import broker_faults
+from izin.runtime import unreadable
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from tests.support.secure import Authority, SecureKafka
 from tests.support.servers.distribution import (
     ForgetfulPostgres,
@@ -266,7 +266,7 @@ def unconfigured_logs() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_unreadable_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what batches an earlier test of this process met: a process shows them for a while."""
-    monkeypatch.setattr(broker_faults, "_met", {})
+    monkeypatch.setattr(unreadable, "_met", {})
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from confluent_kafka import Producer
 
 from benchmarks.sink.erasure import decide, settle_opt_outs, take_outbox
 from benchmarks.sink.fixture import SinkFixture, event_of, sink_fixture
+from izin.kafka import clients
+from izin.kafka.clients import ensure_topics
+from izin.kafka.registry_client import RegistryClient
 from izin.ledger.db import Notifications
 from izin.ledger.privacy import erasure
-from izin.runtime import kafka
-from izin.runtime.registry_client import RegistryClient
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.fast.record_format import headers_of
 from izin.schemas.records import Headers, event_to_avro
@@ -115,7 +115,7 @@ async def publishing_ledger(
 ) -> AsyncIterator[PublishingLedger]:
     """Yield an empty ledger at ``url`` that publishes to the topics of ``settings``."""
     ensure_topics(settings)
-    producer = kafka.producer(settings, **{"transactional.id": "bench-order-stage"})
+    producer = clients.producer(settings, **{"transactional.id": "bench-order-stage"})
     producer.init_transactions(_TIMEOUT)
     async with sink_fixture(url, settings, keys=0, codec=codec) as fixture:
         relay = OutboxRelay(

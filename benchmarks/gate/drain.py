@@ -35,8 +35,8 @@ from benchmarks.results import RunReport, progress
 from benchmarks.worker.drain import DrainProgress
 from benchmarks.worker.installation import installation
 from benchmarks.worker.order_worker import order_worker
+from izin.kafka import clients
 from izin.local import Child
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition
@@ -246,6 +246,6 @@ def _ends(settings: KafkaSettings) -> list[LogPosition]:
     topic = settings.topics.events.name
     return [
         LogPosition(topic, number, end - 1)
-        for number, end in kafka.committed_ends(settings, topic).items()
+        for number, end in clients.committed_ends(settings, topic).items()
         if end
     ]

@@ -10,7 +10,7 @@ from benchmarks.gate.published import CUSTOMER, key_of
 from benchmarks.gate.questions import BRAND, HOST
 from izin.consent import ConsentEvent
 from izin.consent.may_send import PermissionReason
-from izin.runtime.kafka import producer
+from izin.kafka.clients import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of

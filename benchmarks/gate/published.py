@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.events import BEGAN
 from benchmarks.gate.questions import BRAND, recipient
 from izin.consent import Channel, ConsentKey, RecipientType
-from izin.runtime.kafka import producer
+from izin.kafka.clients import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope, new_api_key
 from izin.schemas.codec import Codec

@@ -27,8 +27,8 @@ from izin.consent import ConsentEvent
 from izin.gate.key_tables import LaneTable
 from izin.gate.state import GateState
 from izin.gate.undecided import UndecidedOptOuts
+from izin.kafka.clients import access_of
 from izin.kafka.follower import RecordFollower
-from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro

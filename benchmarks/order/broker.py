@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from benchmarks.order.dataset import Dataset, ExpectedOutput
 from benchmarks.order.timer import TrialError
-from izin.runtime import kafka, topic_admin
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 
 QUIET = 2
@@ -35,8 +35,8 @@ class PublishedDataset:
 
 def publish(dataset: Dataset, settings: KafkaSettings) -> PublishedDataset:
     """Write the dataset to the bulk lane of an installation; raises TrialError."""
-    topic_admin.ensure_topics(settings)
-    producer = kafka.producer(
+    clients.ensure_topics(settings)
+    producer = clients.producer(
         settings, **{"linger.ms": 20, "queue.buffering.max.messages": 200_000}
     )
     failures: list[str] = []
@@ -67,7 +67,7 @@ def delete_output(settings: KafkaSettings, app: str, output: str) -> None:
     """Delete the topic ``output`` of earlier trials, and the topics that ``app`` created."""
     # By name where it is known: a listing may lack new topics.
     ours = {topic.name for topic in settings.topics} - {settings.topics.events.name}
-    listed = kafka.admin(settings).list_topics(timeout=_TIMEOUT).topics
+    listed = clients.admin(settings).list_topics(timeout=_TIMEOUT).topics
     delete_topics(settings, ours | {output} | {name for name in listed if app in name})
 
 
@@ -76,7 +76,7 @@ def delete_topics(settings: KafkaSettings, topics: set[str]) -> None:
 
     Returns once the broker no longer lists them: until then none could be created again.
     """
-    admin = kafka.admin(settings)
+    admin = clients.admin(settings)
     for future in admin.delete_topics(list(topics), operation_timeout=_TIMEOUT).values():
         try:
             future.result(_TIMEOUT)
@@ -94,10 +94,10 @@ def _await_deleted(admin: AdminClient, topics: set[str]) -> None:
 
 def create_output(settings: KafkaSettings, output: str) -> None:
     """Create the installation's topics and ``output``; raises BrokerError, KafkaException."""
-    topic_admin.ensure_topics(settings)
+    clients.ensure_topics(settings)
     if output in {topic.name for topic in settings.topics}:
         return
-    admin = kafka.admin(settings)
+    admin = clients.admin(settings)
     wanted = NewTopic(output, num_partitions=settings.partitions, replication_factor=1)
     for future in admin.create_topics([wanted], operation_timeout=_TIMEOUT).values():
         future.result(_TIMEOUT)
@@ -117,8 +117,8 @@ class OutputWatcher:
         self._topic = topic
         self._expected = expected
         self._missing = {number: set(keys) for number, keys in last.items()}
-        self._admin = kafka.admin(settings)
-        self._reader: Consumer = kafka.consumer(settings, "bench-watcher")
+        self._admin = clients.admin(settings)
+        self._reader: Consumer = clients.consumer(settings, "bench-watcher")
         self.ends: dict[int, int] = {}
         """The committed end of each partition, as last polled."""
         self._tails: set[int] = set()

@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 
 _BATCH = 10_000
@@ -43,7 +43,7 @@ def read_rows(
     settings: KafkaSettings, topic: str, ends: Mapping[int, int]
 ) -> Iterable[tuple[bytes, bytes]]:
     """Yield the committed rows of ``topic`` up to ``ends``, by partition."""
-    reader = kafka.consumer(settings, "bench-output", **{"enable.partition.eof": True})
+    reader = clients.consumer(settings, "bench-output", **{"enable.partition.eof": True})
     try:
         reader.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in ends])
         waiting = {number for number, end in ends.items() if end}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import Headers, headers
@@ -74,7 +74,9 @@ def events(count: int, keys: int, *, seed: int = 19) -> Iterator[ReplayEvent]:
 
 def publish(settings: KafkaSettings, found: Iterator[ReplayEvent]) -> int:
     """Append events to the lanes, opt-outs to the express one; return how many were refused."""
-    producer = kafka.producer(settings, **{"linger.ms": 20, "queue.buffering.max.kbytes": 262_144})
+    producer = clients.producer(
+        settings, **{"linger.ms": 20, "queue.buffering.max.kbytes": 262_144}
+    )
     bulk, express = settings.topics.events.name, settings.topics.express.name
     failures: list[str] = []
 

@@ -23,9 +23,9 @@ from benchmarks.results import RunReport
 from benchmarks.worker.drain import DrainProgress
 from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from benchmarks.worker.order_worker import order_worker
+from izin.kafka import clients
 from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.repair import StateRebuild, results_of
-from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.plan import Selection
 from izin.runtime.settings import KafkaSettings, StreamSettings
@@ -133,7 +133,7 @@ def measure(settings: KafkaSettings, folder: Path, workers: int) -> RebuildRun:
 
 def _ends(settings: KafkaSettings) -> Mapping[str, int]:
     return {
-        topic.name: sum(kafka.committed_ends(settings, topic.name).values())
+        topic.name: sum(clients.committed_ends(settings, topic.name).values())
         for topic in settings.topics
     }
 

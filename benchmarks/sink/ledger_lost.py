@@ -23,12 +23,12 @@ from benchmarks.order.broker import QUIET
 from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import SinkFixture
 from benchmarks.sink.ledger_rebuild import calls, filled, rebuild_of
+from izin.kafka.clients import ensure_topics
 from izin.ledger.db import Ledger, Notifications
 from izin.local import Kafka, Postgres
 from izin.replay.ledger.rebuild import Repaired, compare
 from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 
 _QUEUED = "SELECT count(*) AS records, count(DISTINCT key) AS keys FROM outbox"

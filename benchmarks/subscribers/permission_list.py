@@ -24,8 +24,8 @@ from benchmarks.events import BEGAN
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
 from izin.consent import Channel, ConsentKey, RecipientType
-from izin.runtime.kafka import producer
-from izin.runtime.kafka_environment import KafkaAccess
+from izin.kafka.access import KafkaAccess
+from izin.kafka.clients import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.subscribers import Answer, PermissionList

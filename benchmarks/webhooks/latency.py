@@ -23,10 +23,10 @@ from benchmarks.results import RunReport
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer, WebhookReceiver
 from benchmarks.worker.probe import LatencySummary, latency_table
 from izin.consent import ConsentEvent
+from izin.kafka import clients
 from izin.ledger.db import Ledger
 from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookType
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro, headers
@@ -174,7 +174,7 @@ async def _subscribe(stack: LocalStack, receiver: WebhookReceiver, count: int) -
 
 def _publisher(settings: KafkaSettings) -> Callable[[str], Awaitable[None]]:
     """Return a function that has a recipient opt out, as a CRM publishes it."""
-    codec, client = Codec(), kafka.producer(settings)
+    codec, client = Codec(), clients.producer(settings)
 
     async def publish(recipient: str) -> None:
         now = datetime.now(UTC)

@@ -26,13 +26,13 @@ from benchmarks import ROOT
 from benchmarks.process_usage import cpu_seconds
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
+from izin.kafka import clients
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.ledger.registry import customers
 from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber
 from izin.local import Child, Command, Postgres, create_database, free_port
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import headers
@@ -194,7 +194,7 @@ def webhooks_process(settings: KafkaSettings, database: str, folder: Path) -> Ch
 
 def _publish(settings: KafkaSettings, count: int) -> None:
     """Publish opt-outs of so many recipients, as the order stage writes them."""
-    codec, client, now = Codec(), kafka.producer(settings), datetime.now(UTC)
+    codec, client, now = Codec(), clients.producer(settings), datetime.now(UTC)
     for number in range(count):
         record = _consent(number, now)
         key = f"100001/MESAJ/BIREYSEL/{record['recipient']}"

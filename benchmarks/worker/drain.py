@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.order.timer import TrialResult, time_trial
 from benchmarks.worker.order_worker import order_worker
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.streams.ownership import DecidedOffsets
@@ -36,7 +36,7 @@ class DrainProgress:
 
     def __init__(self, settings: KafkaSettings, lane: str | None = None) -> None:
         self._lane = lane or settings.topics.events.name
-        self._ends: Mapping[int, int] = kafka.committed_ends(settings, self._lane)
+        self._ends: Mapping[int, int] = clients.committed_ends(settings, self._lane)
         self._decided = DecidedOffsets(settings, Codec())
         self._total = sum(self._ends.values())
 

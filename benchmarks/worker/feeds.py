@@ -28,8 +28,8 @@ from benchmarks.results import RunReport
 from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from benchmarks.worker.order_worker import order_worker
 from benchmarks.worker.probe import BRAND, LatencySummary, Probe
+from izin.kafka.clients import producer
 from izin.local import Child, Command, free_port
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope, new_api_key
 from izin.schemas.codec import Codec

@@ -11,9 +11,9 @@ import typer
 
 from benchmarks.order.broker import QUIET, delete_topics
 from benchmarks.results import progress
+from izin.kafka.clients import ensure_topics
 from izin.local import Kafka
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 
 RecipientsOption = Annotated[int, typer.Option(min=1, help="Recipients, by Zipf's law.")]
 PartitionsOption = Annotated[int, typer.Option(min=1, help="Partitions of every topic.")]

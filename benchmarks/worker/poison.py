@@ -29,7 +29,7 @@ from benchmarks.worker.installation import (
     installation,
     recreate_topics,
 )
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 
@@ -184,4 +184,4 @@ def measure(  # noqa: PLR0913 - what a comparison is made of
 
 def _dead_letters(settings: KafkaSettings) -> int:
     topic = settings.topics.dead_letters.name
-    return sum(1 for _ in read_rows(settings, topic, kafka.committed_ends(settings, topic)))
+    return sum(1 for _ in read_rows(settings, topic, clients.committed_ends(settings, topic)))

@@ -20,7 +20,7 @@ from confluent_kafka import TopicPartition
 from rich.table import Table
 
 from izin.consent import ConsentEvent
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
@@ -92,7 +92,7 @@ class ArrivalReader:
         places = [
             TopicPartition(name, number, end)
             for name in topics
-            for number, end in kafka.committed_ends(settings, name).items()
+            for number, end in clients.committed_ends(settings, name).items()
         ]
         self._thread = threading.Thread(
             target=self._read, args=(places,), name="arrivals", daemon=True
@@ -107,7 +107,7 @@ class ArrivalReader:
         self._thread.join(_WITHIN)
 
     def _read(self, places: list[TopicPartition]) -> None:
-        reader = kafka.consumer(self._settings, "bench-probe", **{"fetch.wait.max.ms": 100})
+        reader = clients.consumer(self._settings, "bench-probe", **{"fetch.wait.max.ms": 100})
         try:
             reader.assign(places)
             while not self._over.is_set():
@@ -140,7 +140,7 @@ class Probe:
         self._settings = settings
         self._codec = codec
         self._keys = self._recipients(partition)
-        self._producer = kafka.producer(settings, **{"linger.ms": 0})
+        self._producer = clients.producer(settings, **{"linger.ms": 0})
         self.sent: dict[bytes, float] = {}
         """When each probe was published, by its key."""
         self._reader = ArrivalReader(settings, self.outputs, notes=self.sent.__contains__)

@@ -30,10 +30,10 @@ from benchmarks.results import RunReport
 from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from benchmarks.worker.order_worker import order_worker
 from izin.consent import ConsentEvent, Status
+from izin.kafka import clients
 from izin.ledger.db.migrate import migrate
 from izin.local import Child, Postgres
 from izin.producers.publishing.publisher import kafka_record
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import dead_letter_to_avro
@@ -159,7 +159,7 @@ def _opted_out(event: ConsentEvent) -> ConsentEvent:
 
 
 def _publish(settings: KafkaSettings, events: list[ConsentEvent]) -> None:
-    writer, codec = kafka.producer(settings), Codec()
+    writer, codec = clients.producer(settings), Codec()
     for event in events:
         record = kafka_record(event, None, BEGAN, settings.topics, codec)
         writer.produce(record.topic, record.value, record.key, headers=record.headers)
@@ -170,14 +170,14 @@ def _publish(settings: KafkaSettings, events: list[ConsentEvent]) -> None:
 def _await_decided(settings: KafkaSettings) -> None:
     """Wait until the order worker has decided what is on the express lane."""
     lane = settings.topics.express.name
-    ends = kafka.committed_ends(settings, lane)
+    ends = clients.committed_ends(settings, lane)
     with closing(DecidedOffsets(settings, Codec())) as decided:
         while any(decided.read().get((lane, one), 0) < end for one, end in ends.items()):
             sleep(_POLL)
 
 
 def _plant(settings: KafkaSettings, events: list[ConsentEvent]) -> None:
-    writer, codec = kafka.producer(settings), Codec()
+    writer, codec = clients.producer(settings), Codec()
     for number, event in enumerate(events):
         record = kafka_record(event, None, BEGAN, settings.topics, codec)
         letter = dead_letter_to_avro(
@@ -223,13 +223,13 @@ def _run(settings: KafkaSettings, database_url: str, *words: str) -> tuple[dict[
 def _decided(settings: KafkaSettings) -> tuple[Counter[str], dict[str, str]]:
     """Return how often each event was applied, and which one stands for each recipient."""
     codec, topics = Codec(), settings.topics
-    ends = kafka.committed_ends(settings, topics.decisions.name)
+    ends = clients.committed_ends(settings, topics.decisions.name)
     decisions = [
         codec.decode("Decision", value)
         for _, value in read_rows(settings, topics.decisions.name, ends)
     ]
     applied = Counter(one["event"]["event_id"] for one in decisions if one["kind"] == "Apply")
-    ends = kafka.committed_ends(settings, topics.desired_consents.name)
+    ends = clients.committed_ends(settings, topics.desired_consents.name)
     rows = read_rows(settings, topics.desired_consents.name, ends)
     consents = (codec.decode_consent(value) for _, value in rows)
     return applied, {one.key.recipient: one.event_id for one in consents}

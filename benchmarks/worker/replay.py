@@ -28,7 +28,7 @@ from benchmarks.worker.installation import (
     recreate_positions,
     recreate_topics,
 )
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 
@@ -107,7 +107,7 @@ def measure(
 
 def _output(settings: KafkaSettings) -> OutputDigest:
     consents = settings.topics.desired_consents.name
-    return digest_rows(read_rows(settings, consents, kafka.committed_ends(settings, consents)))
+    return digest_rows(read_rows(settings, consents, clients.committed_ends(settings, consents)))
 
 
 def _table(found: Sequence[ReplayPass], title: str) -> Table:

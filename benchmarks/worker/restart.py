@@ -23,8 +23,8 @@ from benchmarks.worker.installation import BrokerOption, measuring
 from benchmarks.worker.order_worker import order_worker
 from benchmarks.worker.probe import LatencySummary, Probe
 from benchmarks.worker.sample_consents import sample_consents
+from izin.kafka import clients
 from izin.local import Child
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, StateKind
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
@@ -168,7 +168,7 @@ def _owned(worker: Child) -> Sequence[int]:
 
 
 def _write(settings: KafkaSettings, keys: int) -> None:
-    producer, codec = kafka.producer(settings, **{"linger.ms": 50}), Codec()
+    producer, codec = clients.producer(settings, **{"linger.ms": 50}), Codec()
     for number, one in enumerate(sample_consents(keys, rng=Random(2026))):
         producer.produce(
             settings.topics.desired_consents.name,

@@ -31,6 +31,7 @@ from izin.cli.terminal import (
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import SourceError
 from izin.kafka.bounded_reader import read_all
+from izin.kafka.clients import codec
 from izin.ledger.archive.folder import Archive, verify_archive
 from izin.ledger.archive.writer import Archived, ArchiveWriter
 from izin.ledger.db import Ledger, living
@@ -41,7 +42,6 @@ from izin.ledger.webhooks import deliveries
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.restore import LedgerRestoration, Restorable, Restored
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.timestamps import roots_in

@@ -20,6 +20,7 @@ from izin.cli.terminal import (
     utc_now,
 )
 from izin.consent import TURKEY, SourceError, Violation
+from izin.kafka.clients import access_of
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
@@ -33,7 +34,6 @@ from izin.producers.mapping.records import (
 )
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
 from izin.producers.publishing.publisher import KafkaPublisher, Published
-from izin.runtime.kafka import access_of
 from izin.schemas.uuids import CHANCE_BYTES
 
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=30)

@@ -28,9 +28,9 @@ from izin.cli.terminal import (
     say,
     showing_steps,
 )
+from izin.kafka.clients import codec
 from izin.local import LocalError, LocalServers
 from izin.local.kafka import fetch_connect, fetch_plugins, place_plugins
-from izin.runtime.kafka import codec
 from izin.stack.report import Report, verify
 from izin.stack.scenario import Killer, LedgerView, Scenario
 from izin.stack.stack import LocalStack

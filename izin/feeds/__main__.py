@@ -1,7 +1,7 @@
 """Serve the feeds in the foreground: ``python -m izin.feeds``."""
 
 from izin.feeds.endpoint import serve
-from izin.runtime.kafka import codec
+from izin.kafka.clients import codec
 from izin.runtime.logs import configure, exiting_on_error
 from izin.runtime.settings import FeedsSettings, KafkaSettings, LogSettings
 

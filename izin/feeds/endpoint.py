@@ -42,14 +42,14 @@ from izin.feeds.protocol import (
 )
 from izin.feeds.sources import UNDECIDED, FeedSource, Sources
 from izin.kafka.bounded_reader import OffsetGoneError
+from izin.kafka.broker_watch import BrokerWatch
+from izin.kafka.clients import access_of
 from izin.kafka.tables.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
 from izin.kafka.tables.brand_directory import BrandReader
-from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import HttpApi, RequestRefusedError
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.http_server.shedding import HttpLimits, share_of_key
-from izin.runtime.kafka import access_of
 from izin.runtime.logs import get_logger
 from izin.runtime.process import entered, tune_gc_for_batches
 from izin.runtime.settings import FeedsSettings, KafkaSettings

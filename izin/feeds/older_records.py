@@ -19,7 +19,7 @@ from izin.feeds.protocol import (
     Stretch,
 )
 from izin.kafka.bounded_reader import OffsetGoneError, partition_client
-from izin.runtime.broker_faults import is_unreadable
+from izin.kafka.connections import is_unreadable
 from izin.runtime.errors import BrokerError
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings

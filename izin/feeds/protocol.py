@@ -26,8 +26,8 @@ from confluent_kafka import Message
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
+from izin.kafka.connections import headers_of
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
-from izin.runtime.kafka_clients import headers_of
 from izin.schemas.consistency_token import (
     OpaqueTextError,
     PackedReader,

@@ -40,16 +40,23 @@ from confluent_kafka.admin import OffsetSpec
 from izin.consent import UnreadableKeyError
 from izin.feeds.older_records import OlderRecords
 from izin.feeds.protocol import Feed, LogIdentity, LogRecord, Stretch, feeds
+from izin.kafka.clients import (
+    TIMEOUT,
+    access_of,
+    admin,
+    broker_errors,
+    committed_ends,
+    identities,
+    offsets,
+)
 from izin.kafka.follower import RecordFollower
 from izin.kafka.tables.api_keys import outside
 from izin.kafka.tables.brand_directory import NOBODY, BrandReader, customer_of
 from izin.kafka.tables.latest_records import Wakeup
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import TIMEOUT, access_of, admin, broker_errors, committed_ends
 from izin.runtime.logs import get_logger
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import FeedsSettings, KafkaSettings
-from izin.runtime.topic_admin import identities, offsets
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SUPPRESSED

@@ -1,7 +1,7 @@
 """Run the gate in the foreground: ``python -m izin.gate``."""
 
 from izin.gate.server import serve
-from izin.runtime.kafka import codec
+from izin.kafka.clients import codec
 from izin.runtime.logs import configure, exiting_on_error
 from izin.runtime.settings import GateSettings, KafkaSettings, LogSettings
 

@@ -31,8 +31,9 @@ from izin.gate.question import AskedQuestion, read_question
 from izin.gate.receipts import OPTIONS, ReceiptRecord, ReceiptWriter, receipt_records
 from izin.gate.state import ForeignTokenError, GateState
 from izin.gate.verdicts import Judge, judge_all
+from izin.kafka.broker_watch import BrokerWatch
+from izin.kafka.clients import producer
 from izin.kafka.tables.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
-from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import (
     JSON_TYPE,
@@ -42,7 +43,6 @@ from izin.runtime.http_server.problems import (
 )
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.http_server.shedding import OF_KEY, Shares, read_body, share_of_key
-from izin.runtime.kafka import producer
 from izin.runtime.logs import get_logger
 from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import GateSettings, KafkaSettings

@@ -18,6 +18,7 @@ from confluent_kafka import IsolationLevel, KafkaException
 
 from izin.gate.key_tables import DecisionRecords, KnownKeys, LaneTable, PermissionRecords
 from izin.gate.undecided import UndecidedOptOuts
+from izin.kafka.clients import TopicIdentities, access_of, admin, broker_errors, identities
 from izin.kafka.follower import RecordFollower, TopicFollower, in_thread
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.kafka.tables.latest_records import (
@@ -28,10 +29,8 @@ from izin.kafka.tables.latest_records import (
     taken_below,
 )
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import access_of, admin, broker_errors
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition
 from izin.schemas.records import AvroRecord

@@ -20,8 +20,8 @@ from confluent_kafka import (
 )
 
 from izin.consent import OurError
-from izin.runtime import kafka
-from izin.runtime.broker_faults import is_unreadable, unreadable_error, while_leaders_move
+from izin.kafka import clients
+from izin.kafka.connections import is_unreadable, unreadable_error, while_leaders_move
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
@@ -48,7 +48,7 @@ class BoundedReader:
         self.positions: dict[int, int] = {}
         """By partition: the offset below which all was read."""
         self._topic = topic
-        self._consumer = kafka.consumer(
+        self._consumer = clients.consumer(
             settings,
             group,
             **{
@@ -67,7 +67,7 @@ class BoundedReader:
         """Return the first and the last stable offset of each partition. Raises as
         ``kafka.watermarks_of``.
         """
-        return kafka.watermarks_of(self._consumer, self._topic)
+        return clients.watermarks_of(self._consumer, self._topic)
 
     def ends(self) -> Mapping[int, int]:
         """Return the last stable offset of each partition. Raises as
@@ -225,7 +225,7 @@ def partition_client(
     """Return a consumer of ``positions``, none of them perhaps, which shows the end of a partition
     as an error and creates no topic. To be closed.
     """
-    client = kafka.consumer(
+    client = clients.consumer(
         settings,
         group,
         **{"allow.auto.create.topics": False, "enable.partition.eof": True, **options},
@@ -281,7 +281,7 @@ def unread(settings: KafkaSettings, topic: Topic, positions: Mapping[Place, int]
 def reading(settings: KafkaSettings, topic: Topic) -> Iterator[BoundedReader]:
     """Provide a reader of ``topic`` for the block; raises BrokerError."""
     with (
-        kafka.broker_errors(settings),
+        clients.broker_errors(settings),
         closing(BoundedReader(settings, "izin-console-reader", topic.name)) as reader,
     ):
         yield reader

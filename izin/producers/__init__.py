@@ -19,6 +19,7 @@ from izin.consent import (
     Status,
     Violation,
 )
+from izin.kafka.access import KafkaAccess
 from izin.producers.consent_publisher import ConsentPublisher
 from izin.producers.new_event import NewEvent
 from izin.producers.publishing.publisher import (
@@ -31,7 +32,6 @@ from izin.producers.publishing.publisher import (
     UndeliveredError,
 )
 from izin.runtime.errors import BrokerError, RegistryError, SettingError
-from izin.runtime.kafka_environment import KafkaAccess
 
 __all__ = [
     "BackpressureError",

@@ -34,6 +34,7 @@ from weakref import WeakSet
 from confluent_kafka import KafkaException
 
 from izin.consent import Violation
+from izin.kafka.access import KafkaAccess
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.new_event import NewEvent, accept, never_free, observe_forks, utc_now
@@ -50,7 +51,6 @@ from izin.producers.publishing.publisher import (
     settle,
 )
 from izin.runtime.errors import SettingError
-from izin.runtime.kafka_environment import KafkaAccess
 
 _RECORD = "ConsentEvent"
 _GRACE = timedelta(seconds=5)

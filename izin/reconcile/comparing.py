@@ -21,6 +21,7 @@ from izin.consent import Channel, Observation, OurError, RecipientType, Register
 from izin.iys.client import MAX_ITEMS
 from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit import STATUS, CallClass
+from izin.kafka import clients
 from izin.ledger import reads, submissions
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.history import history_codec
@@ -30,7 +31,6 @@ from izin.ledger.sweep.sweeps import SweptKey
 from izin.reconcile.judging import ComparedKey, Finding, judge
 from izin.reconcile.remedies import DecidedEvent, KeyDecisions, Remedy, remedy_of
 from izin.replay.topic_tables import TopicTables
-from izin.runtime import kafka
 from izin.runtime.plan import OnProgress, silent
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -166,7 +166,7 @@ class Comparer:
     async def _until_ingested(self) -> None:
         """Wait until the ledger has every decision on what the topic was read with."""
         topic = self.kafka.topics.decisions.name
-        found = await asyncio.to_thread(kafka.committed_ends, self.kafka, topic)
+        found = await asyncio.to_thread(clients.committed_ends, self.kafka, topic)
         ends = {(topic, number): end for number, end in found.items()}
         left = _BEHIND_FOR.total_seconds()
         while behind := reads.short_of(await reads.ingested(self.ledger), ends):

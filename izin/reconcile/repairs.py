@@ -23,6 +23,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from izin.consent import ConsentEvent, ConsentKey, RefusedEvent, admit
 from izin.iys.wire_format import RegisterRecord
+from izin.kafka.clients import bounds_of, check_plan
 from izin.ledger import brands, retailers
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.history import HistoryEntry, act, brand_key
@@ -46,7 +47,6 @@ from izin.runtime.plan import (
     Plan,
     PrivateLines,
     Selection,
-    bounds_of,
     lines_of,
     silent,
     work_folder,
@@ -227,7 +227,7 @@ class RepairExecution:
             UnknownSuppressionError: something was erased under a secret that is not here.
             BrokerError: Kafka cannot be reached.
         """
-        plan.check_topics(self.kafka)
+        check_plan(plan, self.kafka)
         suppressions = Suppressions(self.secrets, {})
         if str(Repair.RESTORE) in plan.options["repairs"]:
             # A row is restored past the order stage, which knows who was erased since.

@@ -14,7 +14,7 @@ SourceError                 (izin.consent.errors)
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -24,9 +24,6 @@ from typing import Any, Protocol, Self
 import orjson
 
 from izin.consent import LAW_VERSION, OurError, SourceError
-from izin.runtime import kafka
-from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import identities
 
 REBUILD = "rebuild"
 """A kind of plan."""
@@ -211,18 +208,6 @@ class Plan:
         if found:
             raise PlanMovedError(found)
 
-    def check_topics(self, settings: KafkaSettings) -> None:
-        """Compare cluster, topics and law with what they are now.
-
-        Raises:
-            PlanMovedError: one of them has changed.
-            BrokerError: Kafka cannot be reached, or a topic does not exist.
-        """
-        still = {topic: bounds.stands_still for topic, bounds in self.topics.items()}
-        cluster_id, topics = bounds_of(settings, still)
-        now = replace(self, cluster_id=cluster_id, topics=topics, law_version=LAW_VERSION)
-        self.check(now)
-
     def write(self, path: Path) -> None:
         """Write it to ``path``, all or nothing: a plan names recipients, so only its owner reads
         it.
@@ -300,29 +285,6 @@ class Plan:
             "made_at": self.made_at.isoformat(),
             "by": self.by,
         }
-
-
-def bounds_of(
-    settings: KafkaSettings, topics: Mapping[str, bool]
-) -> tuple[str, Mapping[str, Bounds]]:
-    """Return the cluster's id, and ``topics`` with their committed bounds; the value of each says
-    whether it must stand still.
-
-    Raises:
-        BrokerError: Kafka cannot be reached, or a topic does not exist.
-    """
-    with kafka.broker_errors(settings):
-        found = identities(kafka.admin(settings), list(topics))
-    bounds = {}
-    for topic, stands_still in topics.items():
-        marks = kafka.watermarks(settings, topic)
-        bounds[topic] = Bounds(
-            topic_id=found.topic_ids[topic],
-            starts={number: start for number, (start, _) in marks.items()},
-            ends={number: end for number, (_, end) in marks.items()},
-            stands_still=stands_still,
-        )
-    return found.cluster_id, bounds
 
 
 class PrivateLines:

@@ -1,6 +1,6 @@
 """Run a sink worker in the foreground: ``python -m izin.sinks``."""
 
-from izin.runtime.kafka import codec
+from izin.kafka.clients import codec
 from izin.runtime.logs import configure, exiting_on_error
 from izin.runtime.settings import (
     IysSettings,

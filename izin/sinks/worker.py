@@ -24,11 +24,11 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from izin.consent.forecast import records_per_second
+from izin.kafka.broker_watch import BrokerWatch
 from izin.ledger import retention, submissions
 from izin.ledger.db import Ledger, Notifications, live, repeat
 from izin.ledger.privacy import erasure
 from izin.ledger.record import LedgerUnavailableError, TopicMessages
-from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.http_server.problems import Faults, health, operations_app
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped

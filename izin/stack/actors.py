@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from izin.runtime.kafka_environment import KafkaAccess
+from izin.kafka.access import KafkaAccess
 from izin.subscribers import ChangeKind, OptedOut, subscribe
 
 FORM_TYPE = "application/x-www-form-urlencoded"

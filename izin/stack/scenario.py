@@ -22,7 +22,9 @@ from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from izin.consent import TURKEY, OurError
+from izin.kafka import clients
 from izin.kafka.bounded_reader import unread
+from izin.kafka.clients import access_of
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.ledger import reads
 from izin.ledger.db import Ledger
@@ -30,8 +32,6 @@ from izin.local import Supervisor
 from izin.producers.files import Import, ImportReport, import_file
 from izin.producers.new_event import utc_now
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
-from izin.runtime import kafka
-from izin.runtime.kafka import access_of
 from izin.runtime.plan import OnProgress
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
@@ -91,7 +91,7 @@ class LedgerView:
         )
         self._runner = asyncio.Runner()
         self._decided = DecidedOffsets(settings, codec)
-        self._admin = kafka.admin(settings)
+        self._admin = clients.admin(settings)
 
     def events(self) -> int:
         """Return the number of events on both lanes."""

@@ -23,6 +23,8 @@ import httpx
 from pydantic import TypeAdapter
 
 from izin.consent import TURKEY
+from izin.kafka import clients
+from izin.kafka.clients import codec
 from izin.ledger import brands as registry
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
@@ -32,8 +34,6 @@ from izin.local import Command, LocalError, LocalServers, Supervisor, ensure_dat
 from izin.local.processes import answers
 from izin.local.reservations import HOST, claim
 from izin.local.servers import DATABASE, KAFKA, REGISTRY
-from izin.runtime import topic_admin
-from izin.runtime.kafka import codec
 from izin.runtime.setting_rules.group import without_secret_files
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.api_keys import ApiKey, Scope, presented
@@ -209,7 +209,7 @@ class LocalStack:
         self._write_environment()
         self._report("creating the ledger and the topics")
         self._migrate()
-        topic_admin.ensure_topics(self.kafka_settings)
+        clients.ensure_topics(self.kafka_settings)
         asyncio.run(self._register())
         if not self._servers_only:
             self._start_simulator()

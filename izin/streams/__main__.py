@@ -1,6 +1,6 @@
 """Run an order worker: ``python -m izin.streams``."""
 
-from izin.runtime.kafka import codec
+from izin.kafka.clients import codec
 from izin.runtime.logs import configure, exiting_on_error
 from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings
 from izin.streams.engine.app import run

@@ -7,8 +7,8 @@ of either.
 
 from izin.consent import Channel, ConsentKey, MessageClass, RecipientType, Registered, Status
 from izin.consent.may_send import PermissionReason
+from izin.kafka.access import KafkaAccess
 from izin.runtime.errors import BrokerError, RegistryError, SettingError
-from izin.runtime.kafka_environment import KafkaAccess
 from izin.subscribers.changes import (
     Change,
     ChangeId,

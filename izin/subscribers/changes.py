@@ -17,7 +17,7 @@ from confluent_kafka import Message
 
 from izin.consent import Channel, ConsentKey, Registered, SourceError, Status
 from izin.consent.may_send import PermissionReason
-from izin.runtime.kafka_clients import headers_of
+from izin.kafka.connections import headers_of
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.fast.reader import append_instant
 from izin.schemas.records import ID, SOURCE, TIME, AvroRecord, consent_from_avro, key_from_avro

@@ -23,9 +23,14 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from izin.runtime.broker_faults import broker_errors, is_unreadable, while_leaders_move
+from izin.kafka.connections import (
+    Brokers,
+    broker_errors,
+    consumer,
+    is_unreadable,
+    while_leaders_move,
+)
 from izin.runtime.errors import BrokerError, RegistryError
-from izin.runtime.kafka_clients import Brokers, consumer
 from izin.runtime.plain_log import PlainLogger
 from izin.subscribers.changes import (
     Change,

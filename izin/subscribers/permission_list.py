@@ -19,10 +19,10 @@ from typing import Self
 
 from izin.consent import Channel, ConsentKey, SourceError, Status, normalised
 from izin.consent.may_send import PermissionReason
+from izin.kafka.access import KafkaAccess
 from izin.kafka.follower import TopicFollower
 from izin.kafka.tables.packed_permissions import Known, PackedPermissions, whole_seconds
 from izin.kafka.tables.permission_reader import facts_of
-from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.plain_log import PlainLogger
 from izin.schemas.codec import UndecodableError
 from izin.schemas.partitioning import partition_of

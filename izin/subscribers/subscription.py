@@ -18,10 +18,10 @@ from functools import partial
 
 from izin.consent import Channel, aware
 from izin.consent.may_send import PermissionReason
+from izin.kafka.access import KafkaAccess
 from izin.kafka.follower import TopicFollower
 from izin.kafka.tables.packed_permissions import PackedPermissions, whole_seconds
 from izin.kafka.tables.permission_reader import consent_second
-from izin.runtime.kafka_environment import KafkaAccess
 from izin.schemas.codec import Codec
 from izin.subscribers.changes import (
     Change,

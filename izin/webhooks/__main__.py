@@ -1,6 +1,6 @@
 """Post webhooks in the foreground: ``python -m izin.webhooks``."""
 
-from izin.runtime.kafka import codec
+from izin.kafka.clients import codec
 from izin.runtime.logs import configure, exiting_on_error
 from izin.runtime.settings import KafkaSettings, LedgerSettings, LogSettings, WebhookSettings
 from izin.webhooks.process import run

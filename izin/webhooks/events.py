@@ -22,9 +22,9 @@ import orjson
 from confluent_kafka import Message as KafkaMessage
 
 from izin.consent import SourceError, UnreadableKeyError, clean
+from izin.kafka.connections import headers_of
 from izin.kafka.tables.brand_directory import NOBODY, customer_of
 from izin.ledger.webhooks.registry import EventFilter, LaneName, WebhookType
-from izin.runtime.kafka_clients import headers_of
 from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec
 from izin.schemas.records import ID, SOURCE, UNREADABLE, AvroRecord, fields_of_key, key_text

@@ -14,11 +14,10 @@ from time import monotonic
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from izin.kafka.bounded_reader import Place, partition_client
+from izin.kafka.clients import TIMEOUT, TopicIdentities, partition_watermarks
 from izin.ledger.record import StreamUnavailableError
 from izin.ledger.webhooks.registry import DeliveryCursor, LaneName
-from izin.runtime.kafka import TIMEOUT, partition_watermarks
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import TopicIdentities
 from izin.sinks.ingest.ingested_topics import available, identities_of
 from izin.webhooks.events import WebhookEvent, lanes
 

@@ -19,6 +19,7 @@ from time import monotonic
 from starlette.applications import Starlette
 
 from izin.kafka.bounded_reader import Place
+from izin.kafka.broker_watch import BrokerWatch
 from izin.ledger.db import Ledger, leases, live
 from izin.ledger.record import ConcurrentChangeError, LedgerUnavailableError
 from izin.ledger.webhooks import deliveries, registry
@@ -29,7 +30,6 @@ from izin.ledger.webhooks.registry import (
     UnknownSubscriberError,
     WebhookSubscriber,
 )
-from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.problems import health, operations_app
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.logs import get_logger

@@ -27,13 +27,13 @@ from pydantic import SecretStr
 
 from benchmarks.results import RunReport
 from izin.consent import Consent
+from izin.kafka.clients import ensure_topics
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.ledger.record import LedgerUnavailableError, TopicMessages
 from izin.local import Kafka, Postgres, free_port
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.stack.report import DesiredState, FinalState, compare
 from izin.stack.scenario import LedgerView, ledger_states, wait_until

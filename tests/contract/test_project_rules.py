@@ -417,7 +417,7 @@ def test_every_exception_is_needed_and_has_a_reason() -> None:
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LIGHT = (
     *("izin.producers", "izin.subscribers"),
-    *("izin.runtime.registry_client", "izin.subscribers.gate.connection", "izin.cli.entry"),
+    *("izin.kafka.registry_client", "izin.subscribers.gate.connection", "izin.cli.entry"),
     "izin.evidence.__main__",
 )
 WITHOUT = "from tests.contract.light_imports import refuse; refuse(); "

@@ -24,11 +24,11 @@ from benchmarks.connect.command import (
     settings_of,
 )
 from benchmarks.connect.publishing import produce, publishing_ledger, registered_codec, write
+from izin.kafka import clients
+from izin.kafka.clients import ensure_topics
 from izin.local import ApicurioRegistry, LocalServers, create_database
 from izin.local.servers import DATABASE, KAFKA, REGISTRY
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.partitioning import partition_of
@@ -119,7 +119,7 @@ def tables(
     create_schema(url)
     settings = settings_of(servers, partitions=2)
     ensure_topics(settings)
-    producer = kafka.producer(settings, **{"transactional.id": "test"})
+    producer = clients.producer(settings, **{"transactional.id": "test"})
     producer.init_transactions(30)
     worker = KafkaConnect(
         state_dir, page.files(), environment=page.environment(servers, url, schema=SCHEMA)

@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
+from izin.kafka.clients import ensure_topics
 from izin.ledger.db import Ledger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
-from izin.runtime.topic_admin import ensure_topics
 from tests.integration.sinks.sink_harness import Clock, Izin, SinkHarness, sinks_over
 from tests.support.secure import CLIENT_ID, SECRET, Authority, TokenEndpoint, running
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin, running_simulator

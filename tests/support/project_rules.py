@@ -15,16 +15,14 @@ CODE = ("izin", "benchmarks", "tools")
 
 ENVIRONMENT: Mapping[str, str] = {
     "izin/runtime/setting_rules/group.py": "the reader",
-    "izin/runtime/kafka_environment.py": "the reader of the libraries, which have no settings",
+    "izin/kafka/access.py": "the reader of the libraries, which have no settings",
     "izin/local/": "starts servers, which need an environment",
     "izin/stack/stack.py": "passes it on to the processes it starts",
 }
 """Who may touch the environment, and why."""
 
 CONSUMERS: Mapping[str, str] = {
-    "izin/kafka/": "the readers",
-    "izin/runtime/kafka.py": "the factory",
-    "izin/runtime/kafka_clients.py": "the factory",
+    "izin/kafka/": "the clients and the readers",
     "izin/streams/": "a transport of its own",
     "izin/subscribers/": "the library of others, without settings of ours",
     "izin/stack/": "a subscriber as others have them",

@@ -12,10 +12,9 @@ from confluent_kafka.admin import AdminClient
 
 from izin.consent import AdmittedEvent, ConsentKey, RefusedEvent, Status, admit, decide
 from izin.gate.state import GateState, Standing
-from izin.runtime import kafka
-from izin.runtime.kafka import admin, consumer, producer
+from izin.kafka import clients
+from izin.kafka.clients import TopicIdentities, admin, consumer, identities, producer
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
@@ -473,7 +472,7 @@ def publish_receipts(
     partition: int | None = None,
 ) -> None:
     """Publish receipts, or bytes in place of one, to their topic."""
-    producer, codec = kafka.producer(settings), Codec()
+    producer, codec = clients.producer(settings), Codec()
     for one in receipts:
         value = one if isinstance(one, bytes) else codec.encode("GateReceipt", one)
         key = b"junk" if isinstance(one, bytes) else one["receipt_id"].encode()

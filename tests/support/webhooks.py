@@ -19,6 +19,7 @@ from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from benchmarks.webhooks.receiver import WebhookReceiver
+from izin.kafka.clients import producer
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand, TopicMessages
 from izin.ledger.registry import customers
@@ -26,7 +27,6 @@ from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookSubscriber
 from izin.local import free_port
 from izin.runtime.http_server.server import HttpListeners
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import headers

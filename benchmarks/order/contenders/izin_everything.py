@@ -1,8 +1,8 @@
 """The product as it is: the order worker with admission, decisions, opt-outs and dead letters."""
 
 from benchmarks.order.contenders.task import Task
+from izin.kafka.clients import codec
 from izin.local.reservations import free_port
-from izin.runtime.kafka import codec
 from izin.runtime.logs import configure
 from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings
 from izin.streams.engine.app import run

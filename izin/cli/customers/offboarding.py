@@ -45,6 +45,8 @@ from izin.evidence.collection import anchor_heads
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
 from izin.iys.wire_format import PushConnection
+from izin.kafka import clients
+from izin.kafka.clients import codec
 from izin.ledger import reads
 from izin.ledger.archive.writer import ArchiveWriter
 from izin.ledger.daily import files
@@ -53,8 +55,6 @@ from izin.ledger.history import verify
 from izin.ledger.record import Brand
 from izin.ledger.registry import customers, offboarding
 from izin.ledger.registry.offboarding import Belongings, Ending, Offboarding, Unsettled
-from izin.runtime import kafka
-from izin.runtime.kafka import codec
 from izin.runtime.plan import OnProgress, write_private
 from izin.runtime.settings import IysSettings, KafkaSettings, SinkSettings
 from izin.schemas.codec import Codec
@@ -402,7 +402,9 @@ async def _ends(settings: KafkaSettings, *topics: str) -> dict[tuple[str, int], 
     return {
         (topic, number): end
         for topic in topics
-        for number, end in (await asyncio.to_thread(kafka.committed_ends, settings, topic)).items()
+        for number, end in (
+            await asyncio.to_thread(clients.committed_ends, settings, topic)
+        ).items()
     }
 
 

@@ -34,6 +34,7 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import SourceError, Violation
+from izin.kafka.clients import access_of, codec
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.ledger import dead_letters
 from izin.ledger.db import Ledger
@@ -52,7 +53,6 @@ from izin.replay.dead_letters.redrive import (
     RedriveReport,
     RedriveStatement,
 )
-from izin.runtime.kafka import access_of, codec
 from izin.runtime.settings import StreamSettings
 
 _LIST = "list"

@@ -28,11 +28,11 @@ from izin.cli.terminal import (
 from izin.cli.terminal.ledger_session import Look, look_beside, run_on_ledger
 from izin.consent import IzinError
 from izin.kafka.bounded_reader import TopicRecord
+from izin.kafka.clients import codec
 from izin.ledger import dead_letters
 from izin.ledger.dead_letters import UNTOUCHED, LetterKey, LetterStatus
 from izin.replay.dead_letters.outcomes import RedriveOutcome
 from izin.replay.dead_letters.reading import Content, DeadLetterReader, DeadLetterSelection, Letter
-from izin.runtime.kafka import codec
 from izin.runtime.masking import masked
 from izin.schemas.records import event_to_avro
 from izin.streams.guard import appended_at

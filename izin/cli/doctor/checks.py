@@ -54,6 +54,7 @@ from izin.cli.terminal import (
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.forecast import records_per_second
 from izin.iys.tokens import TokenPolicy
+from izin.kafka import clients
 from izin.kafka.bounded_reader import unread
 from izin.ledger import brands as registry
 from izin.ledger import reads, sequences, stream_progress
@@ -62,7 +63,6 @@ from izin.ledger.db import Ledger, pending
 from izin.ledger.db.migrate import migrate
 from izin.ledger.registry import granted
 from izin.ledger.webhooks import registry as subscribers
-from izin.runtime import kafka, topic_admin
 from izin.runtime.settings import (
     FeedsSettings,
     GateSettings,
@@ -103,15 +103,15 @@ def endpoint_status(url: str, timeout: float) -> int | None:
 
 def _broker() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
-    with kafka.broker_errors(settings):
-        kafka.admin(settings).list_topics(timeout=_TIMEOUT)
-    limit = topic_admin.transaction_limit(settings)
-    if limit is not None and limit > topic_admin.TRANSACTION_LIMIT:
+    with clients.broker_errors(settings):
+        clients.admin(settings).list_topics(timeout=_TIMEOUT)
+    limit = clients.transaction_limit(settings)
+    if limit is not None and limit > clients.TRANSACTION_LIMIT:
         yield wrong(
             "broker",
             f"transaction.max.timeout.ms is {limit}: for so long another producer's open "
             "transaction holds back the opt-outs behind it; set it to "
-            f"{topic_admin.TRANSACTION_LIMIT} at every broker, and transaction.timeout.ms of the "
+            f"{clients.TRANSACTION_LIMIT} at every broker, and transaction.timeout.ms of the "
             "producers below (docs/runbook.md)",
         )
     else:
@@ -120,8 +120,8 @@ def _broker() -> Iterator[DoctorFinding]:
 
 def _topics() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
-    faults = topic_admin.topic_faults(
-        settings, finding.remedies(settings) if topic_admin.missing_topics(settings) else {}
+    faults = clients.topic_faults(
+        settings, finding.remedies(settings) if clients.missing_topics(settings) else {}
     )
     yield from (wrong("topics", fault) for fault in faults)
     if not faults:
@@ -136,17 +136,17 @@ def _order() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     # The positions first: events that come meanwhile are then undecided, not decided before.
     express, group = settings.topics.express, StreamSettings().group(settings)
-    with closing(DecidedOffsets(settings, kafka.codec(settings))) as decided:
+    with closing(DecidedOffsets(settings, clients.codec(settings))) as decided:
         offsets = decided.read()
         lanes = [unread(settings, lane, offsets) for lane in (express, settings.topics.events)]
-        running = topic_admin.members(settings, group)
+        running = clients.members(settings, group)
         waiting = {(express.name, number) for number in lanes[0].partitions if running}
         give_up_at = monotonic() + faults.DECIDED_WITHIN.total_seconds()
         while waiting and monotonic() < give_up_at:
             sleep(1)
             now = decided.read()
             waiting = {one for one in waiting if now.get(one, 0) <= offsets.get(one, 0)}
-    if running and topic_admin.is_contested(settings, group):
+    if running and clients.is_contested(settings, group):
         yield wrong(
             "order",
             "a second worker was started with an IZIN_INSTANCE_ID that is in use, and was ended "
@@ -164,7 +164,7 @@ def _order() -> Iterator[DoctorFinding]:
 def _dead_letters() -> Iterator[DoctorFinding]:
     settings = kafka_settings()
     found = faults.dead_letters_since(
-        settings, kafka.codec(settings), datetime.now(UTC) - faults.DEAD_LETTERS_WITHIN
+        settings, clients.codec(settings), datetime.now(UTC) - faults.DEAD_LETTERS_WITHIN
     )
     known = acknowledged(settings.topics.dead_letters.name, found)
     yield faults.of_dead_letters(len(found), known)
@@ -243,7 +243,7 @@ def _registry() -> Iterator[DoctorFinding]:
     if settings.registry_url is None:
         yield skipped("registry", "SCHEMA_REGISTRY_URL is not set; records carry Avro fingerprints")
         return
-    kafka.codec(settings)
+    clients.codec(settings)
     yield ok("registry", f"{settings.registry_url} accepts our schemas")
 
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from izin.consent import IzinError
-from izin.runtime import kafka, topic_admin
+from izin.kafka import clients
 from izin.runtime.logs import wrong_settings
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.topics import Topic, Topics
@@ -153,14 +153,12 @@ def fix_topics(settings: KafkaSettings, *, stopped: bool) -> Iterator[DoctorFind
     """
     lost = remedies(settings)
     kept = (
-        ()
-        if stopped and not topic_admin.members(settings, StreamSettings().group(settings))
-        else lost
+        () if stopped and not clients.members(settings, StreamSettings().group(settings)) else lost
     )
-    for name in topic_admin.ensure_topics(settings, without=kept):
+    for name in clients.ensure_topics(settings, without=kept):
         then = lost.get(name)
         yield fixed("topics", f"created {name}{f', which is empty: {then}' if then else ''}")
-    if changed := topic_admin.repair_topics(settings):
+    if changed := clients.repair_topics(settings):
         yield fixed("topics", f"settings of {', '.join(changed)}")
 
 
@@ -181,10 +179,10 @@ def remedies(settings: KafkaSettings) -> dict[str, str]:
 
 def _is_in_use(settings: KafkaSettings) -> bool:
     """Whether the order stage or the sinks have ever written something that is still there."""
-    topics, missing = settings.topics, topic_admin.missing_topics(settings)
+    topics, missing = settings.topics, clients.missing_topics(settings)
     written = (topics.positions, topics.decisions, topics.desired_consents, topics.permissions)
     return any(
-        any(kafka.committed_ends(settings, one.name).values())
+        any(clients.committed_ends(settings, one.name).values())
         for one in written
         if one.name not in missing
     )

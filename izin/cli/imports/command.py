@@ -27,6 +27,8 @@ from izin.cli.terminal import (
     utc_now,
 )
 from izin.consent import SourceError
+from izin.kafka.access import KafkaAccess
+from izin.kafka.clients import access_of
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
 from izin.kafka.tables.standing_opt_outs import StandingOptOuts
 from izin.producers.files import (
@@ -42,8 +44,6 @@ from izin.producers.files import (
 )
 from izin.producers.mapping.dates import DateRules, DayOrder, ExcelEpoch
 from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
-from izin.runtime.kafka import access_of
-from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.process import tune_gc_for_batches
 from izin.schemas.codec import Codec
 

@@ -39,6 +39,7 @@ from izin.cli.terminal import (
 from izin.cli.terminal.iys_session import calling_iys
 from izin.cli.terminal.ledger_session import Look, run_on_ledger
 from izin.consent import visible
+from izin.kafka.clients import codec
 from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
 from izin.reconcile.comparing import (
@@ -50,7 +51,6 @@ from izin.reconcile.comparing import (
 )
 from izin.reconcile.remedies import WORDS, Repair
 from izin.reconcile.repairs import KIND, Executed, RepairExecution, RepairFile, plan_of
-from izin.runtime.kafka import codec
 from izin.runtime.masking import mask_text
 from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, StreamSettings

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from izin.cli.terminal import kafka_settings, say, showing, utc_now
 from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.kafka.clients import codec
 from izin.ledger.db import Ledger
 from izin.replay.ledger.rebuild import (
     REPAIRED,
@@ -25,7 +26,6 @@ from izin.replay.ledger.rebuild import (
 from izin.replay.order_state.comparison import WRITTEN, StateDifferenceKind
 from izin.replay.order_state.planning import Installation, options_of
 from izin.replay.order_state.repair import PartitionResult, StateRebuild, results_of
-from izin.runtime.kafka import codec
 from izin.runtime.masking import mask, mask_text
 from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import LedgerSettings, StreamSettings

@@ -41,11 +41,11 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.ledger_session import run_cut, run_on_ledger
 from izin.consent import SourceError
+from izin.kafka.clients import codec
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, PauseReason, WebhookType
-from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings, WebhookSettings
 from izin.webhooks import resends
 from izin.webhooks.events import PING, body_of

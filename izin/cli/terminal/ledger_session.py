@@ -17,13 +17,13 @@ from pydantic import ValidationError
 from izin.cli.terminal.exit_codes import run_interruptible
 from izin.cli.terminal.output import kafka_settings, say
 from izin.consent import IzinError
+from izin.kafka.clients import codec
 from izin.ledger import brands
 from izin.ledger.brands import brands_of, registered_brand
 from izin.ledger.db import Ledger, reach
 from izin.ledger.history import NO_CUSTOMER, act, brand_key
 from izin.ledger.history.append import append
 from izin.ledger.record import Brand, TopicMessages
-from izin.runtime.kafka import codec
 from izin.runtime.settings import LedgerSettings, StreamSettings
 
 T = TypeVar("T")

@@ -26,17 +26,18 @@ from confluent_kafka import (
 )
 
 from izin.consent import OurError
-from izin.kafka.follower.end import TopicEnd, leaders_of
-from izin.runtime.broker_faults import (
+from izin.kafka.connections import (
+    Brokers,
+    admin,
     broker_errors,
+    consumer,
     is_unreadable,
     missing_topic,
-    note_unreadable,
-    unreadable_batches,
     unreadable_error,
 )
-from izin.runtime.kafka_clients import Brokers, admin, consumer
+from izin.kafka.follower.end import TopicEnd, leaders_of
 from izin.runtime.plain_log import PlainLogger
+from izin.runtime.unreadable import note_unreadable, unreadable_batches
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.records import AvroRecord
 from izin.schemas.topics import Topic

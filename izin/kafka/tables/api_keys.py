@@ -19,9 +19,9 @@ from hmac import compare_digest
 
 from starlette.requests import Request
 
+from izin.kafka.clients import access_of
 from izin.kafka.follower import TopicFollower
 from izin.runtime.http_server.problems import NO_HEADERS, ProblemText
-from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope, presented
 from izin.schemas.codec import Codec

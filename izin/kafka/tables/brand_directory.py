@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 
 from izin.consent import SourceError
+from izin.kafka.access import KafkaAccess
 from izin.kafka.follower import TopicFollower
-from izin.runtime.kafka_environment import KafkaAccess
 from izin.schemas.codec import Codec
 from izin.schemas.records import AvroRecord
 

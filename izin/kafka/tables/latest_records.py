@@ -19,11 +19,10 @@ from confluent_kafka import Message
 
 from izin.consent import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
+from izin.kafka.clients import TopicIdentities, access_of, broker_errors
 from izin.kafka.follower import RecordFollower, in_thread, take_each
-from izin.runtime.kafka import access_of, broker_errors
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.consistency_token import LogPosition
 from izin.schemas.records import AvroRecord

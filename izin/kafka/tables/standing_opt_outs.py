@@ -10,10 +10,10 @@ from typing import Final
 from confluent_kafka import Message
 
 from izin.consent import Status
+from izin.kafka.access import KafkaAccess
+from izin.kafka.clients import watermarks
 from izin.kafka.follower import RecordFollower, take_each
 from izin.kafka.tables.packed_permissions import PackedPermissions, whole_seconds
-from izin.runtime.kafka import watermarks
-from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.plain_log import PlainLogger
 from izin.runtime.plan import OnProgress, silent
 from izin.schemas.codec import Codec, UndecodableError

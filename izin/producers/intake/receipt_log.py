@@ -18,6 +18,8 @@ from uuid import UUID
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from izin.kafka.clients import access_of, admin
+from izin.kafka.connections import is_transient
 from izin.kafka.follower import RecordFollower, in_thread, take_each
 from izin.producers.intake.first_receipts import (
     HALF,
@@ -25,9 +27,7 @@ from izin.producers.intake.first_receipts import (
     ReceiptsFullError,
 )
 from izin.producers.publishing.publisher import KafkaRecord, Published, running
-from izin.runtime.broker_faults import is_transient
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import access_of, admin
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError

@@ -33,6 +33,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from izin.consent import SourceError, Violation
+from izin.kafka.broker_watch import BrokerWatch
+from izin.kafka.clients import access_of
 from izin.kafka.tables.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
 from izin.producers.intake.receipt_log import ReceiptLog
@@ -48,7 +50,6 @@ from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.new_event import utc_now
 from izin.producers.publishing.publisher import KafkaPublisher, Published
-from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import (
     HttpApi,
@@ -57,7 +58,6 @@ from izin.runtime.http_server.problems import (
 )
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.http_server.shedding import read_body, share_of_key
-from izin.runtime.kafka import access_of
 from izin.runtime.logs import get_logger
 from izin.runtime.process import entered, tune_gc_for_batches
 from izin.runtime.settings import IntakeSettings, KafkaSettings

@@ -34,9 +34,9 @@ from izin.consent import (
     maker,
     read_key,
 )
+from izin.kafka.access import KafkaAccess
+from izin.kafka.connections import producer
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka_clients import producer
-from izin.runtime.kafka_environment import KafkaAccess
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.records import Headers, event_to_avro, headers

@@ -28,6 +28,7 @@ from time import monotonic
 from typing import Any, Self
 
 from izin.consent import DecisionKind
+from izin.kafka import clients
 from izin.kafka.bounded_reader import BoundedReader
 from izin.ledger import reads
 from izin.ledger.db import Ledger
@@ -35,7 +36,6 @@ from izin.ledger.dead_letters import LetterKey, Redrive
 from izin.ledger.history import source_of
 from izin.producers.publishing.publisher import lane
 from izin.replay.dead_letters.reading import UNREADABLE, Content, DeadLetterReader, Letter
-from izin.runtime import kafka
 from izin.runtime.plan import OnProgress
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
@@ -233,8 +233,8 @@ def predict(
     for order in orders:
         keys[order.record.partition].update(() if order.key is None else (order.key,))
     topic, states = settings.topics.desired_consents.name, dict[int, MemoryState]()
-    with kafka.broker_errors(settings):
-        ends = kafka.committed_ends(settings, topic)
+    with clients.broker_errors(settings):
+        ends = clients.committed_ends(settings, topic)
         for number, wanted in keys.items():
             progress(len(states), len(keys))
             states[number] = _StateOfSome(wanted)
@@ -374,12 +374,12 @@ def _decisions(
 ) -> Iterator[tuple[Position, bytes]]:
     """Yield the decisions on the records at ``positions``, as far as retention has left them."""
     topic, decoder = settings.topics.decisions.name, DecisionReader(codec)
-    marks, starts = kafka.watermarks(settings, topic), dict[int, int]()
+    marks, starts = clients.watermarks(settings, topic), dict[int, int]()
     for (_, number, _), one in positions.items():
         begin = max(one.redrive.decisions_from, marks[number][0])
         starts[number] = min(begin, starts.get(number, begin))
     ends = {number: end for number, (_, end) in marks.items()}
-    with closing(BoundedReader(settings, _GROUP, topic)) as reader, kafka.broker_errors(settings):
+    with closing(BoundedReader(settings, _GROUP, topic)) as reader, clients.broker_errors(settings):
         for message in chain.from_iterable(reader.read(starts, ends)):
             try:
                 read = decoder.read(message.value() or b"")

@@ -15,9 +15,9 @@ from hashlib import sha256
 from confluent_kafka import Message
 
 from izin.consent import ConsentEvent, ConsentKey, SourceError, Violation, read_key
+from izin.kafka import clients
 from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
 from izin.ledger.dead_letters import LetterKey
-from izin.runtime import kafka
 from izin.runtime.plan import OnProgress, silent
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
@@ -231,7 +231,7 @@ class DeadLetterReader:
         Raises:
             BrokerError: Kafka cannot be read, or has no such topic.
         """
-        return dict(kafka.committed_ends(self._settings, self._topic))
+        return dict(clients.committed_ends(self._settings, self._topic))
 
     def read(
         self, *, starts: Mapping[int, int] | None = None, progress: OnProgress = silent
@@ -282,7 +282,7 @@ class DeadLetterReader:
         self, starts: Mapping[int, int], ends: Mapping[int, int], progress: OnProgress = silent
     ) -> Generator[Letter, None, None]:
         reader, begun = BoundedReader(self._settings, _GROUP, self._topic), sum(starts.values())
-        with closing(reader), kafka.broker_errors(self._settings):
+        with closing(reader), clients.broker_errors(self._settings):
             for messages in reader.read(starts, ends):
                 for message in messages:
                     if message.value() is not None:

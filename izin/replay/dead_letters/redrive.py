@@ -19,6 +19,8 @@ from time import monotonic
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from izin.consent import SourceError
+from izin.kafka import clients
+from izin.kafka.clients import partitions_of
 from izin.ledger import dead_letters, reads
 from izin.ledger.db import Ledger
 from izin.ledger.dead_letters import UNTOUCHED, Redrive
@@ -38,11 +40,9 @@ from izin.replay.dead_letters.reading import (
     DeadLetterReader,
     DeadLetterSelection,
 )
-from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.plan import OnProgress, silent
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import partitions_of
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
 from izin.streams.fetched_record import FetchedRecord
@@ -234,7 +234,7 @@ class Redriver:
             if how.refused_too or prediction.outcome is not RedriveOutcome.REFUSED
         ]
         report.kept = len(preview.letters) - len(chosen)
-        producer = kafka.producer(self.settings, **{"linger.ms": _LINGER})
+        producer = clients.producer(self.settings, **{"linger.ms": _LINGER})
         for topic in self.phases:
             of_phase = [one for one in chosen if one[0].record.topic == topic]
             if report.waiting:
@@ -253,7 +253,7 @@ class Redriver:
     ) -> list[SentLetter]:
         """Write ``letters``, which are of one topic, and note where each went."""
         ends = await asyncio.to_thread(
-            kafka.committed_ends, self.settings, self.settings.topics.decisions.name
+            clients.committed_ends, self.settings, self.settings.topics.decisions.name
         )
         show, sent = self.progress("writing"), list[SentLetter]()
         for start in range(0, len(letters), AT_ONCE):
@@ -329,7 +329,7 @@ def _write(
         else:
             errors.append(error)
 
-    with kafka.broker_errors(settings):
+    with clients.broker_errors(settings):
         for number, one in enumerate(records):
             producer.produce(
                 one.topic,

@@ -41,6 +41,8 @@ from izin.consent import (
     merge,
     outranks,
 )
+from izin.kafka import clients
+from izin.kafka.connections import headers_of
 from izin.ledger.history import history_codec
 from izin.replay.order_state.planning import (
     Installation,
@@ -49,8 +51,6 @@ from izin.replay.order_state.planning import (
     removed_decisions,
 )
 from izin.replay.processes import Advance
-from izin.runtime import kafka
-from izin.runtime.kafka_clients import headers_of
 from izin.runtime.plan import Plan, Selection
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import ERASED, SUPPRESSED
@@ -222,7 +222,7 @@ def _erased_keys(installation: Installation, number: int) -> set[bytes]:
 def _decisions(installation: Installation, number: int) -> Iterator[tuple[bytes, bytes]]:
     """Yield the decisions of a partition that their topic has, with their keys, in order."""
     settings, topic = installation.kafka, installation.kafka.topics.decisions.name
-    start, end = kafka.watermarks(settings, topic)[number]
+    start, end = clients.watermarks(settings, topic)[number]
     for messages in records_between(settings, topic, number, start, end):
         for one in messages:
             value = one.value()

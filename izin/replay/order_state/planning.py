@@ -21,9 +21,9 @@ from confluent_kafka import Message
 
 from izin.consent import OurError, SourceError
 from izin.kafka.bounded_reader import BoundedReader
+from izin.kafka.clients import bounds_of, codec, members
 from izin.ledger.db import Ledger, statements
 from izin.ledger.history import by_key
-from izin.runtime.kafka import codec
 from izin.runtime.plan import (
     DESIRED_CONSENTS,
     REBUILD,
@@ -31,10 +31,8 @@ from izin.runtime.plan import (
     OnProgress,
     Plan,
     Selection,
-    bounds_of,
 )
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
-from izin.runtime.topic_admin import members
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.fast.writer import EPOCH

@@ -27,7 +27,9 @@ from typing import Any
 import orjson
 
 from izin.consent import Consent, OurError, Status, outranks
+from izin.kafka import clients as kafka
 from izin.kafka.bounded_reader import OffsetGoneError
+from izin.kafka.clients import members
 from izin.ledger.db import Ledger
 from izin.ledger.history import act, append
 from izin.replay.order_state.comparison import (
@@ -47,7 +49,6 @@ from izin.replay.order_state.planning import (
     plan_of,
 )
 from izin.replay.processes import Advance, working
-from izin.runtime import kafka
 from izin.runtime.plan import (
     OnProgress,
     Plan,
@@ -58,7 +59,6 @@ from izin.runtime.plan import (
     write_private,
 )
 from izin.runtime.settings import LedgerSettings
-from izin.runtime.topic_admin import members
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND

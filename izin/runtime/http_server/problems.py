@@ -21,8 +21,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from izin.consent import SourceError
-from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.logs import get_logger
+from izin.runtime.unreadable import unreadable_batches
 
 JSON_TYPE = "application/json"
 MEDIA_TYPE = "application/problem+json"

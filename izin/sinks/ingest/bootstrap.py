@@ -20,6 +20,7 @@ from typing import NamedTuple
 from confluent_kafka import Message
 
 from izin.consent import BOOTSTRAP, Consent, Status, restoration
+from izin.kafka.clients import watermarks
 from izin.ledger import brands, offsets
 from izin.ledger.brake import counting
 from izin.ledger.db import Connection, Ledger, exclusive
@@ -40,7 +41,6 @@ from izin.ledger.registry.ownership import OtherCustomerOptIn, alert, received
 from izin.ledger.unit_of_work import UnitOfWork, lock
 from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import watermarks
 from izin.runtime.logs import get_logger
 from izin.runtime.process import with_pauses
 from izin.runtime.settings import KafkaSettings

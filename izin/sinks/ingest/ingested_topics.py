@@ -33,6 +33,8 @@ from typing import Any, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from izin.kafka.bounded_reader import BoundedReader, partition_client
+from izin.kafka.clients import TopicIdentities, admin, identities
+from izin.kafka.connections import is_unreadable
 from izin.ledger import offsets, sequences
 from izin.ledger.db import Connection, Ledger, exclusive
 from izin.ledger.history import append, entries_of
@@ -46,12 +48,9 @@ from izin.ledger.record import (
 )
 from izin.ledger.sequences import Origin
 from izin.ledger.unit_of_work import append_messages
-from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import admin
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import TopicIdentities, identities
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.fast.reader import append_instant
 from izin.sinks.ingest.isolation import put_aside, store_apart

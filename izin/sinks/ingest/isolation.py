@@ -40,9 +40,9 @@ from izin.consent import (
     admit,
     decide,
 )
+from izin.kafka.connections import headers_of
 from izin.ledger.record import POISON, IllegalChangeError, QuarantinedRecord, RefusedValueError
 from izin.runtime.dead_letter_budget import BUDGET, DeadLetterBudget, LatestRecords
-from izin.runtime.kafka_clients import headers_of
 from izin.runtime.logs import get_logger
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.fast.reader import append_instant, instant_of, long_of

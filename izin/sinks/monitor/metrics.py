@@ -21,6 +21,7 @@ from izin.consent.forecast import DueGroup, Forecast, forecast
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import STATUS
 from izin.iys.tokens import TokenPolicy
+from izin.kafka.broker_watch import TIMEOUT, AnswerWatch
 from izin.ledger import reads, sequences, stream_progress
 from izin.ledger.brake import decisions
 from izin.ledger.daily import files
@@ -28,7 +29,6 @@ from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import HOUR_LIMITS, Address, addresses
 from izin.ledger.registry import complaints, granted
 from izin.ledger.sweep import sweeps
-from izin.runtime.broker_watch import TIMEOUT, AnswerWatch
 from izin.schemas.topics import Topics
 from izin.sinks.monitor.alerts import STAGES
 

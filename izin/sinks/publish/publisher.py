@@ -29,6 +29,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as Delivered
 from psycopg.rows import DictRow
 
+from izin.kafka.clients import producer
 from izin.ledger.db import (
     Connection,
     Ledger,
@@ -40,7 +41,6 @@ from izin.ledger.db import (
 )
 from izin.ledger.history import HistoryEntry, append
 from izin.ledger.record import Message, StreamUnavailableError
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.records import ID, Headers
 

@@ -19,13 +19,13 @@ import faust
 from faust.tables import TableManager
 from prometheus_client import generate_latest
 
-from izin.runtime.broker_watch import BrokerWatch
+from izin.kafka.broker_watch import BrokerWatch
+from izin.kafka.clients import topic_faults
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.errors import BrokerError
 from izin.runtime.logs import get_logger
 from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings, StateKind, StreamSettings
-from izin.runtime.topic_admin import topic_faults
 from izin.schemas.codec import Codec
 from izin.streams.engine import transport
 from izin.streams.engine.watches import (

@@ -56,8 +56,8 @@ from aiokafka.errors import (
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
+from izin.kafka.clients import CONTESTED
 from izin.runtime.logs import get_logger
-from izin.runtime.topic_admin import CONTESTED
 from izin.streams.engine import unpacking
 from izin.streams.engine.gate import FetchGate, Lane, RecordBatch
 from izin.streams.engine.unpacking import FetchedBatches, UnpackedFetch

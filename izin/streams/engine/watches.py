@@ -60,11 +60,11 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from izin.runtime import kafka
+from izin.kafka import clients
+from izin.kafka.clients import offsets
 from izin.runtime.logs import EXIT, get_logger
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import offsets
 from izin.schemas.codec import Codec
 from izin.streams.engine.gate import Lane
 from izin.streams.engine.worker import OrderWorker
@@ -276,7 +276,7 @@ class LaneWatch:
         self._codec = codec
         self._next_offset = next_offset
         self._clock = clock
-        self._admin = kafka.admin(settings)
+        self._admin = clients.admin(settings)
         self._decided: dict[Lane, int] = {}
         self._stable: dict[Lane, tuple[int, float]] = {}
         """Of each partition with an open transaction: its offset, and since when it stands."""

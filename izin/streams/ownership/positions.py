@@ -25,8 +25,8 @@ from dataclasses import dataclass, replace
 from confluent_kafka import Message
 
 from izin.consent import LAW_VERSION, SourceError
+from izin.kafka import clients
 from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
-from izin.runtime import kafka
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -188,7 +188,7 @@ class DecidedOffsets:
 
     def positions(self) -> Mapping[int, Positions]:
         """Return the latest positions of each partition that has any. Raises BrokerError."""
-        with kafka.broker_errors(self._settings):
+        with clients.broker_errors(self._settings):
             return latest_positions(self._reader, self._codec, self._reader.ends())
 
     def close(self) -> None:

@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from faust import OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from izin.runtime import kafka
-from izin.runtime.broker_faults import while_leaders_move
+from izin.kafka import clients
+from izin.kafka.connections import while_leaders_move
 from izin.runtime.settings import KafkaSettings, SaslMechanism
 from izin.streams.ownership.positions import Positions
 
@@ -31,8 +31,8 @@ class SharedClients:
             **credentials_to_aiokafka_auth(credentials(settings)),
         }
         """How aiokafka's clients reach the brokers."""
-        self.admin: AdminClient = kafka.admin(settings)
-        self.repartition_producer: Producer = kafka.producer(settings)
+        self.admin: AdminClient = clients.admin(settings)
+        self.repartition_producer: Producer = clients.producer(settings)
         """Repartitions records outside every transaction: another partition must not decide their
         fate."""
 

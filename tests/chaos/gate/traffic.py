@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from izin.consent import ConsentEvent, Status
 from izin.iys.wire_format.json_reader import to_turkish
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
@@ -84,7 +84,7 @@ class Traffic:
 
     def __post_init__(self) -> None:
         self._codec = Codec()
-        self._client: Producer = kafka.producer(self.settings, **{"linger.ms": 0})
+        self._client: Producer = clients.producer(self.settings, **{"linger.ms": 0})
         self._began = datetime.now(UTC).replace(microsecond=0) - _AGO
         self._count = 0
         self.refused = frozenset(_key(f"+90200{one:07d}") for one in range(self.refused_recipients))

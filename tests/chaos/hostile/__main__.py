@@ -24,9 +24,9 @@ import typer
 
 from benchmarks.results import RunReport
 from benchmarks.worker.probe import LatencySummary, Probe, latency_table
+from izin.kafka.clients import ensure_topics
 from izin.local import Kafka
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.chaos.command import Pair, counted, listed, run_stage, start
 from tests.chaos.hostile.records import Account, Writing, WrittenBatch, account, write

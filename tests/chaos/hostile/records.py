@@ -25,7 +25,7 @@ from typing import Any, Self
 from confluent_kafka import KafkaException, Message, Producer
 
 from izin.consent import ConsentEvent, Status
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
@@ -387,7 +387,7 @@ def write(writing: Writing) -> Sequence[WrittenBatch]:
 
 def leave_open(settings: KafkaSettings, topic: str, partition: int) -> None:
     """Write a record in a transaction that only the broker ends. Raises KafkaException."""
-    producer: Producer = kafka.producer(
+    producer: Producer = clients.producer(
         settings,
         **{
             "transactional.id": f"{settings.topic_prefix}foreign-{partition}",

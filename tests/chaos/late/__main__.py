@@ -24,9 +24,9 @@ from confluent_kafka import KafkaException
 
 from benchmarks.results import RunReport
 from izin.kafka.bounded_reader import BoundedReader
+from izin.kafka.clients import ensure_topics
 from izin.local import Kafka, free_port
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.fast.record_format import NO_HEADERS
 from izin.streams.ownership import OutputRecord
 from izin.streams.ownership.partition_transaction import set_marks

@@ -32,8 +32,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.results import RunReport, progress
+from izin.kafka.clients import ensure_topics
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.chaos.command import Seed, conclude, empty, start
 from tests.chaos.hostile.records import Account, account

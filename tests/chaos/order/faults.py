@@ -16,7 +16,7 @@ from random import Random
 from confluent_kafka import KafkaException, Producer
 
 from izin.consent import AdmittedEvent, RefusedEvent, Status, admit, decide
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -246,7 +246,7 @@ class LastingFaults:
         """
         is_abandoned = self._random.random() < 0.5
         limit = _ABANDONED_AFTER if is_abandoned else HANGS_FOR + 1
-        producer = kafka.producer(
+        producer = clients.producer(
             self._settings,
             **{
                 "transactional.id": f"foreign-{uuid.UUID(int=self._random.getrandbits(128))}",
@@ -298,7 +298,7 @@ class LastingFaults:
 
     def _is_passed(self, topic: str, partition: int, offset: int) -> bool:
         try:
-            return kafka.committed_ends(self._settings, topic)[partition] > offset
+            return clients.committed_ends(self._settings, topic)[partition] > offset
         except BrokerError:
             return False
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.streams.__main__ import main
 from izin.streams.ownership import OwnedPartition, transactional_producer
 
@@ -206,7 +206,7 @@ class InstrumentedReader(InstrumentedClient):
 
 def instrument(trigger: FaultTrigger) -> None:
     """Put `trigger` into every fault point of this process."""
-    new_producer, new_consumer, commit = kafka.producer, kafka.consumer, OwnedPartition.commit
+    new_producer, new_consumer, commit = clients.producer, clients.consumer, OwnedPartition.commit
 
     def consumer(settings: Any, group: str, **overrides: object) -> InstrumentedClient:  # noqa: ANN401  # handed on
         client = new_consumer(settings, group, **overrides)
@@ -221,13 +221,13 @@ def instrument(trigger: FaultTrigger) -> None:
 
     patched: list[tuple[object, str, Callable[..., object]]] = [
         (
-            kafka,
+            clients,
             "producer",
             lambda settings, **more: InstrumentedClient(
                 new_producer(settings, **more), trigger, _OF_REPARTITIONING
             ),
         ),
-        (kafka, "consumer", consumer),
+        (clients, "consumer", consumer),
         (
             transactional_producer,
             "AIOKafkaProducer",

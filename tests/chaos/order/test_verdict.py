@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from izin.consent import decide
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
@@ -189,7 +189,7 @@ def test_reader_jumps_over_batches_that_cannot_be_unpacked(
     """Whatever librdkafka does about them, behind a record as behind the marker of another's."""
     settings = make_settings(len(UNREADABLE))
     topic = settings.topics.events.name
-    producer, spared = kafka.producer(settings), set[tuple[str, int, int]]()
+    producer, spared = clients.producer(settings), set[tuple[str, int, int]]()
     with RawProducer(settings) as raw:
         for number, name in enumerate(UNREADABLE):
             for is_behind_marker in (False, True):
@@ -209,7 +209,7 @@ def test_reader_jumps_over_batches_that_cannot_be_unpacked(
 
 def abort_in(settings: KafkaSettings, topic: str, partition: int) -> None:
     """Leave the marker of a transaction that was aborted."""
-    foreign = kafka.producer(settings, **{"transactional.id": f"{settings.topic_prefix}foreign"})
+    foreign = clients.producer(settings, **{"transactional.id": f"{settings.topic_prefix}foreign"})
     foreign.init_transactions(20)
     foreign.begin_transaction()
     foreign.produce(topic, b"aborted", partition=partition)

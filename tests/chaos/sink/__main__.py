@@ -25,12 +25,11 @@ import typer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from benchmarks.results import RunReport
+from izin.kafka.clients import committed_ends, ensure_topics
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.ledger.record import LedgerUnavailableError, TopicMessages
-from izin.runtime.kafka import committed_ends
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.chaos.command import Seed, counted, listed, start
 from tests.chaos.pipeline import FaultCampaign, run_under_faults

@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 
 from izin.consent import Consent, ConsentKey, Decision, DecisionKind, RefusedEvent, admit, decide
 from izin.iys.wire_format.json_reader import to_turkish
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
@@ -198,7 +198,7 @@ class DecisionSource:
 
     @cached_property
     def _producer(self) -> Producer:
-        return kafka.producer(self.settings, **{"queue.buffering.max.messages": 1_000_000})
+        return clients.producer(self.settings, **{"queue.buffering.max.messages": 1_000_000})
 
     @cached_property
     def _templates(self) -> list[_Template]:

@@ -13,11 +13,11 @@ from enum import StrEnum
 
 import psycopg
 
+from izin.kafka import clients
+from izin.kafka.clients import ensure_topics
 from izin.ledger.db import Ledger
 from izin.ledger.history import verify
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from tests.chaos.hostile.records import leave_open
 from tests.chaos.pipeline import HostileInput, InputFault
 from tests.chaos.sink.decision_source import DecisionSource
@@ -186,7 +186,7 @@ class Surroundings:
         return len({one.id for one in await verify.anchors_after(ledger, 0)} - known)
 
     def _write_to_lanes(self) -> None:
-        producer, topics = kafka.producer(self.settings), self.settings.topics
+        producer, topics = clients.producer(self.settings), self.settings.topics
         for lane in (topics.events.name, topics.express.name):
             for partition in range(self.settings.partitions):
                 producer.produce(lane, b"no event", partition=partition)
@@ -205,11 +205,11 @@ class Surroundings:
         topic, number = self.source.topic, self.random.randrange(self.settings.partitions)
         self.outages.begin(DECISIONS, _HELD_BACK)
         await asyncio.to_thread(leave_open, self.settings, topic, number)
-        first = (await asyncio.to_thread(kafka.committed_ends, self.settings, topic))[number]
+        first = (await asyncio.to_thread(clients.committed_ends, self.settings, topic))[number]
 
         async def until_read() -> None:
             while True:
-                ends = await asyncio.to_thread(kafka.committed_ends, self.settings, topic)
+                ends = await asyncio.to_thread(clients.committed_ends, self.settings, topic)
                 if ends[number] > first:
                     break
                 await asyncio.sleep(_LOOKS)

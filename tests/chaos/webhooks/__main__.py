@@ -23,13 +23,13 @@ import typer
 
 from benchmarks.results import RunReport
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer, WebhookReceiver
+from izin.kafka import clients
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.ledger.history import verify as chains
 from izin.ledger.record import LedgerUnavailableError
 from izin.ledger.webhooks import deliveries
 from izin.ledger.webhooks.registry import LaneName
-from izin.runtime import kafka
 from izin.schemas.codec import Codec
 from izin.webhooks.events import WebhookEvent
 from izin.webhooks.partitions import DeliveryLane, cursors_at_end
@@ -245,9 +245,9 @@ class WebhookCampaign(FaultCampaign):
         """Return whether a transaction is open in a topic, so that nobody reads it to its end."""
         topics = self.settings.topics
         uncommitted = {"isolation.level": "read_uncommitted"}
-        with closing(kafka.consumer(self.settings, "chaos", **uncommitted)) as client:
+        with closing(clients.consumer(self.settings, "chaos", **uncommitted)) as client:
             return any(
-                kafka.watermarks_of(client, name) != kafka.watermarks(self.settings, name)
+                clients.watermarks_of(client, name) != clients.watermarks(self.settings, name)
                 for name in (topics.opt_outs.name, topics.permissions.name)
             )
 

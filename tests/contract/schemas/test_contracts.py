@@ -27,9 +27,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.consent import ConsentEvent
+from izin.kafka.registry_client import RegistryClient
 from izin.local import ApicurioRegistry
 from izin.runtime.errors import RegistryError
-from izin.runtime.registry_client import RegistryClient
 from izin.schemas import contracts
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.contracts import RECORDS

@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from izin.consent import AdmittedEvent, decide
-from izin.runtime import kafka, topic_admin
+from izin.kafka import clients
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas import contracts
@@ -105,7 +105,7 @@ def test_created_topics_have_no_faults(
 ) -> None:
     """What ensure_topics makes, topic_faults finds nothing against."""
     settings = make_settings(3)
-    assert (topic_admin.ensure_topics(settings), topic_admin.topic_faults(settings)) == ((), ())
+    assert (clients.ensure_topics(settings), clients.topic_faults(settings)) == ((), ())
 
 
 def test_topics_are_ready_once_they_have_leaders(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,8 +121,8 @@ def test_topics_are_ready_once_they_have_leaders(monkeypatch: pytest.MonkeyPatch
     client = Mock()
     client.list_topics.side_effect = [nothing, nothing, listed(-1), listed(1)]
     client.create_topics.return_value = {}
-    monkeypatch.setattr(topic_admin, "admin", lambda _: client)
-    assert topic_admin.ensure_topics(settings) == tuple(names)
+    monkeypatch.setattr(clients, "admin", lambda _: client)
+    assert clients.ensure_topics(settings) == tuple(names)
     assert client.list_topics.call_count == 4
 
 
@@ -130,12 +130,12 @@ def test_topics_are_ready_once_they_have_leaders(monkeypatch: pytest.MonkeyPatch
 def test_wrong_topics_are_listed_as_faults(make_settings: Callable[[int], KafkaSettings]) -> None:
     """A missing topic, another partition count and another setting are each a sentence."""
     settings = make_settings(3)
-    topics, admin = settings.topics, kafka.admin(settings)
+    topics, admin = settings.topics, clients.admin(settings)
     admin.delete_topics([topics.permissions.name])[topics.permissions.name].result(10)
     set_of_topic(settings, topics.desired_consents.name, "cleanup.policy", "delete")
     set_of_topic(settings, topics.events.name, "retention.ms", "1000")
     wider = settings.model_copy(update={"partitions": 4, "production": True})
-    faults = "\n".join(topic_admin.topic_faults(wider))
+    faults = "\n".join(clients.topic_faults(wider))
     for expected in (
         f"topic {topics.permissions.name} does not exist",
         f"topic {topics.events.name} has 3 partitions, not 4",
@@ -153,7 +153,7 @@ def test_longer_retention_is_no_fault(make_settings: Callable[[int], KafkaSettin
     settings = make_settings(1)
     set_of_topic(settings, settings.topics.events.name, "retention.ms", "-1")
     set_of_topic(settings, settings.topics.decisions.name, "retention.ms", str(400 * 86_400_000))
-    assert topic_admin.topic_faults(settings) == ()
+    assert clients.topic_faults(settings) == ()
 
 
 @pytest.mark.broker
@@ -163,29 +163,29 @@ def test_committed_end_excludes_an_open_transaction(
     """Records of an open transaction are not yet there."""
     settings = make_settings(1)
     name = settings.topics.desired_consents.name
-    producer = kafka.producer(settings, **{"transactional.id": f"{name}-open"})
+    producer = clients.producer(settings, **{"transactional.id": f"{name}-open"})
     producer.init_transactions(20)
     producer.begin_transaction()
     producer.produce(name, key=b"key", value=b"open", partition=0)
     producer.flush(10)
-    assert kafka.committed_ends(settings, name) == {0: 0}
+    assert clients.committed_ends(settings, name) == {0: 0}
     producer.commit_transaction(10)
     # The broker answers once it will commit; the marker follows.
-    until(lambda: kafka.committed_ends(settings, name) == {0: 2})
+    until(lambda: clients.committed_ends(settings, name) == {0: 2})
 
 
 def test_committed_end_without_leader_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A topic made a moment ago may have no leader yet; nobody has to act on that."""
     refused = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
     _ends_answered_by(monkeypatch, *refused, None)
-    assert kafka.committed_ends(KafkaSettings(), "any") == {0: 7}
+    assert clients.committed_ends(KafkaSettings(), "any") == {0: 7}
 
 
 def test_committed_end_without_permission_raises_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waiting does not remedy is not waited for."""
     _ends_answered_by(monkeypatch, KafkaError.TOPIC_AUTHORIZATION_FAILED)
     with pytest.raises(BrokerError):
-        kafka.committed_ends(KafkaSettings(), "any")
+        clients.committed_ends(KafkaSettings(), "any")
 
 
 def _ends_answered_by(monkeypatch: pytest.MonkeyPatch, *answers: int | None) -> None:
@@ -196,14 +196,14 @@ def _ends_answered_by(monkeypatch: pytest.MonkeyPatch, *answers: int | None) -> 
     client.get_watermark_offsets.side_effect = [
         (0, 7) if code is None else KafkaException(KafkaError(code)) for code in answers
     ]
-    monkeypatch.setattr("izin.runtime.kafka_clients.consumer", lambda *_, **__: client)
+    monkeypatch.setattr("izin.kafka.connections.consumer", lambda *_, **__: client)
 
 
 def test_broker_out_of_reach_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Foreign errors stop at the wall, and name the place."""
-    monkeypatch.setattr(topic_admin, "TIMEOUT", 0.5)
+    monkeypatch.setattr(clients, "TIMEOUT", 0.5)
     settings = KafkaSettings(bootstrap_servers="127.0.0.1:9")
-    for asked in (topic_admin.ensure_topics, topic_admin.topic_faults):
+    for asked in (clients.ensure_topics, clients.topic_faults):
         with pytest.raises(BrokerError, match="KAFKA_BOOTSTRAP_SERVERS"):
             asked(settings)
 
@@ -212,10 +212,10 @@ def test_broker_out_of_reach_names_the_setting(monkeypatch: pytest.MonkeyPatch) 
 def test_wrong_topic_settings_are_repaired(make_settings: Callable[[int], KafkaSettings]) -> None:
     """Settings that differ are set again; what was right is left alone."""
     settings = make_settings(1)
-    assert topic_admin.repair_topics(settings) == ()
+    assert clients.repair_topics(settings) == ()
     name = settings.topics.desired_consents.name
     set_of_topic(settings, name, "cleanup.policy", "delete")
-    assert [topic_admin.repair_topics(settings) for _ in range(2)] == [(name,), ()]
+    assert [clients.repair_topics(settings) for _ in range(2)] == [(name,), ()]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_last_slash_is_found(key: bytes) -> None:
 def test_partition_matches_librdkafka(kafka_settings: KafkaSettings) -> None:
     """Where our producer puts a key is where the order stage looks for it."""
     placed: dict[bytes, int] = {}
-    producer = kafka.producer(kafka_settings)
+    producer = clients.producer(kafka_settings)
     keys = [f"100001/MESAJ/BIREYSEL/+90555{number:07d}".encode() for number in range(200)]
     keys += [b"100001/EPOSTA/BIREYSEL/ada@example.com"[:size] for size in range(1, 39)]
     for key in keys:

@@ -2,7 +2,7 @@
 
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from izin.runtime.kafka import admin
+from izin.kafka.clients import admin
 from izin.runtime.settings import KafkaSettings
 from tests.support.waiting import until
 

@@ -15,7 +15,7 @@ from benchmarks.__main__ import app
 from benchmarks.brands import register_brand
 from benchmarks.order.command import order
 from benchmarks.publisher import BARE, BRAND, CUSTOMER, LIBRARY, bare, library, speeds
-from izin.runtime.kafka import committed_ends, consumer
+from izin.kafka.clients import committed_ends, consumer
 from izin.runtime.settings import KafkaSettings
 from tests.support.order.verdict import until
 

@@ -15,7 +15,7 @@ from benchmarks.worker.probe import LatencySummary
 from benchmarks.worker.redrive import redrive
 from benchmarks.worker.replay import replay
 from benchmarks.worker.restart import restart
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings, StateKind
 from izin.schemas.codec import Codec, UndecodableError
 from tests.support.order.harness import decide_all
@@ -116,7 +116,7 @@ def test_rebuild_of_the_benchmark_is_identical(
     assert (found.events, found.keys, found.different, found.written) == (600, 100, 0, 0)
     assert figures(found)["replay"] == found.per_worker > 0
     topic = settings.topics.desired_consents.name
-    producer = kafka.producer(settings)
+    producer = clients.producer(settings)
     producer.produce(topic, b"no row", b"600001/MESAJ/BIREYSEL/+905000000001", 0)
     assert producer.flush(10) == 0
     (tmp_path / "plan.json").unlink()

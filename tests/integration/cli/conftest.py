@@ -11,8 +11,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
+from izin.kafka.clients import ensure_topics
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from tests.integration.sinks.sink_harness import ended
 from tests.support.published import publish_brand
 

@@ -17,8 +17,8 @@ import pytest
 from psycopg.rows import dict_row
 
 from izin.kafka.bounded_reader import read_all
+from izin.kafka.clients import codec
 from izin.reconcile import comparing
-from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
 from tests.integration.cli.conftest import Izin, acts, ended
 from tests.integration.cli.test_dead_letters import plant

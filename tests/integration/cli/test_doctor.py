@@ -17,10 +17,9 @@ import pytest
 from izin.cli.doctor import faults
 from izin.cli.doctor.finding import created_at_any_time, restored_by
 from izin.kafka.bounded_reader import read_all
+from izin.kafka.clients import codec, consumer, missing_topics
 from izin.local import free_port
-from izin.runtime.kafka import codec, consumer
 from izin.runtime.settings import KafkaSettings, StreamSettings
-from izin.runtime.topic_admin import missing_topics
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.streams.ownership import Positions

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from izin.cli.doctor import checks
-from izin.runtime import topic_admin
+from izin.kafka import clients
 from tests.integration.cli.conftest import Izin
 from tests.support.secure import PASSWORD, Authority, SecureKafka, database_with_tls
 
@@ -25,7 +25,7 @@ async def secured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[str]:
     """Put the servers into the environment; yield the URL of the ledger."""
-    monkeypatch.setattr(topic_admin, "TIMEOUT", 10.0)
+    monkeypatch.setattr(clients, "TIMEOUT", 10.0)
     monkeypatch.setattr(checks, "_TIMEOUT", 5.0)
     async with database_with_tls(empty_database, authority.issue("ledger"), authority) as url:
         given = {

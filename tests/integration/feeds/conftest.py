@@ -11,9 +11,9 @@ import pytest
 from confluent_kafka import Producer
 
 from izin.feeds import endpoint
+from izin.kafka.clients import producer
 from izin.local import free_port
 from izin.runtime.http_server.server import HttpListeners
-from izin.runtime.kafka import producer
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec

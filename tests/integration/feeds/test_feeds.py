@@ -13,10 +13,9 @@ from contextlib import suppress
 import httpx
 import pytest
 
+from izin.kafka.clients import ensure_topics, producer
 from izin.local import free_port
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from tests.integration.feeds.conftest import (
     Served,
     opt_outs,

@@ -22,11 +22,11 @@ import pytest
 
 from izin.gate import server
 from izin.gate.state import GateState
+from izin.kafka.clients import ensure_topics
 from izin.local import free_port
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import GateSettings, KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.may_send_api import PATH

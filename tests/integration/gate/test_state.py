@@ -11,8 +11,8 @@ import pytest
 from izin.consent import Channel, ConsentKey, RecipientType, Status
 from izin.consent.may_send import PermissionReason
 from izin.gate.state import ForeignTokenError, GateState, Standing
+from izin.kafka.clients import ensure_topics
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.consistency_token import LogPosition
 from izin.schemas.partitioning import partition_of
 from tests.support.builders import BRAND, CUSTOMER, NOON

@@ -10,12 +10,11 @@ import pytest
 from izin.consent import RecipientType
 from izin.gate import sources
 from izin.gate.state import GateState
+from izin.kafka.clients import TopicIdentities, admin, ensure_topics
 from izin.kafka.follower import follower
-from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError, RegistryError
-from izin.runtime.kafka import admin
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import TopicIdentities, ensure_topics
+from izin.runtime.unreadable import unreadable_batches
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import Contract
 from izin.schemas.erasure import SuppressionKeys

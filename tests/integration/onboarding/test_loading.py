@@ -7,9 +7,9 @@ import psycopg
 import pytest
 
 from izin.cli.customers.offboarding import await_ingested
+from izin.kafka.clients import ensure_topics
 from izin.ledger.db import Ledger
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.streams.ownership import Positions
 from izin.streams.ownership.positions import key_of

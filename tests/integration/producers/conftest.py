@@ -5,10 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from izin.kafka.clients import access_of, ensure_topics
 from izin.producers.publishing.publisher import KafkaPublisher, KafkaRecord
-from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.support.builders import NOON
 from tests.support.order.verdict import committed_records

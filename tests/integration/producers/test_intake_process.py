@@ -28,6 +28,7 @@ import httpx
 import pytest
 
 from izin.consent import Consent, ConsentEvent, RefusedEvent, Status, admit, decide
+from izin.kafka.clients import ensure_topics
 from izin.local import Kafka, free_port
 from izin.producers.intake.first_receipts import ReceiptsFullError
 from izin.producers.intake.receipt_log import ReceiptLog
@@ -39,7 +40,6 @@ from izin.producers.publishing.publisher import (
     UndeliveredError,
 )
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.stack.actors import signups
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key

@@ -5,8 +5,8 @@ The directory follows the compacted topic, at the start and later.
 
 import pytest
 
+from izin.kafka.clients import access_of
 from izin.kafka.tables.brand_directory import BrandReader, UnknownBrandError
-from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro

@@ -12,9 +12,8 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
-from izin.runtime.kafka import admin
+from izin.kafka.clients import admin, ensure_topics
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.runtime.topic_admin import ensure_topics
 from tests.integration.replay.rebuild_harness import RebuildHarness
 from tests.support.order.verdict import Worker, all_held, until
 from tests.support.published import publish_brand

@@ -14,15 +14,15 @@ from typing import Any
 from pydantic import SecretStr
 
 from izin.consent import Consent, ConsentEvent
+from izin.kafka import clients
+from izin.kafka.clients import ensure_topics, identities
 from izin.ledger import offsets
 from izin.ledger.db import Ledger
 from izin.ledger.record import TopicMessages
 from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.repair import PartitionResult, StateRebuild, results_of
-from izin.runtime import kafka
 from izin.runtime.plan import Plan, Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
-from izin.runtime.topic_admin import ensure_topics, identities
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
 from izin.schemas.records import consent_to_avro, event_to_avro
@@ -82,7 +82,7 @@ class RebuildHarness:
     def publish(self, *events: ConsentEvent, express: bool = False) -> None:
         """Append events to a lane, by their keys."""
         lane = self.topics.express if express else self.topics.events
-        producer = kafka.producer(self.settings)
+        producer = clients.producer(self.settings)
         for event in events:
             key = f"{event.brand_code}/{event.type}/{event.recipient_type}/{event.recipient}"
             producer.produce(lane.name, CODEC.encode("ConsentEvent", event_to_avro(event)), key)
@@ -160,7 +160,7 @@ class RebuildHarness:
     def ends(self) -> dict[str, dict[int, int]]:
         """Return where every topic ends."""
         return {
-            topic.name: dict(kafka.committed_ends(self.settings, topic.name))
+            topic.name: dict(clients.committed_ends(self.settings, topic.name))
             for topic in self.topics
         }
 
@@ -175,7 +175,7 @@ class RebuildHarness:
 
     def lose(self, name: str) -> None:
         """Delete a topic, and create it again."""
-        client = kafka.admin(self.settings)
+        client = clients.admin(self.settings)
         before = identities(client, [name]).topic_ids[name]
         delete_topics(self.settings, name)
         ensure_topics(self.settings)
@@ -188,7 +188,7 @@ class RebuildHarness:
     @contextmanager
     def worker_in_group(self) -> Iterator[None]:
         """Have a member in the group of the order workers meanwhile."""
-        client = kafka.consumer(self.settings, self.installation.streams.group(self.settings))
+        client = clients.consumer(self.settings, self.installation.streams.group(self.settings))
         client.subscribe([self.topics.events.name])
         limit = time.monotonic() + 30
         while not client.assignment():
@@ -205,7 +205,7 @@ class RebuildHarness:
 
     async def _ingest(self) -> None:
         topic = self.topics.decisions.name
-        found = identities(kafka.admin(self.settings), [topic])
+        found = identities(clients.admin(self.settings), [topic])
         reader = DecisionReader(CODEC)
         messages = list(committed_records(self.settings, topic))
         async with self.opened_ledger() as ledger:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from izin.consent import AdmittedEvent, Status, admit, violation
-from izin.runtime import kafka
+from izin.kafka import clients
 from tests.integration.sinks.sink_harness import ended
 from tests.support.builders import BRAND, NOON, a_key, an_event
 from tests.support.order.verdict import committed_records
@@ -102,10 +102,10 @@ def test_letter_that_waits_to_be_decided_is_not_written_again(
     """No order worker runs here: the next command waits for what the first has written."""
     topic = letters.settings.topics.events.name
     (name,) = letters.plant([letters.letter(an_event(recipient=letters.person()))])
-    ends = sum(kafka.committed_ends(letters.settings, topic).values())
+    ends = sum(clients.committed_ends(letters.settings, topic).values())
     assert redrive(izin, name, "--wait", "PT0S", "--execute")["waiting"] == [name]
     assert redrive(izin, name)["unsettled"] == [name]
     assert redrive(izin, name, "--wait", "PT0.2S", "--execute", code=1)["waiting"] == [name]
-    assert sum(kafka.committed_ends(letters.settings, topic).values()) == ends + 1
+    assert sum(clients.committed_ends(letters.settings, topic).values()) == ends + 1
     shown = " ".join(izin("dead-letters", "show", name).stdout.split())
     assert "what became of it is not known yet" in shown

@@ -14,12 +14,12 @@ import pytest
 from pydantic import SecretStr
 
 from izin.consent import ConsentEvent, OurError, SourceError, Status
+from izin.kafka import clients
+from izin.kafka.clients import identities, members
 from izin.replay.order_state.planning import plan_of
 from izin.replay.order_state.repair import PartitionWork, results_of
-from izin.runtime import kafka
 from izin.runtime.plan import Plan, PlanMovedError, Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
-from izin.runtime.topic_admin import identities, members
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
 from izin.streams.errors import PositionAheadError, StateError
@@ -374,7 +374,7 @@ def test_removed_events_come_from_the_history(with_ledger: RebuildHarness) -> No
     harness.publish(at(minutes=6, recipient=OTHER))
     harness.decide()
     for lane in (harness.topics.events.name, harness.topics.express.name):
-        harness.remove_below(lane, kafka.committed_ends(harness.settings, lane)[0] - 1)
+        harness.remove_below(lane, clients.committed_ends(harness.settings, lane)[0] - 1)
     harness.remove_below(harness.topics.decisions.name, 2)
     found = harness.dry_run()
     assert found.is_identical, found.changes
@@ -411,7 +411,7 @@ def test_processes_restore_partitions(
     assert harness.rows() == rows
     assert harness.dry_run().is_identical
     name = harness.topics.desired_consents.name
-    topic_id = identities(kafka.admin(harness.settings), [name]).topic_ids[name]
+    topic_id = identities(clients.admin(harness.settings), [name]).topic_ids[name]
     positions = harness.positions().values()
     assert {one.desired_consents_topic_id for one in positions} == {topic_id}
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from confluent_kafka import TopicPartition
 
-from izin.runtime import kafka, topic_admin
+from izin.kafka import clients
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from tests.support.secure import (
@@ -27,19 +27,19 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for no broker that will not answer."""
-    monkeypatch.setattr(topic_admin, "TIMEOUT", 2.0)
+    monkeypatch.setattr(clients, "TIMEOUT", 2.0)
 
 
 def carry(settings: KafkaSettings) -> None:
     """Create our topics, and carry a record of a transaction from a producer to a consumer."""
-    topic_admin.ensure_topics(settings)
+    clients.ensure_topics(settings)
     name = settings.topics.events.name
-    writer = kafka.producer(settings, **{"transactional.id": name})
+    writer = clients.producer(settings, **{"transactional.id": name})
     writer.init_transactions(20)
     writer.begin_transaction()
     writer.produce(name, b"RET")
     writer.commit_transaction(20)
-    reader = kafka.consumer(settings, name)
+    reader = clients.consumer(settings, name)
     try:
         reader.assign([TopicPartition(name, 0, 0)])
         message = reader.poll(20)
@@ -52,7 +52,7 @@ def carry(settings: KafkaSettings) -> None:
 def error_of(settings: KafkaSettings) -> str:
     """Return the error of a request with ``settings``, which has no secret in it."""
     with pytest.raises(BrokerError) as refused:
-        topic_admin.ensure_topics(settings)
+        clients.ensure_topics(settings)
     text = str(refused.value)
     assert PASSWORD not in text
     assert SECRET not in text

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from izin.kafka.clients import codec
 from izin.local import ApicurioRegistry
 from izin.runtime.errors import RegistryError
-from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
 from tests.contract.schemas.examples import golden
 from tests.support.secure import Authority, RegistryProxy, running

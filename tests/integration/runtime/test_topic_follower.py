@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from confluent_kafka import Message
 
+from izin.kafka.clients import access_of, ensure_topics, producer
 from izin.kafka.follower import RecordFollower, TopicFollower
 from izin.kafka.tables.api_keys import ApiKeyReader, Freshness
 from izin.local import Kafka, free_port
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import access_of, producer
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.support.builders import API_KEY, KEY_ID, NOON, a_second_key, an_api_key, known
 from tests.support.published import publish_key

@@ -9,13 +9,13 @@ import pytest
 
 from izin.feeds.older_records import OlderRecords
 from izin.kafka.bounded_reader import unread
+from izin.kafka.clients import access_of, producer
+from izin.kafka.connections import headers_of
 from izin.kafka.tables.latest_records import LatestRecordReader
 from izin.ledger.record import StreamUnavailableError
-from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import access_of, producer
-from izin.runtime.kafka_clients import headers_of
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.unreadable import unreadable_batches
 from izin.schemas.fast.record_format import BatchBuilder
 from izin.schemas.fast.writer import long_bytes
 from izin.schemas.partitioning import partition_of

@@ -50,7 +50,7 @@ async def test_worker_without_kafka_says_why_and_goes_on(
     await asyncio.to_thread(processes.end)
     lines = processes.logged()
     events = Counter((one["logger"], one["event"]) for one in lines)
-    assert events["izin.runtime.broker_watch", "kafka unreachable"] == 1
+    assert events["izin.kafka.broker_watch", "kafka unreachable"] == 1
     assert sum(count for (logger, _), count in events.items() if logger == "librdkafka") <= 10
     assert len(lines) <= 50
     (unreachable,) = [one for one in refused.logged() if one["event"] == "kafka unreachable"]

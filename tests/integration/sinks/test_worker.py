@@ -24,6 +24,7 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from izin.iys.rate_limit import Pace
+from izin.kafka.clients import consumer
 from izin.ledger import offsets, reads
 from izin.ledger.db import Ledger, Notifications
 from izin.ledger.db.leases import enter
@@ -32,7 +33,6 @@ from izin.ledger.record import LedgerUnavailableError, Message, TopicMessages
 from izin.ledger.unit_of_work import append_messages
 from izin.local import free_port
 from izin.runtime.http_server.server import HttpListeners
-from izin.runtime.kafka import consumer
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest import batch

@@ -13,7 +13,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from izin.runtime.kafka import committed_ends
+from izin.kafka.clients import committed_ends
 from izin.runtime.settings import KafkaSettings
 from tests.integration.producers.intake_process import publish_brand_and_key
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from izin.consent import Status
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES, event_to_avro
@@ -191,7 +191,7 @@ class Publisher:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._topics = settings.topics
-        self._producer = kafka.producer(settings)
+        self._producer = clients.producer(settings)
         self._recipients = {one: recipients_of(one) for one in range(PARTITIONS)}
 
     def publish(

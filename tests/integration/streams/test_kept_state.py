@@ -17,7 +17,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 from structlog.typing import EventDict
 
-from izin.runtime import kafka, topic_admin
+from izin.kafka import clients
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings
 from izin.streams.engine.watches import HELD_AFTER, LaneWatch
@@ -244,7 +244,7 @@ def publish(settings: KafkaSettings, topic: str, *partitions: int) -> None:
 @pytest.fixture
 def foreign(settings: KafkaSettings) -> Producer:
     """Give another program's producer, with a transaction open on the express lane."""
-    client = kafka.producer(settings, **{"transactional.id": f"{settings.topic_prefix}foreign"})
+    client = clients.producer(settings, **{"transactional.id": f"{settings.topic_prefix}foreign"})
     client.init_transactions(20)
     client.begin_transaction()
     client.produce(settings.topics.express.name, b"any", partition=1)
@@ -320,10 +320,10 @@ def test_ended_transactions_on_a_lane_call_nobody(
 
 def test_local_broker_refuses_long_transactions(settings: KafkaSettings) -> None:
     """Librdkafka's default is a minute, for which opt-outs of others would wait."""
-    assert topic_admin.transaction_limit(settings) == topic_admin.TRANSACTION_LIMIT
+    assert clients.transaction_limit(settings) == clients.TRANSACTION_LIMIT
     long = {"transactional.id": "long", "transaction.timeout.ms": 60_000}
     with pytest.raises(KafkaException) as refused:
-        kafka.producer(settings, **long).init_transactions(20)
+        clients.producer(settings, **long).init_transactions(20)
     assert refused.value.args[0].code() == KafkaError.INVALID_TRANSACTION_TIMEOUT
 
 

@@ -21,8 +21,8 @@ from confluent_kafka.admin import (
 from structlog.typing import EventDict
 
 from izin.consent import LAW_VERSION
+from izin.kafka import clients
 from izin.kafka.bounded_reader import BoundedReader
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.records import event_to_avro
@@ -315,7 +315,7 @@ async def test_latest_positions_are_found_from_the_end(harness: OrderHarness, ma
     owner = await harness.acquired()
     for offset in range(1, 6):
         await harness.commit(owner, Effects(), next_offset=offset)
-    producer = kafka.producer(harness.settings, **{"transactional.id": "another"})
+    producer = clients.producer(harness.settings, **{"transactional.id": "another"})
     producer.init_transactions(20)
     topic = harness.settings.topics.positions.name
     for _ in range(marks):
@@ -324,7 +324,7 @@ async def test_latest_positions_are_found_from_the_end(harness: OrderHarness, ma
         producer.flush(20)
         producer.abort_transaction(20)
     harness.delete_below(topic, 4)
-    end = kafka.committed_ends(harness.settings, topic)[0]
+    end = clients.committed_ends(harness.settings, topic)[0]
     reader = BoundedReader(harness.settings, "reader", topic)
     try:
         assert latest_positions(reader, harness.codec, {0: end})[0].events_offset == 5
@@ -339,13 +339,13 @@ async def test_decided_offsets_are_those_of_every_partition(
     """Tools see what workers stored, as soon as it is committed; a tool that polls opens one client
     in all.
     """
-    opened, make = [], kafka.consumer
+    opened, make = [], clients.consumer
 
     def counted(settings: KafkaSettings, group: str, **overrides: object) -> Consumer:
         opened.append(group)
         return make(settings, group, **overrides)
 
-    monkeypatch.setattr(kafka, "consumer", counted)
+    monkeypatch.setattr(clients, "consumer", counted)
     decided = DecidedOffsets(harness.settings, harness.codec)
     try:
         assert decided.read() == {}

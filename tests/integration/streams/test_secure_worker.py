@@ -9,8 +9,8 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
+from izin.kafka.clients import ensure_topics
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.streams.ownership import credentials
 from tests.support.order.harness import CODEC, Traffic
 from tests.support.order.verdict import Worker, all_held, backlog, examine, until

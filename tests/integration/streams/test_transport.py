@@ -15,7 +15,7 @@ from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v4
 from confluent_kafka import Producer
 from faust.transport.drivers import TRANSPORTS
 
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.streams.engine import app, transport
 from izin.streams.engine.gate import FetchGate, RecordBatch
@@ -135,7 +135,7 @@ class TransactionWriter:
     def __init__(self, settings: KafkaSettings) -> None:
         self.settings = settings
         self._topic = settings.topics.events.name
-        self._producer: Producer = kafka.producer(
+        self._producer: Producer = clients.producer(
             settings, **{"transactional.id": f"{settings.topic_prefix}writer"}
         )
         self._producer.init_transactions(20)

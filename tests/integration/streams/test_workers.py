@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+from izin.kafka import clients
+from izin.kafka.clients import ensure_topics, is_contested
 from izin.local.kafka import Kafka
-from izin.runtime import kafka
 from izin.runtime.logs import EXIT
 from izin.runtime.settings import KafkaSettings, StreamSettings
-from izin.runtime.topic_admin import ensure_topics, is_contested
 from izin.streams.engine.app import EXIT_CONFIG
 from tests.chaos.order.brokers import BrokerCluster
 from tests.support.order.harness import CODEC, Traffic
@@ -175,7 +175,7 @@ def hanging(tmp_path: Path) -> Iterator[tuple[KafkaSettings, Producer]]:
 
 
 def _hanging(settings: KafkaSettings) -> Iterator[tuple[KafkaSettings, Producer]]:
-    producer = kafka.producer(
+    producer = clients.producer(
         settings,
         **{
             "transactional.id": f"{settings.topic_prefix}hanging",
@@ -278,7 +278,7 @@ def test_broker_that_is_away_is_waited_for_and_worked_with_again(tmp_path: Path)
 @pytest.fixture
 def stuck(make_settings: Callable[[int], KafkaSettings], tmp_path: Path) -> Iterator[Worker]:
     settings = make_settings(1)
-    producer = kafka.producer(settings)
+    producer = clients.producer(settings)
     for number in range(BATCH * BATCHES):
         producer.produce(settings.topics.events.name, value=f"{number}", partition=0)
     assert producer.flush(20) == 0

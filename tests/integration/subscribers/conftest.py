@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from izin.runtime.kafka_environment import KafkaAccess
+from izin.kafka.access import KafkaAccess
 from izin.runtime.settings import KafkaSettings
 from tests.support.published import TopicWriter
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from izin.kafka.clients import ensure_topics
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from tests.support.builders import NOON

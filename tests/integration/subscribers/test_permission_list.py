@@ -10,12 +10,11 @@ from datetime import timedelta
 
 import pytest
 
+from izin.kafka.access import KafkaAccess
+from izin.kafka.clients import committed_ends, ensure_topics
 from izin.kafka.follower import follower
 from izin.local import Kafka
-from izin.runtime.kafka import committed_ends
-from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.subscribers import Answer, BrokerError, Channel, ConsentKey, PermissionList
 from tests.contract.schemas.topic_settings import set_of_topic
 from tests.support.builders import NOON

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from izin.consent import NaiveInstantError
+from izin.kafka.access import KafkaAccess
 from izin.kafka.follower import follower
-from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.subscribers import (

@@ -22,8 +22,8 @@ import pytest
 from structlog.typing import EventDict
 
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer
+from izin.kafka.clients import committed_ends
 from izin.ledger.db import statements
-from izin.runtime.kafka import committed_ends
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import Scope
 from izin.webhooks import resends

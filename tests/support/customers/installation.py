@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from izin.consent import TURKEY, Channel, ConsentEvent, ConsentKey, violation
+from izin.kafka.clients import admin, committed_ends, identities, producer
 from izin.ledger.daily.lines import packed
 from izin.ledger.history import HistoryEntry, act, append, brand_key, customer_key, entries_of
-from izin.runtime.kafka import admin, committed_ends, producer
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import identities
 from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec
 from izin.schemas.records import AvroRecord, event_to_avro, headers

@@ -30,7 +30,7 @@ from aiokafka import codec as client_codec
 from aiokafka.record.util import calc_crc32c
 from confluent_kafka import KafkaError, KafkaException
 
-from izin.runtime import kafka
+from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.fast.record_format import NO_HEADERS, BatchBuilder
 from izin.schemas.fast.writer import long_bytes
@@ -258,7 +258,7 @@ class RawProducer:
     """Writes batches as they are, to whichever broker leads a partition; without TLS and SASL."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self._admin = kafka.admin(settings)
+        self._admin = clients.admin(settings)
         self._connections: dict[tuple[str, int], socket.socket] = {}
         self._leaders: dict[tuple[str, int], tuple[str, int]] = {}
         self._count = 0

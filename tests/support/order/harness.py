@@ -20,8 +20,8 @@ from confluent_kafka.admin import (
 )
 
 from izin.consent import Consent, ConsentEvent, Status, decide
+from izin.kafka import clients as kafka
 from izin.kafka.bounded_reader import BoundedReader
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from izin.consent import AdmittedEvent, Consent, Order, RefusedEvent, Status, admit, decide
+from izin.kafka import clients
 from izin.local import free_port
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.partitioning import partition_of
@@ -61,7 +61,7 @@ def committed_records(
     Those `without` are left out, and jumped over: librdkafka stops where it cannot unpack their
     batch, or gives them other offsets.
     """
-    consumer = kafka.consumer(settings, "reading", **{"enable.partition.eof": True})
+    consumer = clients.consumer(settings, "reading", **{"enable.partition.eof": True})
     try:
         there = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         spared = {number: SparedOffsets(without, topic, number) for number in there}
@@ -139,7 +139,7 @@ def backlog(settings: KafkaSettings) -> dict[str, int]:
         offsets = decided.read()
     left: Counter[str] = Counter()
     for lane in (topics.events.name, topics.express.name):
-        for number, end in kafka.committed_ends(settings, lane).items():
+        for number, end in clients.committed_ends(settings, lane).items():
             left[f"{lane}[{number}]"] = end - offsets.get((lane, number), 0)
     return +left
 

@@ -11,12 +11,12 @@ from typing import Any
 from izin.consent import ConsentEvent
 from izin.iys.wire_format import IysMovement, JsonReader, Stream
 from izin.iys.wire_format.json_reader import to_turkish
+from izin.kafka import clients
 from izin.ledger import reads
 from izin.ledger.db import Notifications
 from izin.reconcile.comparing import Asker, Comparer, Difference, ReconcileScope
 from izin.reconcile.judging import Kind, SaidBy
 from izin.reconcile.repairs import RepairExecution
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.records import event_to_avro
@@ -54,7 +54,7 @@ class Site:
     """Those with an opt-in that İYS has."""
 
     def __post_init__(self) -> None:
-        self.writer = kafka.producer(self.kafka)
+        self.writer = clients.producer(self.kafka)
         self.relay = OutboxRelay(
             ledger=self.harness.ledger,
             settings=self.kafka,

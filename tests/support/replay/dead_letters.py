@@ -13,11 +13,11 @@ from click.testing import Result
 from confluent_kafka import Message
 
 from izin.consent import Consent, ConsentEvent, Violation
+from izin.kafka import clients
 from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.record import TopicMessages
 from izin.producers.publishing.publisher import kafka_record
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SUPPRESSED
@@ -73,7 +73,7 @@ class LetterHarness:
     _persons: int = field(default=0)
 
     def __post_init__(self) -> None:
-        self.writer = kafka.producer(self.settings)
+        self.writer = clients.producer(self.settings)
 
     def person(self) -> str:
         """Return the phone number of a person whom no test of the installation has used."""
@@ -128,7 +128,7 @@ class LetterHarness:
         ends = {
             (lane, number): end
             for lane in lanes
-            for number, end in kafka.committed_ends(self.settings, lane).items()
+            for number, end in clients.committed_ends(self.settings, lane).items()
         }
         with closing(DecidedOffsets(self.settings, CODEC)) as decided:
             until(
@@ -206,7 +206,7 @@ async def ingesting(ledger: Ledger, settings: KafkaSettings) -> AsyncIterator[No
 async def ingest_all(ledger: Ledger, settings: KafkaSettings) -> None:
     """Have the ledger take every decision that there is."""
     topic = settings.topics.decisions.name
-    ends = kafka.committed_ends(settings, topic)
+    ends = clients.committed_ends(settings, topic)
     async with ingesting(ledger, settings), asyncio.timeout(30):
         while True:
             taken = await reads.ingested(ledger)

@@ -36,13 +36,13 @@ from izin.iys.errors import (
     UnauthenticatedError,
 )
 from izin.iys.tokens import TokenPolicy
+from izin.kafka import clients
 from izin.ledger.reads import Backlog, Memory, Parked
 from izin.ledger.record import Brand
 from izin.ledger.registry.granted import STALE_AFTER, ListReading, LostRight
 from izin.ledger.sequences import Missing
 from izin.ledger.stream_progress import PulledStream
 from izin.local import free_port
-from izin.runtime import topic_admin
 from tests.support.builders import BRAND, NOON, a_brake
 
 RUNNER = CliRunner()
@@ -52,7 +52,7 @@ RUNNER = CliRunner()
 def nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every address lead nowhere, and no check wait long."""
     port = free_port()
-    monkeypatch.setattr(topic_admin, "TIMEOUT", 0.2)
+    monkeypatch.setattr(clients, "TIMEOUT", 0.2)
     monkeypatch.setattr(checks, "_TIMEOUT", 0.2)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
     monkeypatch.setenv("DATABASE_URL", f"postgresql://izin:not-a-secret@127.0.0.1:{port}/izin")
@@ -553,8 +553,8 @@ def test_doctor_compares_how_long_transactions_may_be_open(
 ) -> None:
     """Kafka's own limit is 15 minutes, for which a partition's opt-outs would wait."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.com:9092")
-    monkeypatch.setattr(checks.kafka, "admin", lambda _: SimpleNamespace(list_topics=dict))
-    monkeypatch.setattr(checks.topic_admin, "transaction_limit", lambda _: limit)
+    monkeypatch.setattr(checks.clients, "admin", lambda _: SimpleNamespace(list_topics=dict))
+    monkeypatch.setattr(checks.clients, "transaction_limit", lambda _: limit)
     (found,) = checks._broker()
     assert found.state == state
     assert state == "ok" or "transaction.max.timeout.ms is 900000" in found.what

@@ -40,9 +40,10 @@ from izin.feeds.protocol import (
     read_cursor,
 )
 from izin.feeds.sources import CURRENT_FOR, Sources, Tail
+from izin.kafka.clients import TopicIdentities
+from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import FeedsSettings, KafkaSettings
-from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.api_keys import Scope
 from izin.schemas.consistency_token import LogPosition, token_of
 from tests.support.builders import (
@@ -605,6 +606,15 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
 def unopened() -> Sources:
     """Return the sources of a process."""
     return Sources(KafkaSettings(), FeedsSettings(), CODEC, known_brands({}))
+
+
+async def test_beginnings_that_kafka_does_not_say_are_an_error(monkeypatch: pytest.MonkeyPatch):
+    """A client without a cursor gets a 503, and not an empty snapshot."""
+    failing = Mock(side_effect=KafkaException(KafkaError(KafkaError._TIMED_OUT)))
+    monkeypatch.setattr(module, "offsets", failing)
+    source = SimpleNamespace(feed=PERMISSIONS, identity=IDENTITY)
+    with pytest.raises(BrokerError, match="permissions"):
+        await unopened().beginnings(source)  # type: ignore[arg-type]
 
 
 def test_tail_that_reads_nothing_is_not_current(kafka: Kafka):

@@ -10,7 +10,7 @@ import pytest
 from izin.gate import sources
 from izin.gate.sources import Releasing
 from izin.gate.undecided import UndecidedOptOuts
-from izin.runtime.topic_admin import TopicIdentities
+from izin.kafka.clients import TopicIdentities
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from tests.support.builders import NOON

@@ -370,7 +370,7 @@ async def test_ledger_behind_its_decisions_is_not_compared(
     topic = settings.topics.decisions.name
 
     ends: dict[int, int] = {0: 9, 1: 1}
-    monkeypatch.setattr(comparing.kafka, "committed_ends", lambda *_: ends)
+    monkeypatch.setattr(comparing.clients, "committed_ends", lambda *_: ends)
     monkeypatch.setattr(comparing.reads, "ingested", AsyncMock(return_value={(topic, 0): 7}))
     monkeypatch.setattr(comparing, "_BEHIND_FOR", timedelta(0))
     ledger: Any = None

@@ -18,11 +18,12 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from pydantic import SecretStr
 
-from izin.runtime import broker_faults, kafka, settings
-from izin.runtime.broker_faults import while_leaders_move
+from izin.kafka import clients, connections
+from izin.kafka.access import VARIABLES, KafkaAccess
+from izin.kafka.clients import access_of, broker_errors
+from izin.kafka.connections import while_leaders_move
+from izin.runtime import settings
 from izin.runtime.errors import BrokerError, RegistryError, SettingError
-from izin.runtime.kafka import access_of, broker_errors
-from izin.runtime.kafka_environment import VARIABLES, KafkaAccess
 from izin.runtime.setting_rules.checks import SECRETS, SECURITY, security_options_of
 from izin.runtime.setting_rules.group import SUFFIX, SettingsGroup, secret_variables
 from izin.runtime.settings import KafkaSettings, SaslMechanism, SecurityProtocol
@@ -59,7 +60,7 @@ REGISTRY = {
 
 @pytest.mark.parametrize(
     "client",
-    [kafka.producer, lambda settings: kafka.consumer(settings, "group"), kafka.admin],
+    [clients.producer, lambda settings: clients.consumer(settings, "group"), clients.admin],
     ids=["producer", "consumer", "admin"],
 )
 def test_a_clients_errors_are_logged_and_never_written_to_stderr(
@@ -142,7 +143,7 @@ def test_every_setting_is_an_option_that_librdkafka_knows() -> None:
         "sasl.oauthbearer.client.secret": "obviously-fake",
         "sasl.oauthbearer.scope": "kafka",
     }
-    assert kafka.admin(token) is not None
+    assert clients.admin(token) is not None
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_broker_that_is_back_is_reported_by_the_first_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """There is no cause to be found, and nobody waits long for one."""
-    monkeypatch.setattr(broker_faults, "_CAUSE_WITHIN", 0.0)
+    monkeypatch.setattr(connections, "_CAUSE_WITHIN", 0.0)
     with pytest.raises(BrokerError, match=r"[Tt]imed out|_TIMED_OUT"), broker_errors(PLAIN):
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 

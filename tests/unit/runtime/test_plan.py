@@ -17,9 +17,9 @@ import pytest
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 
+from izin.kafka.broker_watch import BrokerWatch
 from izin.kafka.follower import end
 from izin.kafka.follower.end import TopicEnd
-from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.plan import (
     Bounds,
     OtherPlanError,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from izin.consent import ConsentEvent
-from izin.runtime.kafka import codec
+from izin.kafka.clients import codec
 from izin.runtime.settings import KafkaSettings
 from izin.schemas import contracts
 from izin.schemas.codec import Codec

@@ -23,10 +23,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from starlette.responses import JSONResponse, Response
 
 from izin import subscribers
+from izin.kafka import connections
+from izin.kafka.access import KafkaAccess
 from izin.kafka.follower import TopicFollower
 from izin.local import free_port
-from izin.runtime import broker_faults
-from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.plain_log import PlainLogger
 from izin.schemas.codec import Codec
 from izin.subscribers import (
@@ -590,7 +590,7 @@ def moving(code: int, times: int) -> Mock:
 
 def test_start_is_asked_again_while_a_leader_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new topic's broker answers so: the subscriber begins at the end, and does not stop."""
-    monkeypatch.setattr(broker_faults, "_POLL", 0)
+    monkeypatch.setattr(connections, "_POLL", 0)
     client = moving(KafkaError.NOT_LEADER_FOR_PARTITION, 2)
     (start,), new = Starts(datetime.now(UTC)).of(client, [PLACE])
     assert (start.offset, new) == (7, [start])

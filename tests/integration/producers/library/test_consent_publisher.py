@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from izin.kafka.clients import access_of
 from izin.kafka.follower import follower
 from izin.producers import (
     ConsentPublisher,
@@ -26,7 +27,6 @@ from izin.producers import (
 )
 from izin.producers.publishing.publisher import KafkaRecord
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of

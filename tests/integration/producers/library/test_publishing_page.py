@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 import pytest
 
+from izin.kafka.clients import access_of, ensure_topics
 from izin.local import ApicurioRegistry
 from izin.producers import IzinError, NewEvent
 from izin.producers.publishing.publisher import BackpressureError
-from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of

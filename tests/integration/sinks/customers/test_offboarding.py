@@ -314,7 +314,7 @@ async def test_without_kafka_nothing_is_counted_or_ended(
     """What was acknowledged cannot be known: an error, never a plan with 0 opt-outs."""
     monkeypatch.setattr(exit_codes, "_NUMBERS", ())
     monkeypatch.setattr("izin.kafka.bounded_reader._TIMEOUT", 1.0)
-    monkeypatch.setattr("izin.runtime.kafka.TIMEOUT", 1.0)
+    monkeypatch.setattr("izin.kafka.clients.TIMEOUT", 1.0)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
     order = ("customers", "offboard", CUSTOMER, f"--out={tmp_path / 'acme.zip'}", "--reason=ended")
     shown = await izin(*order, "--execute")

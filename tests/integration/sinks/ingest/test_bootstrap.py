@@ -10,9 +10,9 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from structlog.typing import EventDict
 
+from izin.kafka import clients
 from izin.ledger.privacy import erasure
 from izin.ledger.record import RecreatedTopicError, StreamUnavailableError, TopicMessages
-from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings
@@ -50,8 +50,8 @@ def write_state(harness: SinkHarness, settings: KafkaSettings) -> None:
 def delete_decisions(settings: KafkaSettings) -> None:
     """Delete what the topic of decisions has in partition 0, as retention does."""
     topic = settings.topics.decisions.name
-    end = kafka.committed_ends(settings, topic)[0]
-    admin, place = kafka.admin(settings), TopicPartition(topic, 0, end)
+    end = clients.committed_ends(settings, topic)[0]
+    admin, place = clients.admin(settings), TopicPartition(topic, 0, end)
     admin.delete_records([place])[place].result(10)
 
 

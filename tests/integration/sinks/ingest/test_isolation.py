@@ -20,8 +20,8 @@ from structlog.typing import EventDict
 
 from izin.consent import ConsentEvent, decide
 from izin.iys.wire_format import Stream
+from izin.kafka import clients
 from izin.ledger.record import ConcurrentChangeError, LedgerFaultError, LedgerUnavailableError
-from izin.runtime import kafka
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.errors import RegistryError
 from izin.runtime.process import cancel_all
@@ -74,7 +74,7 @@ async def ingest_all(
 ) -> None:
     """Ingest the topic to its end, with a new ingester unless given."""
     ingester = ingester or replace(harness.ingester, settings=settings)
-    ends = kafka.committed_ends(settings, settings.topics.decisions.name)
+    ends = clients.committed_ends(settings, settings.topics.decisions.name)
     reader = await ingester.open()
 
     async def is_read() -> bool:
@@ -271,7 +271,7 @@ async def test_hostile_decisions_stop_no_opt_out(
     assert await asyncio.to_thread(producer.flush, 30) == 0
     isolation = Isolation(DeadLetterBudget(share=share))
     reader = await replace(harness.ingester, settings=kafka_settings, isolation=isolation).open()
-    ends = await asyncio.to_thread(kafka.committed_ends, kafka_settings, topic)
+    ends = await asyncio.to_thread(clients.committed_ends, kafka_settings, topic)
     read = 0
 
     async def is_read() -> bool:

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from structlog.typing import EventDict
 
+from izin.kafka import clients
+from izin.kafka.clients import ensure_topics
 from izin.ledger import offsets, reads, sequences
 from izin.ledger.db import Ledger
 from izin.ledger.history import receipt_key, verify
 from izin.ledger.record import ConcurrentChangeError, StreamUnavailableError, TopicMessages
 from izin.ledger.sequences import GRACE
-from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
 from izin.sinks.ingest.ingested_topics import IngestContext, ReceiptReader, TrackedLane
@@ -241,7 +241,7 @@ OpenLane = Callable[[str], Awaitable[TrackedLane]]
 
 def publish(settings: KafkaSettings, topic: str, *numbers: int, partition: int = 0) -> None:
     """Publish an event of each number, of one origin."""
-    producer = kafka.producer(settings)
+    producer = clients.producer(settings)
     for number in numbers:
         event = an_event(event_id=f"event-{number}", origin="crm", sequence=number)
         producer.produce(
@@ -364,7 +364,7 @@ async def test_hostile_events_stop_no_tracking(
     )
     giant = an_event(customer_id=secrets.token_hex(4000), sequence=1)
     values = [*hostile.values(1000), CODEC.encode("ConsentEvent", event_to_avro(giant))]
-    producer = kafka.producer(kafka_settings)
+    producer = clients.producer(kafka_settings)
     for value in values:
         producer.produce(topic, value, partition=0)
     assert producer.flush(20) == 0

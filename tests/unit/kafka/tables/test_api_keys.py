@@ -13,6 +13,7 @@ import pytest
 from starlette.requests import Request
 
 from izin.consent import Consent, ConsentKey, OriginRank, Status
+from izin.kafka.clients import access_of
 from izin.kafka.tables import api_keys as directory_module
 from izin.kafka.tables.api_keys import (
     STALE_AFTER,
@@ -26,7 +27,6 @@ from izin.kafka.tables.api_keys import (
 from izin.kafka.tables.standing_opt_outs import StandingOptOuts
 from izin.runtime.errors import RegistryError
 from izin.runtime.http_server.problems import RequestRefusedError
-from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.codec import Codec

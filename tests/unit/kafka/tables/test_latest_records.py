@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from izin.kafka.clients import TopicIdentities
 from izin.kafka.tables.latest_records import ForeignTokenError, check_token, taken_below
-from izin.runtime.topic_admin import TopicIdentities
 from izin.schemas.consistency_token import LogPosition
 from izin.schemas.topics import Topics
 

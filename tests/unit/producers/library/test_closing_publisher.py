@@ -189,7 +189,7 @@ def test_surface_is_exactly_this():
 
 
 def test_token_names_where_the_event_is():
-    """A feed takes it as ``at_least``."""
+    """The gate takes it as ``at_least``."""
     published = Published(event_id="event-1", topic="consent-events", partition=3, offset=17)
     assert positions_of(published.token) == (("consent-events", 3, 17),)
 

@@ -71,7 +71,7 @@ class KafkaAccess:
         if not self.registry_url:
             return Codec(others=others, writes=writes)
         # It imports an HTTP library, 0.1 s that only users of a registry should pay.
-        from izin.runtime.registry_client import RegistryClient  # noqa: PLC0415  # see above
+        from izin.kafka.registry_client import RegistryClient  # noqa: PLC0415  # see above
 
         client = RegistryClient(
             self.registry_url,

@@ -1,4 +1,5 @@
-"""The topics of an installation: created, repaired and checked; and who consumes them.
+"""Kafka clients of this installation; its topics, created, repaired and checked; and who consumes
+them. All take the settings as they are; :mod:`izin.kafka.connections` has the defaults.
 
 The partition count of a topic is fixed for life, for the key decides the partition; everything else
 can be repaired. A topic that was deleted and created again has the same name, another id, and other
@@ -7,11 +8,13 @@ records at the same offsets: :func:`identities` tells.
 
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka import (
+    Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
@@ -29,11 +32,27 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from izin.runtime.broker_faults import while_leaders_move
-from izin.runtime.kafka import TIMEOUT, admin, broker_errors
+from izin.consent import LAW_VERSION
+from izin.kafka import connections
+from izin.kafka.access import KafkaAccess
+from izin.kafka.connections import (
+    Brokers,
+    admin,
+    broker_errors,
+    consumer,
+    missing_topic,
+    producer,
+    reason,
+    while_leaders_move,
+)
+from izin.runtime.plan import Bounds, Plan
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
 
+__all__ = ("admin", "broker_errors", "consumer", "producer", "reason")
+TIMEOUT = 15.0
+"""Seconds that one request to the broker may take."""
 CONTESTED = "instance id in use twice"
 """What an order worker writes beside the offsets of the group while another has its name."""
 _POLL = 0.1
@@ -44,6 +63,68 @@ _AT_LEAST = frozenset({"retention.ms", "min.compaction.lag.ms", "delete.retentio
 """Settings that an operator may raise: retaining more is no fault."""
 _MIN_REPLICAS = 3
 _MIN_INSYNC = 2
+
+
+def codec(settings: KafkaSettings) -> Codec:
+    """Return the codec of this installation; raises as ``KafkaAccess.codec`` does."""
+    return access_of(settings).codec()
+
+
+def access_of(settings: KafkaSettings) -> KafkaAccess:
+    """Return how ``settings`` say that brokers, topics and schema registry are reached."""
+    username, password = settings.registry_username, settings.registry_password
+    return KafkaAccess(
+        bootstrap_servers=settings.bootstrap_servers,
+        options=settings.options,
+        topic_prefix=settings.topic_prefix,
+        registry_url=settings.registry_url,
+        registry_login=(username, password.get_secret_value()) if username and password else None,
+        registry_ca_file=settings.registry_ca_file,
+        schema_folder=settings.schema_folder,
+    )
+
+
+def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
+    """Return the last stable offset of each partition of ``topic``; raises as ``watermarks``."""
+    return {number: end for number, (_, end) in watermarks(settings, topic).items()}
+
+
+def watermarks(brokers: Brokers, topic: str) -> Mapping[int, tuple[int, int]]:
+    """Return the log start and the last stable offset of each partition of ``topic``.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or has no such topic.
+    """
+    client = connections.consumer(brokers, "izin-ends", **{"allow.auto.create.topics": False})
+    with closing(client), broker_errors(brokers):
+        return watermarks_of(client, topic)
+
+
+def watermarks_of(client: Consumer, topic: str) -> Mapping[int, tuple[int, int]]:
+    """Return the same, of what ``client`` reads.
+
+    Raises:
+        BrokerError: there is no such topic.
+        KafkaException: the broker cannot be reached, or refuses the request.
+    """
+    found = client.list_topics(topic, timeout=TIMEOUT).topics[topic]
+    if found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        raise missing_topic(topic)
+    if found.error is not None and not found.partitions:
+        raise KafkaException(found.error)
+    return {
+        number: partition_watermarks(client, TopicPartition(topic, number))
+        for number in found.partitions
+    }
+
+
+@while_leaders_move
+def partition_watermarks(
+    client: Consumer, partition: TopicPartition, *, timeout: float = TIMEOUT
+) -> tuple[int, int]:
+    """Return where ``partition`` begins and ends for ``client``; raises KafkaException."""
+    start, end = client.get_watermark_offsets(partition, timeout=timeout)
+    return int(start), int(end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +155,41 @@ def identities(
         topic_ids={name: str(one.topic_id) for name, one in found.items()},
         partitions={name: len(one.partitions) for name, one in found.items()},
     )
+
+
+def bounds_of(
+    settings: KafkaSettings, topics: Mapping[str, bool]
+) -> tuple[str, Mapping[str, Bounds]]:
+    """Return the cluster's id, and ``topics`` with their committed bounds; the value of each says
+    whether it must stand still.
+
+    Raises:
+        BrokerError: Kafka cannot be reached, or a topic does not exist.
+    """
+    with broker_errors(settings):
+        found = identities(admin(settings), list(topics))
+    bounds = {}
+    for topic, stands_still in topics.items():
+        marks = watermarks(settings, topic)
+        bounds[topic] = Bounds(
+            topic_id=found.topic_ids[topic],
+            starts={number: start for number, (start, _) in marks.items()},
+            ends={number: end for number, (_, end) in marks.items()},
+            stands_still=stands_still,
+        )
+    return found.cluster_id, bounds
+
+
+def check_plan(plan: Plan, settings: KafkaSettings) -> None:
+    """Compare cluster, topics and law of ``plan`` with what they are now.
+
+    Raises:
+        PlanMovedError: one of them has changed.
+        BrokerError: Kafka cannot be reached, or a topic does not exist.
+    """
+    still = {topic: bounds.stands_still for topic, bounds in plan.topics.items()}
+    cluster_id, topics = bounds_of(settings, still)
+    plan.check(replace(plan, cluster_id=cluster_id, topics=topics, law_version=LAW_VERSION))
 
 
 @while_leaders_move

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 
 from confluent_kafka import KafkaError, KafkaException
 
-from izin.runtime import kafka
-from izin.runtime.broker_faults import cause_among
+from izin.kafka import clients
+from izin.kafka.connections import cause_among
 from izin.runtime.logs import get_logger
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
@@ -97,14 +97,14 @@ class BrokerWatch(AnswerWatch):
         self._settings = settings
         self._errors = deque[KafkaError](maxlen=_REMEMBERED)
         """Since the last answer; librdkafka reports the same one only once in half a minute."""
-        self._admin = kafka.admin(settings, error_cb=self._errors.append)
+        self._admin = clients.admin(settings, error_cb=self._errors.append)
 
     async def _request(self) -> str | None:
         try:
             await in_daemon_thread(self._list_topics, name="broker-watch")
         except KafkaException as error:
             cause = cause_among(list(self._errors))
-            return kafka.reason(self._settings, cause or error.args[0])
+            return clients.reason(self._settings, cause or error.args[0])
         self._errors.clear()
         return None
 

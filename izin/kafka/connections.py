@@ -1,22 +1,28 @@
-"""What is wrong where Kafka does not answer, and the remedy: by the error's code, not its text.
+"""Kafka clients with the defaults of this project, for whoever knows how to reach the brokers; and
+what is wrong where Kafka does not answer, and the remedy: by the error's code, not its text.
+
+Producers write with ``acks=all`` and idempotence, and partition keys as Java's default partitioner
+does. Consumers read committed records only. It needs confluent-kafka alone, so that the libraries
+for other teams' processes need no more.
 
 A batch that Kafka's client fetched and cannot unpack is fetched again twice a second, and never
 passed: what is behind it in its partition is not read, and the other partitions are. Whoever only
-reads for others must not pass it either. So it is logged once, and shown to operators for as long
-as it is met (``http_server.problems``).
+reads for others must not pass it either. So it is noted (``runtime.unreadable``).
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from operator import methodcaller
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
 
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka_clients import Brokers, admin
-from izin.runtime.plain_log import PlainLogger
+from izin.runtime.unreadable import note_unreadable, unreadable_batches
 
 _CAUSE_WITHIN = 5.0
 """Seconds in which a client may find out why no broker can be used."""
@@ -50,15 +56,86 @@ _UNREADABLE = frozenset(
         KafkaError.INVALID_MSG,
     }
 )
-_SHOWN_FOR = 30.0
-
-_met: dict[tuple[str, int], tuple[int, float]] = {}
-"""By topic and partition: its offset, and when it was met last, by ``time.monotonic``."""
-
-_log = PlainLogger(__name__)
-
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_librdkafka = logging.getLogger("librdkafka")
+# A process that sets no logging up must not write a library's lines to its terminal.
+_librdkafka.addHandler(logging.NullHandler())
+
+
+class Brokers(Protocol):
+    """Who knows how brokers are reached: a ``KafkaAccess``, or the settings of a process."""
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """``host:port`` of some brokers, with commas between them."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Further options of librdkafka."""
+
+
+def producer(connection: Brokers, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values
+    """Return an idempotent producer that partitions as Java does."""
+    bound = {"transaction.timeout.ms": 10_000} if "transactional.id" in overrides else {}
+    return Producer(
+        {
+            **_options(connection),
+            **bound,
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": "murmur2_random",
+            "linger.ms": 2,
+            "compression.type": "lz4",
+            **overrides,
+        }
+    )
+
+
+def consumer(connection: Brokers, group: str, **overrides: Any) -> Consumer:  # noqa: ANN401  # the same
+    """Return a consumer that reads committed records only and never commits by itself."""
+    return Consumer(
+        {
+            **_options(connection),
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            **overrides,
+        }
+    )
+
+
+def admin(connection: Brokers, **overrides: Any) -> AdminClient:  # noqa: ANN401  # the same
+    """Return an admin client."""
+    return AdminClient({**_options(connection), **overrides})
+
+
+def _options(connection: Brokers) -> dict[str, Any]:
+    """Return the options of every client: without a logger librdkafka writes to standard error."""
+    return {
+        "bootstrap.servers": connection.bootstrap_servers,
+        "logger": _librdkafka,
+        **connection.options,
+    }
+
+
+_headers = methodcaller("headers")
+"""Called so, for the client returns a value with an error set where a name is no text: a call that
+the interpreter has specialized lets that error come up anywhere later.
+"""
+
+
+def headers_of(message: Message) -> list[tuple[str, str | bytes | None]]:
+    """Return the headers of a record that was read; none where a name among them is no text."""
+    try:
+        found = _headers(message) or ()
+    except SystemError:
+        # It gives such names as null pointers if it is asked again: forget them.
+        message.set_headers([])
+        return []
+    return list(found.items() if isinstance(found, dict) else found)
 
 
 def missing_topic(name: str) -> BrokerError:
@@ -176,32 +253,6 @@ def is_unreadable(message: Message) -> bool:
     return True
 
 
-def note_unreadable(topic: str, partition: int, offset: int) -> None:
-    """Note such a batch at ``offset``."""
-    before, _ = _met.get((topic, partition), (None, 0.0))
-    _met[topic, partition] = offset, time.monotonic()
-    if before != offset:
-        _log.error("batch unreadable", error=": ".join(_shown(topic, partition, offset)))
-
-
-def unreadable_batches(topic: str | None = None) -> Mapping[str, str]:
-    """Return the batches, of ``topic`` or of all, that were met lately: where, and the remedy."""
-    since = time.monotonic() - _SHOWN_FOR
-    return dict(
-        _shown(name, number, offset)
-        for (name, number), (offset, at) in sorted(_met.items())
-        if at >= since and topic in {None, name}
-    )
-
-
 def unreadable_error(topic: str, *why: str) -> BrokerError:
     """Return the error that ``topic`` cannot be read, with ``why`` and its unreadable batches."""
     return BrokerError("; ".join([*why, *map(": ".join, unreadable_batches(topic).items())]))
-
-
-def _shown(topic: str, partition: int, offset: int) -> tuple[str, str]:
-    what = f"the batch at offset {offset} cannot be unpacked, so nothing behind it is read"
-    return (
-        f"{topic}[{partition}]",
-        f"{what}; see in docs/runbook.md: A batch that cannot be unpacked",
-    )
