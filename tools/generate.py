@@ -12,8 +12,7 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from izin.consent import CLASSES, transitions
-from izin.consent import violations as law
+from izin.consent import CLASSES, transitions, violations as law
 from izin.iys.errors import VERDICTS, Verdict
 from izin.ledger.record import messages
 from izin.ledger.retention import TABLES

@@ -8,8 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from datetime import time as time_of_day
+from datetime import UTC, datetime, time as time_of_day, timedelta
 
 import uvloop
 

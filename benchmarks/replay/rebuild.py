@@ -17,8 +17,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from benchmarks.replay.events import events as replay_events
-from benchmarks.replay.events import publish
+from benchmarks.replay.events import events as replay_events, publish
 from benchmarks.results import RunReport
 from benchmarks.worker.drain import DrainProgress
 from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring

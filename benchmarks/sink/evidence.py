@@ -20,8 +20,7 @@ from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import BRANDS, SinkFixture, sink_fixture
 from izin.evidence.collection import EvidenceRequest, collect, record
 from izin.evidence.verification import verify
-from izin.ledger.history import HistoryEntry, append
-from izin.ledger.history import verify as chains
+from izin.ledger.history import HistoryEntry, append, verify as chains
 from izin.local import Postgres
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.monitor.anchors import MOST_ROWS

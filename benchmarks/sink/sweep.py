@@ -19,8 +19,7 @@ import typer
 from iys_simulator.clock import wire_text
 from iys_simulator.rules.consent import Consent
 from iys_simulator.state import SimulatorState
-from iys_simulator.store.accounts import Account, Subscription
-from iys_simulator.store.accounts import Brand as SimulatorBrand
+from iys_simulator.store.accounts import Account, Brand as SimulatorBrand, Subscription
 from iys_simulator.store.database import Database
 from iys_simulator.store.register import Register
 from pydantic import SecretStr

@@ -386,7 +386,9 @@ def _answer(data: Mapping[str, Any]) -> str:
         _VERDICTS.get(data["verdict"], _words(data["verdict"])),
         _coded(data),
         f"recorded {turkish(data['creation_date'])}" if data.get("creation_date") else None,
-        f"transaction {_short(transaction)}" if transaction else None,
+        f"transaction {transaction[:_LONGEST]}{'…' * (len(transaction) > _LONGEST)}"
+        if transaction
+        else None,
     )
 
 
@@ -441,10 +443,6 @@ def _coded(data: Mapping[str, Any]) -> str | None:
 
 def _why(word: str | None) -> str | None:
     return None if word == ActionReason.SETTLED else _words(word)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _words(word: str | None) -> str | None:

@@ -74,13 +74,17 @@ class Forecast:
     @property
     def first_late_at(self) -> datetime | None:
         """When the first record becomes late."""
-        return min((one.group.due_at for one in self.groups if one.late), default=None, key=_last)
+        return min(
+            (one.group.due_at for one in self.groups if one.late),
+            default=None,
+            key=lambda at: at or _NEVER,
+        )
 
     @property
     def first_lost_at(self) -> datetime | None:
         """When the first consent is lost."""
         lost = (one.group.expires_at for one in self.groups if one.lost)
-        return min(lost, default=None, key=_last)
+        return min(lost, default=None, key=lambda at: at or _NEVER)
 
     @property
     def done_at(self) -> datetime | None:
@@ -120,7 +124,15 @@ def forecast(
         return math.floor((instant - starts_at).total_seconds() * records_per_second)
 
     groups, before = [], 0
-    for group in sorted(backlog, key=_urgency):
+    # Opt-outs first, then what is due first.
+    for group in sorted(
+        backlog,
+        key=lambda one: (
+            one.status is not Status.RET,
+            one.due_at or _NEVER,
+            one.expires_at or _NEVER,
+        ),
+    ):
         expires_at = None if group.status is Status.RET else group.expires_at
         submitted = _within(capacity_by(expires_at) - before, group.count)
         in_time = _within(capacity_by(group.due_at) - before, submitted)
@@ -135,14 +147,6 @@ def forecast(
             )
         )
     return Forecast(groups=tuple(groups))
-
-
-def _urgency(group: DueGroup) -> tuple[bool, datetime, datetime]:
-    return group.status is not Status.RET, _last(group.due_at), _last(group.expires_at)
-
-
-def _last(instant: datetime | None) -> datetime:
-    return _NEVER if instant is None else instant
 
 
 def _within(room: float, count: int) -> int:

@@ -46,8 +46,7 @@ from izin.runtime.http_server.shedding import OF_KEY, Shares, read_body, share_o
 from izin.runtime.logs import get_logger
 from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import GateSettings, KafkaSettings
-from izin.schemas.api_keys import ApiKey
-from izin.schemas.api_keys import Scope as KeyScope
+from izin.schemas.api_keys import ApiKey, Scope as KeyScope
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.may_send_api import PATH, ReceiptKind
@@ -83,6 +82,7 @@ _HEADERS = [
 _DRAIN = 15
 """Seconds for what was asked: a receipt takes up to ten."""
 _log = get_logger(__name__)
+_now = partial(datetime.now, UTC)
 
 
 class GateRefusal(ProblemText, Enum):
@@ -344,10 +344,6 @@ async def _following(
         state.stop()
         await loading
         await asyncio.to_thread(following.__exit__, None, None, None)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _api(gate: GateEndpoint, broker: BrokerWatch) -> HttpApi:

@@ -337,7 +337,10 @@ class Exchange:
             call.method,
             call.path,
             params=call.query,
-            content=_content(call.body),
+            # A text is JSON already.
+            content=call.body
+            if call.body is None or isinstance(call.body, str)
+            else orjson.dumps(call.body),
             headers=None if call.body is None else {"Content-Type": "application/json"},
             extensions={
                 CALL_CLASS: call.call_class,
@@ -347,11 +350,6 @@ class Exchange:
             },
         )
         return await self._http.send(request, stream=streamed)
-
-
-def _content(body: object) -> bytes | str | None:
-    """Return ``body`` as it is sent; a text is JSON already."""
-    return body if body is None or isinstance(body, str) else orjson.dumps(body)
 
 
 def translate(error: Exception, call: Call) -> CallError:

@@ -159,7 +159,8 @@ def _download(files: FileSet, repository: Path, on_progress: Progress) -> list[P
             except foreign as error:
                 why = str(error)
             else:
-                if _is_whole(path):
+                # A zip has its directory at its end, so an incomplete jar has none.
+                if zipfile.is_zipfile(path) or (path.suffix == ".gz" and tarfile.is_tarfile(path)):
                     return path
             # jgo would take an incomplete file for the file.
             Path(artifact.cached_path or repository / "none").unlink(missing_ok=True)
@@ -176,11 +177,6 @@ def _artifacts(context: Any, files: FileSet) -> Sequence[Any]:  # noqa: ANN401 -
     resolved, needed = context.resolver.resolve(named)
     at_run_time = [one for one in needed if one.scope in {"compile", "runtime"}]
     return [dependency.artifact for dependency in (*resolved, *at_run_time)]
-
-
-def _is_whole(path: Path) -> bool:
-    # A zip has its directory at its end, so an incomplete jar has none.
-    return zipfile.is_zipfile(path) or (path.suffix == ".gz" and tarfile.is_tarfile(path))
 
 
 def java_at_least(version: int) -> Path:

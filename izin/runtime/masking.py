@@ -48,12 +48,8 @@ def mask(recipient: str) -> str:
 def mask_text(text: str) -> str:
     """Return ``text`` with everything in it that looks like a recipient masked."""
     if _AT.search(text):
-        text = _WORD.sub(lambda found: _without_address(found.group()), text)
+        text = _WORD.sub(lambda one: mask(one[0]) if _AT.search(one[0]) else one[0], text)
     return _NUMBER.sub(lambda found: found["shown"] or mask(found.group()), text)
-
-
-def _without_address(word: str) -> str:
-    return mask(word) if _AT.search(word) else word
 
 
 def masked(name: str, value: object) -> object:

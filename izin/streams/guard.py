@@ -206,10 +206,6 @@ def _is_ret(event: ConsentEvent) -> bool:
     return event.status.strip().upper() == Status.RET
 
 
-def _source(event: ConsentEvent) -> str:
-    return f"{event.customer_id}/{event.origin}"
-
-
 def appended_at(record: Appended) -> datetime:
     """Return when the broker first appended ``record`` (input topics use LogAppendTime)."""
     return datetime.fromtimestamp(first_append(record) / 1000, UTC)
@@ -282,7 +278,11 @@ def poison(error: Exception, event: ConsentEvent) -> DeadLetter:
     # Only its type: a message may contain the recipient.
     detail = f"{type(error).__name__} while it was processed"
     return _dead_letter(
-        "IZIN-POISON", "value", detail, lost_ret=_is_ret(event), suspect=_source(event)
+        "IZIN-POISON",
+        "value",
+        detail,
+        lost_ret=_is_ret(event),
+        suspect=f"{event.customer_id}/{event.origin}",
     )
 
 

@@ -161,7 +161,8 @@ class Starts:
         if not partitions:
             return []
         # The ends come first: a record that is appended meanwhile must not be before the start.
-        ends = {one.partition: while_leaders_move(_end)(client, one) for one in partitions}
+        ask = while_leaders_move(client.get_watermark_offsets)
+        ends = {one.partition: ask(one, timeout=_TIMEOUT)[1] for one in partitions}
         instant = int(since.timestamp() * 1000)
         asked = [TopicPartition(one.topic, one.partition, instant) for one in partitions]
         found = while_leaders_move(client.offsets_for_times)(asked, timeout=_TIMEOUT)
@@ -171,10 +172,6 @@ class Starts:
             )
             for one in found
         ]
-
-
-def _end(client: Consumer, place: TopicPartition) -> int:
-    return int(client.get_watermark_offsets(place, timeout=_TIMEOUT)[1])
 
 
 def group_consumer(connection: Brokers, subscriber: str, topic: str) -> Consumer:

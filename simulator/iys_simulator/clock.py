@@ -6,8 +6,7 @@ simulator stores them as those texts ("wire texts"), which sort as the instants 
 
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta, timezone
-from datetime import time as time_of_day
+from datetime import UTC, date, datetime, time as time_of_day, timedelta, timezone
 from functools import lru_cache
 
 TURKEY = timezone(timedelta(hours=3), "TRT")

@@ -16,8 +16,7 @@ import httpx
 import jsonschema_rs
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from schemathesis import GenerationMode
 from schemathesis.core import NotSet
 from starlette.applications import Starlette
@@ -27,8 +26,7 @@ from izin.feeds.endpoint import routes_of as feed_routes
 from izin.gate.server import routes_of as gate_routes
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.ledger.record import Message, TopicMessages
-from izin.producers.intake.server import Intake
-from izin.producers.intake.server import routes_of as intake_routes
+from izin.producers.intake.server import Intake, routes_of as intake_routes
 from izin.runtime.http_server.problems import public_app
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
@@ -49,10 +47,16 @@ from tests.support.builders import (
     known,
 )
 from tests.support.source_tree import ROOT
-from tests.unit.feeds.conftest import CODEC, SUBSCRIBER, Api, a_permission, key_of, serving
-from tests.unit.feeds.conftest import serving as serving_feeds
-from tests.unit.gate.conftest import a_question, a_standing
-from tests.unit.gate.conftest import serving as serving_gate
+from tests.unit.feeds.conftest import (
+    CODEC,
+    SUBSCRIBER,
+    Api,
+    a_permission,
+    key_of,
+    serving,
+    serving as serving_feeds,
+)
+from tests.unit.gate.conftest import a_question, a_standing, serving as serving_gate
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts
 from tests.unit.sinks.inbound.test_sweep import CREDENTIALS, accepted
 

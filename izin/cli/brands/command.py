@@ -29,9 +29,7 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
 from izin.consent import Channel
-from izin.ledger import brands as registry
-from izin.ledger import reads
-from izin.ledger import suspensions as standing
+from izin.ledger import brands as registry, reads, suspensions as standing
 from izin.ledger.brake import decisions
 from izin.ledger.db import Ledger
 from izin.ledger.reads import Count

@@ -38,10 +38,13 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
 from izin.consent import WAITING, Channel, SourceError, Status
-from izin.ledger import brands, reads
-from izin.ledger import brands as registry
-from izin.ledger import retailers as retailer_access
-from izin.ledger import suspensions as standing
+from izin.ledger import (
+    brands,
+    brands as registry,
+    reads,
+    retailers as retailer_access,
+    suspensions as standing,
+)
 from izin.ledger.db import Ledger
 from izin.ledger.reads import Count
 from izin.ledger.record import EVERY, NOT_GRANTED, Brand, Suspension

@@ -39,8 +39,7 @@ from izin.ledger import brands as registry
 from izin.ledger.brake.counting import limits_of
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand
-from izin.ledger.registry import api_keys, customers
-from izin.ledger.registry import granted as listing
+from izin.ledger.registry import api_keys, customers, granted as listing
 from izin.ledger.registry.customers import Customer, CustomerDetails, PersonKind
 from izin.ledger.registry.granted import ListedBrand, offers
 from izin.runtime.settings import IysSettings, SinkSettings

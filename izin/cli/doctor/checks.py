@@ -56,8 +56,7 @@ from izin.consent.forecast import records_per_second
 from izin.iys.tokens import TokenPolicy
 from izin.kafka import clients
 from izin.kafka.bounded_reader import unread
-from izin.ledger import brands as registry
-from izin.ledger import reads, sequences, stream_progress
+from izin.ledger import brands as registry, reads, sequences, stream_progress
 from izin.ledger.brake import decisions
 from izin.ledger.db import Ledger, pending
 from izin.ledger.db.migrate import migrate

@@ -35,7 +35,6 @@ _LATER: Final[tuple[str, ...]] = ("previous_may_send", "retailers")
 """What later versions have behind them."""
 _GENERAL: Final = -1
 """Instead of how many of the later fields a version has: it is decoded."""
-_SINGLE: Final = 0xC3
 _SINGLE_SIZE: Final = 10
 _CONFLUENT_SIZE: Final = 5
 _NULL: Final = 0

@@ -14,7 +14,6 @@ from izin.kafka.access import KafkaAccess
 from izin.kafka.clients import watermarks
 from izin.kafka.follower import RecordFollower, take_each
 from izin.kafka.tables.packed_permissions import PackedPermissions, whole_seconds
-from izin.runtime.plain_log import PlainLogger
 from izin.runtime.plan import OnProgress, silent
 from izin.schemas.codec import Codec, UndecodableError
 
@@ -25,8 +24,6 @@ _ANY_INSTANT: Final = 1
 
 _BITS: Final = 1 << 25
 """4 MB: of a million opt-outs, three in a hundred other recipients are looked up in vain."""
-
-_log = PlainLogger(__name__)
 
 
 class StandingOptOuts:

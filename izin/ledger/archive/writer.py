@@ -236,7 +236,12 @@ class ArchiveWriter:
             one
             for one in self._archive.in_order()
             if any(one.first <= place <= one.last for place in erased[one.shard])
-            and self._is_whole(one, erased[one.shard])
+            and any(
+                # What is erased has no content but its commitment.
+                row.commitment is None
+                for row in self._archive.rows(one)
+                if row.place in erased[one.shard]
+            )
         ]
         for one in concerned:
             await self._rewrite(one)
@@ -245,10 +250,6 @@ class ArchiveWriter:
             erased_up_to={shard: one.last for shard, one in self._archive.ends.items()},
         )
         return len(concerned)
-
-    def _is_whole(self, one: ArchivedFile, places: set[int]) -> bool:
-        """Whether a file has the content of any of these rows."""
-        return any(row.commitment is None for row in self._archive.rows(one) if row.place in places)
 
     async def _rewrite(self, one: ArchivedFile) -> None:
         month, rows = date.fromisoformat(f"{one.month}-01"), list[_Row]()

@@ -91,7 +91,7 @@ class BulkChanges(Generic[M]):
             elif found.is_change:
                 ruled += [(found, one) for one in group]
         ruled = await _without_retailers(connection, ruled, rest)
-        ruled.sort(key=_key)  # two processes lock them in one order
+        ruled.sort(key=lambda one: one[1].after.key)  # two processes lock them in one order
         self._changes.add_actions({one.due for one, _ in ruled})
         new = [one for one in ruled if one[1].before is None]
         known = [one for one in ruled if one[1].before is not None]
@@ -175,7 +175,3 @@ async def _without_retailers(
     shared = await retailers.registered(connection, permitted)
     rest += [one.member for _, one in ruled if one.after.key in shared]
     return [one for one in ruled if one[1].after.key not in shared]
-
-
-def _key(ruled: _Ruled[M]) -> str:
-    return ruled[1].after.key

@@ -274,7 +274,10 @@ def column_meanings(headers: Sequence[str], choices: ColumnChoices) -> tuple[Col
         ColumnChoiceError: a choice names no column, or no field.
     """
     names = tuple(map(notation_text, headers))
-    mapped = {_named(one, names): _meaning(name) for one, name in choices.mapped.items()}
+    mapped = {
+        _named(one, names): channel_field_of(name) or _field(name)
+        for one, name in choices.mapped.items()
+    }
     left_out = {_named(one, names) for one in choices.ignored}
     held = [mapped[name] if name in mapped else _known(name) for name in names]
     if Field.CONSENT_DATE in held:
@@ -453,7 +456,3 @@ def _field(name: str) -> Field:
     if found is None:
         raise ColumnChoiceError(f'there is no field "{name}"; fields: {", ".join(Field)}')
     return found
-
-
-def _meaning(name: str) -> Field | ChannelField:
-    return channel_field_of(name) or _field(name)

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from izin.consent import Channel, TextEnum, Violation, cut, is_too_long
-from izin.consent import violation as by_law
+from izin.consent import Channel, TextEnum, Violation, cut, is_too_long, violation as by_law
 from izin.schemas.words import NameTable, listed
 
 NAME: Final = re.compile(r"[a-z0-9]+(?:[ _/.()-]+[a-z0-9]+)*[ ).:*?]*")

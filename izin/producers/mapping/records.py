@@ -32,8 +32,8 @@ from izin.consent import (
     has_surrogate,
     maker,
     read_recipient,
+    violation as by_law,
 )
-from izin.consent import violation as by_law
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.mapping.dates import (
     DateRules,

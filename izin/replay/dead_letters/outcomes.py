@@ -48,8 +48,7 @@ from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
 from izin.streams.guard import REDRIVEN, first_append
 from izin.streams.order import OrderStage
 from izin.streams.outputs import REPARTITIONED
-from izin.streams.ownership import SUPPRESSED as SUPPRESSED_COUNT
-from izin.streams.ownership import Changelog, Effects
+from izin.streams.ownership import SUPPRESSED as SUPPRESSED_COUNT, Changelog, Effects
 from izin.streams.state.state import MemoryState
 
 _GROUP = "izin-redrive"

@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv6Address, ip_network
 
-from prometheus_client import CollectorRegistry, Gauge
-from prometheus_client import Counter as Total
+from prometheus_client import CollectorRegistry, Counter as Total, Gauge
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 

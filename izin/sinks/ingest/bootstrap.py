@@ -170,7 +170,10 @@ class StateReader(IngestedTopic):
         found = [one for one in messages if (one.partition() or 0) in self._ends]
         decode = self.context.codec.decode_consent
         values = [
-            (one, one.value()) for one in found if one.error() is None and not _is_suppression(one)
+            (one, one.value())
+            for one in found
+            # A suppression says that a key was erased, by a digest of it.
+            if one.error() is None and not _key(one).encode().startswith(SUPPRESSED)
         ]
         consents = [
             StateRecord(self.topic.topic, one.partition() or 0, one.offset() or 0, consent)
@@ -261,11 +264,6 @@ async def restore_rows(
 
 def _key(message: Message) -> str:
     return (message.key() or b"").decode(errors="replace")
-
-
-def _is_suppression(message: Message) -> bool:
-    """Whether a record says that a key was erased, by a digest of it."""
-    return _key(message).encode().startswith(SUPPRESSED)
 
 
 def _restoration(record: StateRecord, customer_id: str, now: datetime) -> HistoryEntry:

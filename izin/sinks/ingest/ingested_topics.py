@@ -114,14 +114,12 @@ class TopicReader:
             else:
                 self.at_end.add(number)
         now = self.topic_id_now
-        if now is not None and self._goes_back(messages) and now() != self.topic_id:
-            raise StreamUnavailableError(f"{self.topic}: it was created again")
-        return messages
-
-    def _goes_back(self, messages: Sequence[Message]) -> bool:
-        return any(
+        goes_back = any(
             (one.offset() or 0) < self.positions.get(one.partition() or 0, 0) for one in messages
         )
+        if now is not None and goes_back and now() != self.topic_id:
+            raise StreamUnavailableError(f"{self.topic}: it was created again")
+        return messages
 
     def moves(self, messages: Sequence[Message]) -> Moves:
         """Return the offsets before and after ``messages``, by partition."""

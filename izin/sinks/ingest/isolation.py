@@ -23,8 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID, uuid5
 
 from confluent_kafka import Message
-from prometheus_client import CollectorRegistry, Gauge
-from prometheus_client import Counter as Total
+from prometheus_client import CollectorRegistry, Counter as Total, Gauge
 
 from izin.consent import (
     FIRST_DATE,

@@ -73,12 +73,15 @@ class FairShares:
         """Return the next lane and count it as served; None if there is none."""
         if not lanes:
             return None
-        chosen = min(lanes, key=lambda lane: (not lane.is_soon(now), self._last(lane)))
+        chosen = min(
+            lanes,
+            key=lambda lane: (
+                not lane.is_soon(now),
+                [self._served.get(name, 0) for name in _names(lane)],
+            ),
+        )
         self._served.update(dict.fromkeys(_names(chosen), next(self._turns)))
         return chosen
-
-    def _last(self, lane: OutboundLane) -> tuple[int, ...]:
-        return tuple(self._served.get(name, 0) for name in _names(lane))
 
 
 def _names(lane: OutboundLane) -> tuple[tuple[object, ...], ...]:

@@ -25,8 +25,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import KafkaError, KafkaException, Producer
-from confluent_kafka import Message as Delivered
+from confluent_kafka import KafkaError, KafkaException, Message as Delivered, Producer
 from psycopg.rows import DictRow
 
 from izin.kafka.clients import producer

@@ -39,8 +39,7 @@ that an upgrade that moves one fails there and not in production.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Mapping, Sequence, Set as AbstractSet
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -53,8 +52,7 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
 )
-from faust.transport.drivers import TRANSPORTS
-from faust.transport.drivers import aiokafka as driver
+from faust.transport.drivers import TRANSPORTS, aiokafka as driver
 
 from izin.kafka.clients import CONTESTED
 from izin.runtime.logs import get_logger

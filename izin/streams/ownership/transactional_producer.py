@@ -27,8 +27,7 @@ from typing import Any, Final
 
 import lz4.frame
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError as ClientError
-from aiokafka.errors import ProducerClosed
+from aiokafka.errors import KafkaError as ClientError, ProducerClosed
 from aiokafka.producer import message_accumulator, sender
 from aiokafka.record.util import calc_crc32c
 from confluent_kafka import KafkaError, KafkaException

@@ -1,7 +1,6 @@
 """A list is read as its items would be read one by one."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from iys_simulator.rules.consent_fields import ConsentListReader, ValidationContext, read_consent
 from iys_simulator.settings import Settings

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 import httpx
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from rich.console import Console
 from rich.table import Column, Table
 from schemathesis import GenerationMode

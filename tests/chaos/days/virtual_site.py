@@ -30,8 +30,7 @@ from iys_simulator.app import build_app
 from iys_simulator.clock import Clock
 from iys_simulator.settings import Settings
 from iys_simulator.state import SimulatorState
-from iys_simulator.store.accounts import Account, Subscription
-from iys_simulator.store.accounts import Brand as SimulatorBrand
+from iys_simulator.store.accounts import Account, Brand as SimulatorBrand, Subscription
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
@@ -63,8 +62,7 @@ from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import outbound_loops
 from tests.chaos.command import Show, run_stage
-from tests.chaos.days.virtual_loop import VirtualLoop
-from tests.chaos.days.virtual_loop import run as run_loop
+from tests.chaos.days.virtual_loop import VirtualLoop, run as run_loop
 from tests.support.builders import BRAND, CUSTOMER, a_decision_record
 from tests.support.registration import register_brand
 

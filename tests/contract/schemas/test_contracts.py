@@ -23,8 +23,7 @@ import httpx
 import pytest
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 from avro.schema import parse
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.consent import ConsentEvent
 from izin.kafka.registry_client import RegistryClient
@@ -47,8 +46,7 @@ from izin.schemas.topics import Topics
 from tests.contract.schemas.examples import FOLDER, golden
 from tests.support.builders import an_event, an_iys_origin
 from tests.support.registry import MemoryRegistry
-from tools.generate_schemas import FOLDER as FOLDER_OF_SCHEMAS
-from tools.generate_schemas import schema_files
+from tools.generate_schemas import FOLDER as FOLDER_OF_SCHEMAS, schema_files
 
 SCHEMAS = resources.files("izin.schemas")
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

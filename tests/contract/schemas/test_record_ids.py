@@ -17,8 +17,7 @@ from datetime import timedelta
 from functools import cache
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.consent import Channel, State
 from izin.gate.question import ReceiptKind, read_question

@@ -19,8 +19,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import KafkaError, KafkaException
 from fastavro import schemaless_reader, schemaless_writer
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.consent import AdmittedEvent, decide
 from izin.kafka import clients

@@ -25,8 +25,7 @@ from izin.evidence.collection import EvidenceRequest
 from izin.evidence.container import UnprovenHistoryError, unpacked
 from izin.evidence.daily_files import check_with
 from izin.evidence.verification import DAILY, REPORT, ROWS, Evidence, verify
-from izin.ledger.daily.lines import packed
-from izin.ledger.daily.lines import unpacked as lines_of
+from izin.ledger.daily.lines import packed, unpacked as lines_of
 from izin.ledger.history import append, entries_of
 from izin.ledger.history.reports import Leg, figures, latencies, quantile
 from izin.ledger.privacy import erasure
@@ -40,8 +39,7 @@ from tests.integration.sinks.inbound.test_daily import a_day, file_of, look
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, a_phone, onay, ret
 from tests.integration.webhooks.test_evidence import LEASE, a_receipt
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key, an_iys_event, an_iys_origin
-from tests.support.published import a_decision_receipt
-from tests.support.published import a_receipt as a_list_receipt
+from tests.support.published import a_decision_receipt, a_receipt as a_list_receipt
 
 pytestmark = pytest.mark.database
 KEY = str(a_key(recipient=PHONE))

@@ -23,8 +23,7 @@ from pydantic import SecretStr
 
 from benchmarks.sink.fixture import sink_fixture
 from izin.cli.terminal.ledger_session import open_ledger
-from izin.ledger.db import Ledger, Notifications, connection, pending
-from izin.ledger.db import migrate as module
+from izin.ledger.db import Ledger, Notifications, connection, migrate as module, pending
 from izin.ledger.db.migrate import Patience, migrate, migrations
 from izin.ledger.db.notifications import OUTBOX
 from izin.ledger.record import (

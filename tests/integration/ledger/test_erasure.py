@@ -22,8 +22,7 @@ from izin.schemas.topics import Topics
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.monitor.anchors import AnchorWriter
 from tests.integration.sinks.sink_harness import A_SECOND, TOPIC, SinkHarness, onay, ret
-from tests.integration.webhooks.test_evidence import faults as delivery_faults
-from tests.integration.webhooks.test_evidence import stored
+from tests.integration.webhooks.test_evidence import faults as delivery_faults, stored
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_decision_record, a_key
 from tests.support.published import a_decision_receipt, a_receipt
 

@@ -11,8 +11,7 @@ from datetime import timedelta
 import pytest
 
 from izin.consent import Channel
-from izin.ledger import brands, reads
-from izin.ledger import suspensions as standing
+from izin.ledger import brands, reads, suspensions as standing
 from izin.ledger.db import notifications
 from izin.ledger.record import NO_RIGHT, ORDERED, UnknownCustomerError, UnregisteredBrandError
 from izin.ledger.registry import suspension_orders

@@ -13,8 +13,13 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from izin.local import PackageMissingError, Postgres, StateInUseError, create_database
-from izin.local import postgres as module
+from izin.local import (
+    PackageMissingError,
+    Postgres,
+    StateInUseError,
+    create_database,
+    postgres as module,
+)
 from tests.support.servers.distribution import drop_database
 from tests.support.waiting import until
 

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import ROOT
-from benchmarks import __main__ as command
+from benchmarks import ROOT, __main__ as command
 from benchmarks.bars import BARS, OTHER_RUNS, RUNS, BarSide, FigureBar, bars_of
 from benchmarks.evidence import hostile, verification
 from benchmarks.evidence.hostile import HOSTILE, some_rows, with_files, zipped
@@ -26,8 +25,7 @@ from benchmarks.order.summary import summarize
 from benchmarks.replay import rebuild
 from benchmarks.results import RunReport, publish
 from benchmarks.simulator import command as simulator
-from benchmarks.sink import command as sink
-from benchmarks.sink import erasure, outbox, rate_limit
+from benchmarks.sink import command as sink, erasure, outbox, rate_limit
 from benchmarks.worker import latency, poison, replay, restart, state
 from izin.evidence.container import UnreadableEvidenceError, unpacked
 from izin.evidence.verification import verify

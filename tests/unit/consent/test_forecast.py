@@ -1,8 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from izin.consent import NaiveInstantError, Status
 from izin.consent.forecast import DueGroup, Forecast, forecast, records_per_second

@@ -2,8 +2,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.consent import AdmittedEvent, Consent, DecisionKind, Status, admit, decide, merge
 from izin.consent.model import Reason

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from izin.consent import SourceError
 from izin.evidence import container, verification

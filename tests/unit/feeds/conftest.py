@@ -14,8 +14,7 @@ import httpx
 import pytest
 from confluent_kafka import KafkaError
 
-from izin.feeds.endpoint import FeedEndpoint, FeedMetrics
-from izin.feeds.endpoint import routes_of as feed_routes
+from izin.feeds.endpoint import FeedEndpoint, FeedMetrics, routes_of as feed_routes
 from izin.feeds.older_records import OlderRecords
 from izin.feeds.protocol import Feed, LogIdentity, LogRecord, Stretch, feeds
 from izin.feeds.sources import FeedSource, Items, Tail

@@ -14,8 +14,7 @@ from unittest.mock import Mock
 
 import orjson
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from izin.feeds import older_records
 from izin.feeds.endpoint import PageReading

@@ -17,8 +17,7 @@ from izin.consent import Channel, ConsentKey
 from izin.consent.may_send import PermissionReason, unregistered
 from izin.gate.metrics import GateMetrics
 from izin.gate.receipts import ReceiptRecord
-from izin.gate.server import GateEndpoint
-from izin.gate.server import routes_of as gate_routes
+from izin.gate.server import GateEndpoint, routes_of as gate_routes
 from izin.gate.state import ForeignTokenError, Standing
 from izin.kafka.tables.api_keys import ApiKeyDirectory
 from izin.kafka.tables.brand_directory import RegisteredBrand

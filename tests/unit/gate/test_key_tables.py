@@ -8,8 +8,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.consent import Consent, ConsentEvent, Status, decide
 from izin.gate.key_tables import DecisionRecords, KnownKeys, LaneTable, may_be_opt_out

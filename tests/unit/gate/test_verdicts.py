@@ -10,8 +10,7 @@ from datetime import timedelta
 from unittest.mock import Mock
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.consent import CLASSES, Channel, MessageClass, MessageKind, RecipientType
 from izin.consent.may_send import PermissionReason

@@ -9,8 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.iys.client import IysClient
 from izin.iys.errors import BusyError, CallError, OutcomeUnknownError, RefusedError, TokenLimitError

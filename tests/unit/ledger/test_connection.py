@@ -19,8 +19,7 @@ from importlib import resources
 import orjson
 import psycopg
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from psycopg import errors
 
 from izin.consent import IzinError, SourceError, State

@@ -16,8 +16,7 @@ from izin.consent import ConsentEvent, ConsentKey
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.first_receipts import FirstReceipts
 from izin.producers.intake.receipt_log import ReceiptLog
-from izin.producers.intake.server import Intake
-from izin.producers.intake.server import routes_of as intake_routes
+from izin.producers.intake.server import Intake, routes_of as intake_routes
 from izin.producers.publishing.publisher import (
     KafkaPublisher,
     KafkaRecord,

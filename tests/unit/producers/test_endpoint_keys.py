@@ -15,8 +15,7 @@ import pytest
 from izin.consent import ConsentEvent, ConsentKey
 from izin.kafka.tables.api_keys import STALE_AFTER, ApiKeyDirectory
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
-from izin.producers.intake.server import Intake
-from izin.producers.intake.server import routes_of as intake_routes
+from izin.producers.intake.server import Intake, routes_of as intake_routes
 from izin.producers.publishing.publisher import Published
 from izin.runtime.http_server.problems import public_app
 from izin.runtime.http_server.shedding import HttpLimits, Refused

@@ -30,8 +30,12 @@ from tests.chaos.files import __main__ as campaign
 from tests.chaos.files.__main__ import FilesVerdict, report
 from tests.support.builders import BRAND
 from tests.support.hostile import nasty_export
-from tests.support.hostile.files import HEADER, hostile_files, hostile_rows
-from tests.support.hostile.files import characters as characters_of_rows
+from tests.support.hostile.files import (
+    HEADER,
+    characters as characters_of_rows,
+    hostile_files,
+    hostile_rows,
+)
 from tests.support.hostile.inputs import FORM, JSON, HostileInputs, characters
 from tests.support.hostile.nasty_export import ExpectedConsent, NastyTruth
 from tests.support.order.harness import fetched

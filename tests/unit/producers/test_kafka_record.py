@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.consent import NaiveInstantError
 from izin.producers.publishing.event_ids import (

@@ -36,10 +36,10 @@ from tests.support.order.harness import (
     TOPICS,
     OrderHarness,
     a_record,
+    a_spoilt_record as a_spoilt,
     fetched,
     records_of,
 )
-from tests.support.order.harness import a_spoilt_record as a_spoilt
 from tests.support.registry import MemoryRegistry
 
 HARNESS = OrderHarness()

@@ -18,8 +18,7 @@ from unittest.mock import DEFAULT, Mock
 
 import pytest
 from fastavro import parse_schema, schemaless_writer
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.consent import FIRST_DATE, OurError, Status
 from izin.schemas import contracts

@@ -11,8 +11,7 @@ from typing import Any, NoReturn
 from unittest.mock import Mock
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.consent import Consent, ConsentEvent, DecisionKind
 from izin.consent.model import Reason

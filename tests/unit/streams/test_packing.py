@@ -19,8 +19,7 @@ from uuid import UUID
 
 import faust
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.consent import (
     Channel,

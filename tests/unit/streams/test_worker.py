@@ -19,9 +19,11 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.process import in_daemon_thread
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.streams import order as order_module
-from izin.streams.engine import app as app_module
-from izin.streams.engine import partition_processor as processor_module
-from izin.streams.engine import worker as worker_module
+from izin.streams.engine import (
+    app as app_module,
+    partition_processor as processor_module,
+    worker as worker_module,
+)
 from izin.streams.engine.gate import RecordBatch
 from izin.streams.engine.watches import LaneWatch, WorkerMetrics
 from izin.streams.engine.worker import OrderWorker

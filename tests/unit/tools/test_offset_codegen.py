@@ -14,8 +14,7 @@ from itertools import chain, pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.schemas import contracts
 from izin.schemas.contracts import Schema

@@ -35,11 +35,11 @@ from izin.subscribers import GateAnswer
 from tests.integration.conftest import (  # noqa: F401  # fixtures of the same sinks
     database_url,
     harness,
+    iys as iys_today,  # as before
     iys_settings,
     izin,
     ledger,
 )
-from tests.integration.conftest import iys as iys_today  # noqa: F401  # as before
 from tests.integration.sinks.sink_harness import Clock, SinkHarness
 from tests.support.builders import BRAND, a_key
 from tests.support.published import a_decision_receipt, a_receipt

@@ -27,8 +27,7 @@ from izin.ledger.archive.folder import WITHHELD, Archive, copied, verify_archive
 from izin.ledger.db.copy_format import END, SIGNATURE
 from izin.ledger.history import verify
 from izin.ledger.record import OffboardedCustomerError
-from izin.ledger.registry import api_keys, customers
-from izin.ledger.registry import offboarding as journal
+from izin.ledger.registry import api_keys, customers, offboarding as journal
 from izin.local import free_port
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import PATH

@@ -21,8 +21,7 @@ from izin.consent import (
     RecipientType,
     Registered,
 )
-from izin.ledger import offsets
-from izin.ledger import unit_of_work as unit_of_work_module
+from izin.ledger import offsets, unit_of_work as unit_of_work_module
 from izin.ledger.bulk import saving
 from izin.ledger.bulk.alike import OutcomeTemplate, PermissionTemplate
 from izin.ledger.db import Connection, Ledger, statements

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from izin.ledger import reads
-from izin.ledger import suspensions as standing
+from izin.ledger import reads, suspensions as standing
 from izin.runtime.masking import mask_event
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, a_phone, onay, ret
 from tests.support.builders import BRAND, PHONE

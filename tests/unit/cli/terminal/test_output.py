@@ -34,8 +34,7 @@ import openpyxl
 import pytest
 import structlog
 import typer
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from rich.console import Console
 from rich.text import Text
 from typer.testing import CliRunner

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from fastavro import schemaless_writer
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.kafka.tables import permission_reader
 from izin.kafka.tables.packed_permissions import (

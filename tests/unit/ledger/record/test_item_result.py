@@ -19,8 +19,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from iys_simulator.conformance.adding_consents import FIELD_ERRORS
 from iys_simulator.conformance.builders import consent
 from iys_simulator.conformance.case import filled
@@ -47,8 +46,7 @@ from izin.consent import (
     decide,
 )
 from izin.consent.transitions import TRANSITIONS, Event, guard
-from izin.iys.errors import FIELD_FAULTS as COUNTED
-from izin.iys.errors import Verdict, classify
+from izin.iys.errors import FIELD_FAULTS as COUNTED, Verdict, classify
 from izin.iys.wire_format import Receipt, from_turkish
 from izin.iys.wire_format.json_reader import to_turkish
 from izin.kafka.tables import brand_directory as known

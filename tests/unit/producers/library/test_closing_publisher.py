@@ -30,8 +30,8 @@ from izin.producers import (
     SettingError,
     UnacknowledgedError,
     UndeliveredError,
+    consent_publisher as sessions,
 )
-from izin.producers import consent_publisher as sessions
 from izin.producers.publishing import publisher
 from izin.schemas.consistency_token import positions_of
 from tests.unit.producers.library.test_new_event import a_new_event

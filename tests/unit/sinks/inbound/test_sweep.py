@@ -21,8 +21,7 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 from cryptography.x509 import load_pem_x509_certificates
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from iys_simulator.timestamp_authority import TimestampAuthority
 from pydantic import SecretStr
 from structlog.testing import capture_logs

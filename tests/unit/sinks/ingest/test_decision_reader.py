@@ -15,8 +15,7 @@ from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from izin.consent import Consent, ConsentEvent, RefusedEvent, admit, decide
 from izin.ledger.record import QuarantinedRecord

@@ -34,8 +34,7 @@ from confluent_kafka import (
 )
 from faust import SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import SecretStr
 
 from izin.runtime.settings import KafkaSettings, SaslMechanism, SecurityProtocol
