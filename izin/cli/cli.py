@@ -128,7 +128,7 @@ def _unwrapped(command: Any) -> Any:  # noqa: ANN401 - Typer's command or group
     keep the line ends of the source, and break sentences on terminals of another width.
     """
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
-    command.help = "\n\n".join(" ".join(one.split()) for one in paragraphs)
+    command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     for inner in getattr(command, "commands", {}).values():
         _unwrapped(inner)
     return command

@@ -224,8 +224,8 @@ async def check(
             compared=compared,
             timestamp=timestamps.verify(file.timestamp_reply, file.hash_value, roots),
             differences=[
-                (str(one.side), mask_text(one.line.decode("utf-8", "replace")))
-                for one in islice(both.differences(), _SHOWN_LINES)
+                (str(difference.side), mask_text(difference.line.decode("utf-8", "replace")))
+                for difference in islice(both.differences(), _SHOWN_LINES)
             ],
         )
 
@@ -306,7 +306,7 @@ def show(
             lambda ledger: write_files(ledger, file, out),
             look=Look(command="iys daily show", by=by, brand=brand),
         )
-        say(*(f"wrote {one}" for one in written))
+        say(*(f"wrote {path}" for path in written))
     rows = [
         (name.replace("_", " "), shortened(value))
         for name, value in fields_of(file)

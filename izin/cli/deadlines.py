@@ -122,7 +122,11 @@ def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFor
         notes=[in_words(ahead, suspended, parked)],
     )
     exit_if(
-        ahead.late or ahead.lost or suspended or any(parked) or sum(one.missed for one in margins)
+        ahead.late
+        or ahead.lost
+        or suspended
+        or any(parked)
+        or sum(margin.missed for margin in margins)
     )
 
 
@@ -196,8 +200,8 @@ class ParkedCounts(NamedTuple):
 def parked_counts(found: Iterable[reads.Parked]) -> ParkedCounts:
     """Return how many opt-outs and consents are parked."""
     groups = tuple(found)
-    opt_outs = [one for one in groups if one.desired_status == Status.RET]
-    count = sum(one.keys for one in opt_outs)
+    opt_outs = [group for group in groups if group.desired_status == Status.RET]
+    count = sum(opt_out.keys for opt_out in opt_outs)
     others = sum(one.keys for one in groups) - count
     return ParkedCounts(count, others, tuple(sorted({one.brand_code for one in opt_outs})))
 
@@ -233,11 +237,13 @@ async def _look(
 ) -> tuple[tuple[reads.Margin, ...], Forecast, int, ParkedCounts]:
     """Return the unsettled records, their forecast, and how many are suspended and parked."""
     now, cut = datetime.now(UTC), await cut_to(ledger, customer)
-    margins = tuple(one for one in await reads.margins(ledger, now=now) if cut.has(one.customer_id))
+    margins = tuple(
+        margin for margin in await reads.margins(ledger, now=now) if cut.has(margin.customer_id)
+    )
     backlog = await reads.backlog(ledger, customer_id=customer)
     ahead = forecast(backlog.ready, now=now, records_per_second=pace)
     parked = parked_counts(one for one in await reads.parked(ledger) if cut.has(one.brand_code))
-    return margins, ahead, sum(one.count for one in backlog.suspended), parked
+    return margins, ahead, sum(group.count for group in backlog.suspended), parked
 
 
 @app.command("recount-terms")

@@ -163,16 +163,16 @@ def explain(
             print_json(
                 {
                     "keys": [
-                        asdict(one)
+                        asdict(row)
                         | {
-                            "suspended": found.suspended.get(one.key),
-                            "gate_suspended": found.gates.get(one.brand_code),
+                            "suspended": found.suspended.get(row.key),
+                            "gate_suspended": found.gates.get(row.brand_code),
                         }
-                        for one in history.rows
+                        for row in history.rows
                     ],
-                    "history": [asdict(one) for one in history.facts],
+                    "history": [asdict(fact) for fact in history.facts],
                     "deliveries": [dict(one) for one in found.sent],
-                    "looks": [asdict(one) for one in found.looks],
+                    "looks": [asdict(look) for look in found.looks],
                 }
             )
         case OutputFormat.TABLE:
@@ -190,13 +190,13 @@ def _print(found: _Found) -> None:
             remedy = remedy_of_parked(entry.brand_code, entry.reason, key=entry.key)
             out.print(Text(f"remedy: {remedy}"), soft_wrap=True)
         keys = {entry.key, *reads.concerned(entry)}
-        facts = [one for one in history.facts if one.key in keys]
+        facts = [fact for fact in history.facts if fact.key in keys]
         print_rows(OutputFormat.TABLE, HISTORY, history_rows(facts))
         if rows := delivery_rows(one for one in found.sent if one["key"] == entry.key):
             print_rows(OutputFormat.TABLE, DELIVERIES, rows)
     # A key may have a history alone: the gate was asked about it, or its row was erased.
     others = {one.key for one in history.facts if is_key(one.key)}
-    for key in sorted(others - {one.key for one in history.rows}):
+    for key in sorted(others - {row.key for row in history.rows}):
         out.print(Text(heading(key), "bold"))
         facts = [one for one in history.facts if one.key == key]
         print_rows(OutputFormat.TABLE, HISTORY, history_rows(facts))
@@ -208,10 +208,10 @@ def _print(found: _Found) -> None:
 async def _look(ledger: Ledger, recipient: str, customer: str | None) -> _Found:
     cut, whole = await cut_to(ledger, customer), await reads.history(ledger, recipient)
     history = History(
-        rows=tuple(one for one in whole.rows if cut.has(one.customer_id)),
-        facts=tuple(one for one in whole.facts if cut.has(one.customer_id)),
+        rows=tuple(row for row in whole.rows if cut.has(row.customer_id)),
+        facts=tuple(fact for fact in whole.facts if cut.has(fact.customer_id)),
     )
-    known = {one.brand_code: one for one in await brands.every(ledger)}
+    known = {brand.brand_code: brand for brand in await brands.every(ledger)}
     found, brakes = await suspensions.every(ledger), await decisions.undecided(ledger)
     suspended = {
         one.key: words
@@ -254,9 +254,11 @@ def why_suspended(
         return f"suspended, for its brand is stopped: izin brands show {entry.brand_code}"
     channels, statuses = {EVERY, entry.channel}, {EVERY, entry.desired_status}
     found = [
-        one
-        for one in suspensions
-        if one.brand_code == entry.brand_code and one.channel in channels and one.status in statuses
+        suspension
+        for suspension in suspensions
+        if suspension.brand_code == entry.brand_code
+        and suspension.channel in channels
+        and suspension.status in statuses
     ]
     if not found:
         return None
@@ -376,7 +378,10 @@ def _decision(fact: RecordedFact) -> str:
         _DECISIONS.get(fact.data["reason"], fact.data["reason"]),
         f"follows from event {event['cause']}" if event.get("cause") else None,
         "published to subscribers" if fact.data.get("opted_out") else None,
-        *(f"not registrable: {one['reason']} ({one['code']})" for one in violations),
+        *(
+            f"not registrable: {violation['reason']} ({violation['code']})"
+            for violation in violations
+        ),
     )
 
 
@@ -469,7 +474,7 @@ def show(
     """
     facts = run_on_ledger(lambda ledger: reads.facts(ledger, [receipt_key(receipt_id)]))
     # Recipients without a valid address have their answers beside that of the request.
-    asked = next((one for one in facts if "recipients" in one.data), None)
+    asked = next((fact for fact in facts if "recipients" in fact.data), None)
     if asked is None:
         raise SourceError(
             f"the ledger has no receipt {receipt_id}; is the id whole, and does a sink worker run?"

@@ -155,18 +155,18 @@ def _decide(
     found: Sequence[Brake], decision: BrakeDecision, reason: str, *, by: str, execute: bool
 ) -> None:
     """Show what is held back, and carry the decision out if it is meant."""
-    say(*(held_back(one) for one in found))
+    say(*(held_back(brake) for brake in found))
     end_dry_run(f"have them {decision}: {_EFFECTS[decision]}", execute=execute)
 
     async def each(ledger: Ledger) -> list[tuple[int, int]]:
         return [
             await decisions.carry_out(
-                *(ledger, topic_messages(), one, decision),
+                *(ledger, topic_messages(), brake, decision),
                 reason=reason,
                 by=by,
                 now=datetime.now(UTC),
             )
-            for one in found
+            for brake in found
         ]
 
     done = run_on_ledger(each)
@@ -185,9 +185,9 @@ def _of_source(brand_code: int, source: str, status: Status) -> tuple[Brake, ...
     """
     wanted = (brand_code, source, status)
     found = tuple(
-        one
-        for one in run_on_ledger(decisions.undecided, brand=brand_code)
-        if (one.brand_code, one.source, one.status) == wanted
+        brake
+        for brake in run_on_ledger(decisions.undecided, brand=brand_code)
+        if (brake.brand_code, brake.source, brake.status) == wanted
     )
     if not found:
         raise SourceError(

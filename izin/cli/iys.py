@@ -239,7 +239,10 @@ def sweep_state(sweep: Sweep) -> str:
         words.append("stopped")
     if sweep.error is not None:
         words.append(f"waits until {turkish(sweep.retry_at)}, for {sweep.error}")
-    words += [f"left out {one}: give the right back at İYS" for one in sweep.skipped_groups]
+    words += [
+        f"left out {skipped_group}: give the right back at İYS"
+        for skipped_group in sweep.skipped_groups
+    ]
     return "; ".join(words)
 
 
@@ -299,7 +302,7 @@ def start(
         started = run_on_ledger(
             lambda ledger: sweeps.order(ledger, codes, by=by, now=datetime.now(UTC)), needed
         )
-        open_ |= {one.brand_code: one for one in started}
+        open_ |= {sweep.brand_code: sweep for sweep in started}
     print_rows(
         output,
         {
@@ -309,7 +312,7 @@ def start(
             "takes": "takes",
             "sweep": "sweep",
         },
-        [_planned(one, sizes, open_.get(one), rate) for one in codes],
+        [_planned(code, sizes, open_.get(code), rate) for code in codes],
     )
     if not execute:
         say_dry_run("nothing was started")
@@ -340,7 +343,12 @@ def stop(*, brand: BrandsOption = None, by: ByOption) -> None:
     A sweep that is started later begins at the first key. Who ordered it is written to the history.
     """
     stopped = run_on_ledger(lambda ledger: sweeps.stop(ledger, brand, by=by, now=datetime.now(UTC)))
-    say(*(f"the sweep of brand {one.brand_code} is stopped: {remaining(one)}" for one in stopped))
+    say(
+        *(
+            f"the sweep of brand {sweep.brand_code} is stopped: {remaining(sweep)}"
+            for sweep in stopped
+        )
+    )
     if not stopped:
         say("no sweep is open")
 
@@ -354,18 +362,20 @@ async def _plan(
         UnregisteredBrandError: a brand is not registered.
     """
     codes = [
-        one.brand_code
-        for one in await chosen_brands(ledger, brand_codes)
-        if brand_codes or one.status == "active"
+        chosen_brand.brand_code
+        for chosen_brand in await chosen_brands(ledger, brand_codes)
+        if brand_codes or chosen_brand.status == "active"
     ]
-    open_ = {one.brand_code: one for one in await sweeps.latest(ledger) if one.ended_at is None}
+    open_ = {
+        sweep.brand_code: sweep for sweep in await sweeps.latest(ledger) if sweep.ended_at is None
+    }
     return codes, await sweeps.sizes(ledger, codes), open_
 
 
 def _planned(
     brand_code: int, sizes: Sequence[GroupSize], open_: Sweep | None, rate: float
 ) -> tuple[object, ...]:
-    mine = [one for one in sizes if one.brand_code == brand_code]
+    mine = [size for size in sizes if size.brand_code == brand_code]
     requests = sum(one.requests for one in mine)
     takes = timedelta(seconds=round(requests / rate))
     standing = "not started" if open_ is None else f"open: {remaining(open_)}"

@@ -120,12 +120,12 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     found, cut = run_on_ledger(lambda ledger: _listed(ledger, customer))
     now = datetime.now(UTC)
     rows = []
-    for one in found:
-        shown = one.to_avro()
-        shown["state"] = _state(one, now)
+    for key in found:
+        shown = key.to_avro()
+        shown["state"] = _state(key, now)
         if customer is not None:
             shown["customers"] = [customer]
-            shown["brands"] = sorted(one.brands & cut.brand_codes)
+            shown["brands"] = sorted(key.brands & cut.brand_codes)
         for many in ("scopes", "customers", "brands", "channels"):
             shown[many] = " ".join(map(str, shown[many])) or "all"
         rows.append([shown[column] for column in _COLUMNS])
@@ -134,7 +134,7 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
 
 async def _listed(ledger: Ledger, customer: str | None) -> tuple[list[ApiKey], CustomerCut]:
     cut = await cut_to(ledger, customer)
-    return [one for one in await api_keys.every(ledger) if cut.has(one.customers)], cut
+    return [key for key in await api_keys.every(ledger) if cut.has(key.customers)], cut
 
 
 @app.command()
@@ -150,7 +150,7 @@ def rotate(
     ordered it is written to the history. Exit code 3 if no key of the name is left, or it expired.
     """
     now, messages = datetime.now(UTC), topic_messages()
-    known = {one.name: one for one in run_on_ledger(api_keys.every)}
+    known = {key.name: key for key in run_on_ledger(api_keys.every)}
     if name not in known:
         raise UnknownKeyError(name)
     new_id = known[name].next_id
@@ -201,7 +201,7 @@ def revoke(
     )
     end_dry_run(f"{_counted(found)} would be revoked", execute=execute)
     revoked = run_on_ledger(
-        lambda ledger: api_keys.revoke(ledger, messages, [one.id for one in found], by=by, now=now)
+        lambda ledger: api_keys.revoke(ledger, messages, [key.id for key in found], by=by, now=now)
     )
     say(f"{_counted(revoked)} revoked")
 

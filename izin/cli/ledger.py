@@ -101,8 +101,8 @@ def verify(
     others = cells(_OF_DELIVERIES, sent.faults)
     lines = [
         "a restoration of this ledger lost what was recorded behind its archive, up to anchor "
-        f"{one.anchor}, and {sent.lost} deliveries up to batch {one.batch}"
-        for one in found.losses
+        f"{loss.anchor}, and {sent.lost} deliveries up to batch {loss.batch}"
+        for loss in found.losses
     ]
     match output:
         case OutputFormat.JSON:
@@ -135,7 +135,7 @@ def verify(
 def _known_anchors(
     files: Sequence[Path] | None, *, topic: bool, roots: Path | None = None
 ) -> list[Anchor]:
-    known = [one for path in files or () for one in _of_file(path, roots)]
+    known = [anchor for path in files or () for anchor in _of_file(path, roots)]
     return [*topic_anchors(kafka_settings()), *known] if topic else known
 
 
@@ -144,7 +144,7 @@ async def _verify(
 ) -> tuple[chains.Verified, deliveries.VerifiedDeliveries]:
     read_at = datetime.now(UTC) - _SKEW
     found = await chains.verify(ledger, known)
-    lost = max((one.batch for one in found.losses), default=0)
+    lost = max((loss.batch for loss in found.losses), default=0)
     sent = await deliveries.verify(
         ledger, found.batches, found.erased_deliveries, read_at=read_at, lost_until=lost
     )
@@ -281,13 +281,13 @@ def _of_file(path: Path, roots: Path | None) -> tuple[Anchor, ...]:
 def topic_anchors(settings: KafkaSettings) -> Iterator[Anchor]:
     """Yield the anchors that were published to the topic; raises BrokerError."""
     try:
-        for one in read_all(settings, codec(settings), settings.topics.anchors):
+        for record in read_all(settings, codec(settings), settings.topics.anchors):
             yield Anchor(
-                id=one.value["anchor_id"],
-                shard=one.value["shard"],
-                place=one.value["place"],
-                link=bytes.fromhex(one.value["link"]),
-                anchored_at=one.value["anchored_at"],
+                id=record.value["anchor_id"],
+                shard=record.value["shard"],
+                place=record.value["place"],
+                link=bytes.fromhex(record.value["link"]),
+                anchored_at=record.value["anchored_at"],
             )
     except BrokerError as error:
         raise BrokerError(f"{error} (--no-topic verifies without the topic's anchors)") from error
@@ -358,7 +358,7 @@ def _print_restored(found: Restorable, done: Restored | None, output: OutputForm
     facts: dict[str, object] = {
         "entries": found.entries,
         "suppressed": len(found.suppressions),
-        "lost": [{"shard": one.shard, "place": one.place} for one in found.lost],
+        "lost": [{"shard": fault.shard, "place": fault.place} for fault in found.lost],
     }
     if done is not None:
         facts |= {"erased": done.erased, "rows": done.rows, "keys": done.keys, "held": done.held}

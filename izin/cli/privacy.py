@@ -93,7 +93,7 @@ def erase(
         look=Look(command="privacy erase", by=by, people=asked, customer=customer),
     )
     _print(found, output, is_list=file is not None)
-    refused = sum(bool(one.obstacles) for one in found)
+    refused = sum(bool(finding.obstacles) for finding in found)
     if refused:
         say(f"{refused} keys cannot be erased now")
     if execute:
@@ -162,15 +162,15 @@ def _print(found: Sequence[erasure.ErasureFinding], output: OutputFormat, *, is_
     """Print what was found; of a list only what cannot be erased."""
     rows = [
         (
-            one.key,
-            one.customer_id,
-            one.may_be_erased,
-            one.entries,
-            *_kept(one),
-            "; ".join(one.obstacles),
+            finding.key,
+            finding.customer_id,
+            finding.may_be_erased,
+            finding.entries,
+            *_kept(finding),
+            "; ".join(finding.obstacles),
         )
-        for one in found
-        if not is_list or one.obstacles or output is OutputFormat.JSON
+        for finding in found
+        if not is_list or finding.obstacles or output is OutputFormat.JSON
     ]
     if rows or not is_list:
         print_rows(
@@ -203,14 +203,14 @@ async def _erase(
     ledger: Ledger, recipients: Sequence[str], customer: str | None, by: str, *, dry: bool
 ) -> tuple[tuple[erasure.ErasureFinding, ...], int]:
     """Return what was found, and how many keys are, or would be, erased."""
-    keys = [one for one in recipients if is_key(one)]
+    keys = [recipient for recipient in recipients if is_key(recipient)]
     others = [one for one in recipients if not is_key(one)]
     for some in (await reads.keys_of(ledger, others)).values():
         keys += some
     found = tuple(
-        one
-        for one in await erasure.findings(ledger, keys)
-        if one.customer_id and customer in {None, one.customer_id}
+        finding
+        for finding in await erasure.findings(ledger, keys)
+        if finding.customer_id and customer in {None, finding.customer_id}
     )
     if not found:
         raise SourceError("nothing is known of any recipient given")

@@ -176,7 +176,10 @@ def _described(violation: Violation) -> str:
 def _print(where: Published, violations: tuple[Violation, ...], output: OutputFormat) -> None:
     columns = ("event_id", "topic", "partition", "offset")
     row = (where.event_id, where.topic, where.partition, where.offset)
-    found = [{"field": one.field, "code": one.code, "reason": one.reason} for one in violations]
+    found = [
+        {"field": violation.field, "code": violation.code, "reason": violation.reason}
+        for violation in violations
+    ]
     known = {**dict(zip(columns, row, strict=True)), "token": where.token, "violations": found}
     print_rows(output, columns, [row], as_json=[known])
     for one in violations if output is OutputFormat.TABLE else ():

@@ -83,7 +83,7 @@ def remedy_of_suspension(suspension: Suspension, found: Iterable[Suspension]) ->
             for one in found
             if one.is_by_operator and one.brand_code == code and one != suspension
         }
-        types = " ".join(f"--type {one}" for one in Channel if one not in lost)
+        types = " ".join(f"--type {channel}" for channel in Channel if channel not in lost)
         return (
             f"once the brand may write {suspension.channel} at İYS: "
             f"izin brands rights {code} {types}; {opt_outs}"
@@ -128,7 +128,7 @@ def held_back(brake: Brake) -> str:
 
 def remedy_of_brake(brake: Brake) -> str:
     """Return what a person does about ``brake``."""
-    orders = {one.value: _order(brake, one) for one in BrakeDecision}
+    orders = {decision.value: _order(brake, decision) for decision in BrakeDecision}
     if brake.decision is not None:
         return (
             f"{brake.decision} by {brake.decided_by}, and cut off; again: {orders[brake.decision]}"
@@ -150,7 +150,7 @@ def why_not_sent(entry: ConsentRow, brakes: Iterable[Brake]) -> str | None:
     if entry.brake_id is None or entry.due_at is None or entry.state not in WAITING:
         return None
     until: datetime = entry.due_at - BEFORE_DUE if is_ret else entry.due_at
-    by = next((one for one in brakes if one.id == entry.brake_id), None)
+    by = next((brake for brake in brakes if brake.id == entry.brake_id), None)
     of = "" if by is None else f", with others of {by.source} since {turkish(by.tripped_at)}"
     return f"held back by a brake until {turkish(until)} at most{of}: izin held-back list"
 

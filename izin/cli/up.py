@@ -169,7 +169,7 @@ def _panel(stack: LocalStack, *, servers_only: bool = False) -> Panel:
         '           "recipients": ["05550000001"]}\'',
     ]
     if servers_only:
-        lines = [one for one in lines if "set -a" in one or "doctor" in one]
+        lines = [line for line in lines if "set -a" in line or "doctor" in line]
     return Panel(Text("\n".join(lines)), title="izin is up; Ctrl-C stops it", expand=False)
 
 

@@ -285,7 +285,11 @@ def transfer_in_force(addresses: int, *, on: date) -> GeneralTransfer | None:
     """Return the general transfer that was in force on a day for a provider of so many addresses;
     None: there was none yet.
     """
-    found = [one for one in TRANSFERS if one.announced_on <= on and one.is_for(addresses)]
+    found = [
+        transfer
+        for transfer in TRANSFERS
+        if transfer.announced_on <= on and transfer.is_for(addresses)
+    ]
     return max(found, key=attrgetter("announced_on"), default=None)
 
 

@@ -64,12 +64,12 @@ class Forecast:
     @property
     def late(self) -> int:
         """How many records miss ``due_at``."""
-        return sum(one.late for one in self.groups)
+        return sum(group.late for group in self.groups)
 
     @property
     def lost(self) -> int:
         """How many consents miss ``expires_at``: each needs a new consent (m.7/12)."""
-        return sum(one.lost for one in self.groups)
+        return sum(group.lost for group in self.groups)
 
     @property
     def first_late_at(self) -> datetime | None:
@@ -89,7 +89,7 @@ class Forecast:
     @property
     def done_at(self) -> datetime | None:
         """When the backlog is drained; None: it is empty, or nothing of it can be submitted."""
-        ends = [one.done_at for one in self.groups if one.done_at is not None]
+        ends = [group.done_at for group in self.groups if group.done_at is not None]
         return max(ends, default=None)
 
 

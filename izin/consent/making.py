@@ -25,11 +25,11 @@ def maker(cls: Callable[P, T]) -> Callable[P, T]:
     mutable = type("Mutable", (), {"__slots__": slots})
     names: dict[str, Any] = {"Mutable": mutable, "Value": cls, "MISSING": MISSING}
     parameters, body = [], ["self = Mutable()"]
-    for one in fields(cls):
-        parameters.append(_parameter(one, names))
-        body.append(f"self.{one.name} = {one.name}")
-        if one.default_factory is not MISSING:
-            body.append(f"if {one.name} is MISSING: self.{one.name} = make_{one.name}()")
+    for field in fields(cls):
+        parameters.append(_parameter(field, names))
+        body.append(f"self.{field.name} = {field.name}")
+        if field.default_factory is not MISSING:
+            body.append(f"if {field.name} is MISSING: self.{field.name} = make_{field.name}()")
     body.append("self.__class__ = Value")
     if hasattr(cls, "__post_init__"):
         body.append("self.__post_init__()")

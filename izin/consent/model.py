@@ -192,7 +192,7 @@ class AdmittedEvent:
     @property
     def registrable(self) -> bool:
         """Whether İYS would accept this event as it stands."""
-        return not self.violations or all(one.is_note for one in self.violations)
+        return not self.violations or all(violation.is_note for violation in self.violations)
 
     @property
     def order(self) -> Order:

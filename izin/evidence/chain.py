@@ -116,15 +116,17 @@ def unproven(rows: Sequence[EvidenceRow], segments: Iterable[Segment]) -> list[s
     faults = []
     if sum(map(len, left.values())) != len(rows):
         faults.append("two rows have one place")
-    for one in segments:
-        here = left[one.shard]
+    for segment in segments:
+        here = left[segment.shard]
         faults += [
-            f"row {place} of shard {one.shard} is not the one that was chained"
-            for place in sorted(here.keys() & range(one.first, one.place + 1))
-            if here.pop(place).commitment != one.commitment(place)
+            f"row {place} of shard {segment.shard} is not the one that was chained"
+            for place in sorted(here.keys() & range(segment.first, segment.place + 1))
+            if here.pop(place).commitment != segment.commitment(place)
         ]
-        if one.end() != one.link:
-            faults.append(f"shard {one.shard} from row {one.first} does not lead to its anchor")
+        if segment.end() != segment.link:
+            faults.append(
+                f"shard {segment.shard} from row {segment.first} does not lead to its anchor"
+            )
     faults += [
         f"row {place} of shard {shard} stands in no segment of a chain"
         for shard, here in left.items()
@@ -136,17 +138,18 @@ def unproven(rows: Sequence[EvidenceRow], segments: Iterable[Segment]) -> list[s
 def unanchored(segments: Iterable[Segment], anchors: Anchors) -> list[str]:
     """Return which segments do not end at one of the ``anchors`` from outside."""
     faults = []
-    for one in segments:
-        known = anchors.get((one.shard, one.place))
+    for segment in segments:
+        known = anchors.get((segment.shard, segment.place))
         if known is None:
             faults.append(
-                f"the anchors given have none of shard {one.shard} at row {one.place}; they end "
-                f"too early or are of another ledger ({one.anchored_at} was the anchor)"
+                f"the anchors given have none of shard {segment.shard} at row {segment.place}; they "
+                "end too early or are of another ledger "
+                f"({segment.anchored_at} was the anchor)"
             )
-        elif known != one.link.hex():
+        elif known != segment.link.hex():
             faults.append(
-                f"shard {one.shard} up to row {one.place} was rewritten since "
-                f"{one.anchored_at}: the anchor published then has another link"
+                f"shard {segment.shard} up to row {segment.place} was rewritten since "
+                f"{segment.anchored_at}: the anchor published then has another link"
             )
     return faults
 
@@ -188,4 +191,4 @@ def anchors_of(files: Sequence[Path]) -> Anchors | None:
     """
     if not files:
         return None
-    return {place: link for one in files for place, link in anchors_in(one).items()}
+    return {place: link for file in files for place, link in anchors_in(file).items()}

@@ -131,13 +131,15 @@ async def anchor_heads(ledger: Ledger, topic_messages: TopicMessages, now: datet
     async with ledger.transaction() as connection:
         made = await verify.anchor(connection, now=now)
         if made:
-            await append_messages(connection, [topic_messages.anchor(one) for one in made], now)
+            await append_messages(
+                connection, [topic_messages.anchor(anchor) for anchor in made], now
+            )
 
 
 async def _header(
     ledger: Ledger, request: EvidenceRequest, brand: Brand, keys: Sequence[str], now: datetime
 ) -> dict[str, Any]:
-    names = {one.customer_id: one.name for one in await customers.every(ledger)}
+    names = {customer.customer_id: customer.name for customer in await customers.every(ledger)}
     return {
         "format": FORMAT,
         "recipient": request.recipient,
@@ -156,7 +158,7 @@ async def _requests(ledger: Ledger, rows: _Rows) -> _Rows:
     nobody.
     """
     answers = (_evidence_row(row).columns.data for row in rows if row["kind"] == RECEIPT)
-    keys = sorted({receipt_key(str(one["receipt_id"])) for one in answers})
+    keys = sorted({receipt_key(str(answer["receipt_id"])) for answer in answers})
     if not keys:
         return []
     found = await ledger.fetch(_SQL["rows"], {"keys": keys})
@@ -191,7 +193,7 @@ async def _batches(ledger: Ledger, sent: _Rows) -> Batches:
 async def _daily_files(ledger: Ledger, rows: _Rows) -> list[DailyLines]:
     """Return the lines of the keys of ``rows`` in İYS's daily files, file by file."""
     columns = (_evidence_row(row).columns for row in rows if row["kind"] in lines.SHOWING)
-    shown = lines.shown_by((one.kind, one.key, one.data) for one in columns)
+    shown = lines.shown_by((column.kind, column.key, column.data) for column in columns)
     return [_daily_lines(found) async for found in lines.by_file(ledger, shown) if found.lines]
 
 

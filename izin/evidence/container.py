@@ -143,7 +143,7 @@ def unpacked(archive: bytes) -> tuple[dict[str, bytes], list[str]]:
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             entries = opened.infolist()
-            if any(one.compress_type not in _METHODS for one in entries):
+            if any(entry.compress_type not in _METHODS for entry in entries):
                 raise UnreadableEvidenceError("a file of it is packed otherwise than any evidence")
             if sum(one.file_size for one in entries) > MOST_BYTES:
                 raise UnreadableEvidenceError("its files are larger than any evidence")

@@ -100,9 +100,9 @@ class DailyLines:
         the entries in the history that say the same.
         """
         known = {
-            one.name: getattr(self, one.name)
-            for one in fields(self)
-            if one.name not in {"timestamp_reply", "lines"}
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in {"timestamp_reply", "lines"}
         }
         return known | {
             "lines": [
@@ -116,18 +116,18 @@ class DailyLines:
 def unproven(files: Iterable[DailyLines]) -> list[str]:
     """Return what is wrong with the time stamps that are stated: each brings its reply."""
     return [
-        f"the daily file of {one.day} states a time stamp otherwise than it brings one"
-        for one in files
-        if (one.timestamp_reply is None) != (one.timestamp_state in {None, MISSING})
+        f"the daily file of {file.day} states a time stamp otherwise than it brings one"
+        for file in files
+        if (file.timestamp_reply is None) != (file.timestamp_state in {None, MISSING})
     ]
 
 
 def misplaced(files: Iterable[DailyLines], keys: Sequence[str]) -> list[str]:
     """Return which files have lines that are of none of ``keys``."""
     return [
-        f"the daily file of {one.day} has a line of another recipient or channel"
-        for one in files
-        if not all(_key_of(line, keys) for line in one.lines)
+        f"the daily file of {file.day} has a line of another recipient or channel"
+        for file in files
+        if not all(_key_of(line, keys) for line in file.lines)
     ]
 
 
@@ -155,9 +155,11 @@ def _by_columns(keys: Sequence[str]) -> Mapping[tuple[str, ...], str]:
 def shown_in(facts: Iterable[Fact]) -> Shown:
     """Return the places of the entries that İYS showed, by what they say."""
     found = defaultdict[tuple[object, ...], list[dict[str, int]]](list)
-    for one in facts:
-        if one["kind"] == "observation":
-            found[one["key"], *_says(one)].append({"shard": one["shard"], "place": one["place"]})
+    for fact in facts:
+        if fact["kind"] == "observation":
+            found[fact["key"], *_says(fact)].append(
+                {"shard": fact["shard"], "place": fact["place"]}
+            )
     return found
 
 

@@ -313,7 +313,7 @@ class Batches(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return them as ``deliveries.json`` has them."""
         return {
-            "rows": [one.to_json() for one in self.rows],
+            "rows": [row.to_json() for row in self.rows],
             "batches": {str(batch): list(some) for batch, some in self.commitments.items()},
         }
 

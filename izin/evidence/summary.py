@@ -58,7 +58,7 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, ends: bool = 
     """
     if not rows:
         return '<p class="none">Kayıt yoktur.</p>'
-    heads = "".join(f"<th>{escape(one)}</th>" for one in titles)
+    heads = "".join(f"<th>{escape(title)}</th>" for title in titles)
     lines = []
     for row in rows:
         classes = ['class="when"', *[""] * (len(row) - 1)]
@@ -243,14 +243,14 @@ def _consents(consents: Sequence[Mapping[str, Any]], at: str) -> list[str]:
 
 def _call_rows(calls: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     rows = []
-    for one in calls:
-        for result in one["answers"] or [{}]:
+    for call in calls:
+        for result in call["answers"] or [{}]:
             code = f" ({result['code']})" if result.get("code") else ""
             verdict = named(words.VERDICTS, result.get("verdict")) + code
             rows.append(
                 [
-                    when(one.get("sent_at")),
-                    str(one["status"]),
+                    when(call.get("sent_at")),
+                    str(call["status"]),
                     f"{verdict}, {when(result.get('creation_date') or result.get('answered_at'))}"
                     if result
                     else "yanıt kaydı yok",
@@ -265,9 +265,9 @@ def _daily_files(files: Sequence[Mapping[str, Any]]) -> list[str]:
     if not files:
         return []
     lines = [
-        [words.day(one["day"]), line["line"], words.places(line["entries"])]
-        for one in files
-        for line in one["lines"]
+        [words.day(file["day"]), line["line"], words.places(line["entries"])]
+        for file in files
+        for line in file["lines"]
     ]
     return [
         "<h2>İYS'nin günlük hareket dosyaları</h2>",

@@ -76,7 +76,7 @@ def _key(
         "latest": state_at(recipient_type, facts),
         "consents": _consents(facts, then),
         "calls": _calls(facts),
-        "receipts": [one for one in facts if one["kind"] == "receipt"],
+        "receipts": [fact for fact in facts if fact["kind"] == "receipt"],
         "deliveries": list(sent),
         "entries": list(facts),
     }
@@ -91,11 +91,11 @@ def state_at(
     None: by all of them.
     """
     key, known_at, unreadable = RecordedKey(), None, 0
-    for one in facts:
-        if until is None or datetime.fromisoformat(one["recorded_at"]) <= until:
-            key.add(one)
-            known_at = one["recorded_at"]
-            unreadable += one["kind"] == UNREADABLE
+    for fact in facts:
+        if until is None or datetime.fromisoformat(fact["recorded_at"]) <= until:
+            key.add(fact)
+            known_at = fact["recorded_at"]
+            unreadable += fact["kind"] == UNREADABLE
     desired, shown = key.state.desired, key.state.registration
     answer = key.state.permission(RecipientType(recipient_type))
     return {
@@ -134,15 +134,15 @@ def _consents(facts: Iterable[Fact], then: Mapping[str, Any]) -> list[dict[str, 
     """
     found = []
     desired = then["desired"] or {}
-    for one in facts:
-        if one["kind"] != "decision" or one["data"]["event"]["status"] != Status.ONAY:
+    for fact in facts:
+        if fact["kind"] != "decision" or fact["data"]["event"]["status"] != Status.ONAY:
             continue
-        event = one["data"]["event"]
+        event = fact["data"]["event"]
         through_iys = is_of_citizens(event.get("source")) and "iys" in event
         found.append(
             {
                 "event_id": event["event_id"],
-                "effective_at": one["data"]["effective_at"],
+                "effective_at": fact["data"]["effective_at"],
                 "source": event.get("source"),
                 "origin": event.get("origin"),
                 "actor": event.get("actor"),
@@ -152,11 +152,11 @@ def _consents(facts: Iterable[Fact], then: Mapping[str, Any]) -> list[dict[str, 
                 "evidence_hash": event.get("evidence_hash"),
                 "through_iys": through_iys,
                 "burden_of_proof": "iys" if through_iys else "provider",
-                "recorded_at": one["recorded_at"],
+                "recorded_at": fact["recorded_at"],
                 "stood_then": (desired.get("event_id"), desired.get("status"))
                 == (event["event_id"], Status.ONAY),
-                "shard": one["shard"],
-                "place": one["place"],
+                "shard": fact["shard"],
+                "place": fact["place"],
             }
         )
     return found
@@ -165,17 +165,17 @@ def _consents(facts: Iterable[Fact], then: Mapping[str, Any]) -> list[dict[str, 
 def _calls(facts: Iterable[Fact]) -> list[dict[str, Any]]:
     """Return each call to İYS about the key, with İYS's answer."""
     calls: dict[tuple[Any, str | None], dict[str, Any]] = {}
-    for one in facts:
-        if one["kind"] not in {"call", "answer"}:
+    for fact in facts:
+        if fact["kind"] not in {"call", "answer"}:
             continue
-        data = one["data"]
-        place = data["submission"], one["status"]
+        data = fact["data"]
+        place = data["submission"], fact["status"]
         call = calls.setdefault(
-            place, {"submission": data["submission"], "status": one["status"], "answers": []}
+            place, {"submission": data["submission"], "status": fact["status"], "answers": []}
         )
-        if one["kind"] == "call":
+        if fact["kind"] == "call":
             call |= {
-                "sent_at": one["occurred_at"],
+                "sent_at": fact["occurred_at"],
                 "attempt": data["attempt"],
                 "in_batch": data["kind"] == "batch",
                 "consent_date": data["consent_date"],
@@ -185,7 +185,7 @@ def _calls(facts: Iterable[Fact]) -> list[dict[str, Any]]:
             names = ("verdict", "code", "how", "request_id", "sub_request_id", "transaction_id")
             call["answers"].append(
                 {name: data.get(name) for name in (*names, "creation_date")}
-                | {"answered_at": one["occurred_at"]}
+                | {"answered_at": fact["occurred_at"]}
             )
     return list(calls.values())
 
@@ -205,12 +205,12 @@ class Evidence:
         report = self.report()
         proofs = {
             HEADER: dumped(self.header),
-            ROWS: dumped([one.to_json() for one in self.rows]),
+            ROWS: dumped([row.to_json() for row in self.rows]),
             DELIVERIES: dumped(self.batches.to_json()),
-            CHAIN: dumped([one.to_json() for one in self.segments]),
+            CHAIN: dumped([segment.to_json() for segment in self.segments]),
         }
         if self.daily_files:
-            proofs[DAILY] = dumped([one.to_json() for one in self.daily_files])
+            proofs[DAILY] = dumped([daily_file.to_json() for daily_file in self.daily_files])
         for name, content in proofs.items():
             refuse_large(name, content)
         says = {SUMMARY: summary_of(report), REPORT: dumped(report)}
@@ -220,7 +220,7 @@ class Evidence:
 
     def report(self) -> dict[str, Any]:
         """Return what is in ``evidence.json``: what it says; raises UnreadableEvidenceError."""
-        facts = [fact_of(one) for one in self.rows if not is_digest(one)]
+        facts = [fact_of(row) for row in self.rows if not is_digest(row)]
         facts.sort(key=lambda one: (one["recorded_at"], one["shard"], one["place"]))
         sent = [one.fields for one in self.batches.rows]
         keys = [str(one) for one in self.header["keys"]]
@@ -231,22 +231,22 @@ class Evidence:
             "keys": [
                 _key(
                     key,
-                    [one for one in facts if one["key"] == key],
+                    [fact for fact in facts if fact["key"] == key],
                     [one for one in sent if one["key"] == key],
                     datetime.fromisoformat(self.header["at"]),
                 )
                 for key in keys
             ],
-            "daily_files": [one.report(keys, shown) for one in self.daily_files],
+            "daily_files": [daily_file.report(keys, shown) for daily_file in self.daily_files],
             "requests": [one for one in facts if one["key"].startswith(RECEIPTS)],
             "chain": [
                 {
-                    "shard": one.shard,
-                    "place": one.place,
-                    "link": one.link.hex(),
-                    "anchored_at": one.anchored_at,
+                    "shard": segment.shard,
+                    "place": segment.place,
+                    "link": segment.link.hex(),
+                    "anchored_at": segment.anchored_at,
                 }
-                for one in self.segments
+                for segment in self.segments
             ],
         }
 
@@ -257,7 +257,7 @@ class Evidence:
         keys = [str(one) for one in self.header["keys"]]
         whose = (self.header["recipient"], self.header["brand"]["code"])
         parsed = map(ConsentKey.parse, keys)
-        foreign = sum((one.recipient, one.brand_code) != whose for one in parsed)
+        foreign = sum((key.recipient, key.brand_code) != whose for key in parsed)
         faults = [f"{foreign} keys are not of the recipient and the brand"] if foreign else []
         faults += [
             f"row {columns.place} of shard {row.shard} is of another key"
@@ -332,7 +332,7 @@ class VerifiedEvidence:
 
     def lines(self) -> list[str]:
         """Return the result in words, a line each; no recipient is among them."""
-        lines = [f"fault: {one}" for one in self.faults]
+        lines = [f"fault: {fault}" for fault in self.faults]
         lines += map(str, self.daily_files)
         lines += [
             f"sha256 {self.sha256}",

@@ -315,7 +315,7 @@ class FeedEndpoint:
 
 def routes_of(endpoint: FeedEndpoint) -> list[Route]:
     """Return the routes of ``endpoint``."""
-    return [Route(one.path, endpoint.get, methods=["GET"]) for one in endpoint.sources.feeds]
+    return [Route(feed.path, endpoint.get, methods=["GET"]) for feed in endpoint.sources.feeds]
 
 
 def serve(kafka: KafkaSettings, settings: FeedsSettings, codec: Codec) -> None:

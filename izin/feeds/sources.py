@@ -317,8 +317,8 @@ class Tail:
 
     def add(self, records: Iterable[LogRecord], positions: Mapping[int, int]) -> None:
         """Add what was read, and note up to where each partition was read by then."""
-        for one in records:
-            self.recent[one.partition].add(one)
+        for record in records:
+            self.recent[record.partition].add(record)
         for number, position in positions.items():
             self.recent[number].reach(position)
         self.changed.notify()

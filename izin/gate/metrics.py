@@ -97,8 +97,8 @@ class GateMetrics:
             registry=self.registry,
         )
         # Looked up once: each look-up takes as long as a verdict.
-        self._of_reason = {one: verdicts.labels(str(one)) for one in PermissionReason}
-        self._of_kind = {one: receipts.labels(str(one)) for one in ReceiptKind}
+        self._of_reason = {reason: verdicts.labels(str(reason)) for reason in PermissionReason}
+        self._of_kind = {kind: receipts.labels(str(kind)) for kind in ReceiptKind}
         self._ok = self._requests.labels("200")
 
     def answered(self, seconds: float) -> None:

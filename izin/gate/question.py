@@ -108,12 +108,12 @@ FIELDS = (
         "reflects it, else stale.",
     ),
 )
-_NAMES = frozenset(one.name for one in FIELDS)
+_NAMES = frozenset(field.name for field in FIELDS)
 _MOST_VALUES = MOST_RECIPIENTS + 10_000
 """Of a body: a list of empty texts of 15 MB takes half a gigabyte, and a second of the event loop,
 before its length is known. Other fields may have commas in them."""
 _CLASSES = {str(one): one for one in MessageClass}
-_RECEIPTS = {str(one): one for one in ReceiptKind}
+_RECEIPTS = {str(kind): kind for kind in ReceiptKind}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -255,8 +255,8 @@ async def _send(parts: Sequence[bytes], send: Send) -> None:
     if length <= _SMALL_BODY:
         await send({"type": "http.response.body", "body": b"".join(parts)})
         return
-    for one in parts:
-        await send({"type": "http.response.body", "body": one, "more_body": True})
+    for part in parts:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
         await asyncio.sleep(0)
     await send({"type": "http.response.body", "body": b""})
 

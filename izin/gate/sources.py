@@ -210,8 +210,8 @@ class GateSources:
         """End loading soon, and following, from any thread."""
         self._stopped.set()
         self._brands.stop()
-        for one in (self._iys, self._erased, *self._keyed):
-            one.stop()
+        for follower in (self._iys, self._erased, *self._keyed):
+            follower.stop()
 
     @contextmanager
     def following(self) -> Iterator[None]:
@@ -248,9 +248,9 @@ class GateSources:
                 running.enter_context(self._brands.follow())
                 running.enter_context(self._iys.follow(partly=True))
             # The erased last: by then it is known of each merchant whose permission is gone.
-            for one in (*self._keyed, self._erased):
+            for follower in (*self._keyed, self._erased):
                 if not self._stopped.is_set():
-                    running.enter_context(one.follow(partly=True))
+                    running.enter_context(follower.follow(partly=True))
             running.enter_context(releasing.running(decisions, lanes))
             running.enter_context(self._watching())
             self._is_loaded = not self._stopped.is_set()
@@ -265,7 +265,7 @@ class GateSources:
         topics = self._kafka.topics
         inputs = topics.events, topics.express
         keyed = (topics.positions, topics.decisions, topics.permissions, *inputs)
-        names = [one.name for one in keyed]
+        names = [topic.name for topic in keyed]
         with broker_errors(self._kafka):
             found = identities(admin(self._kafka), names)
         counts = set(found.partitions.values())
@@ -349,13 +349,13 @@ class GateSources:
         if not self._is_loaded or self._is_other:
             return False
         oldest = monotonic() - self._stale_after
-        for one in self._keyed:
-            if one.complete_at(partition) < oldest:
+        for follower in self._keyed:
+            if follower.complete_at(partition) < oldest:
                 return False
         # What stands behind a batch that cannot be read may be of any key: some producers partition
         # as they like.
-        for one in self._lanes.values():
-            if one.unread_since < oldest:
+        for lane in self._lanes.values():
+            if lane.unread_since < oldest:
                 return False
         return min(self._brands.complete_at(), self._erased.complete_at(0)) >= oldest
 

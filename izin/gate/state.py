@@ -147,7 +147,7 @@ class GateState(GateSources):
 
     def brands(self) -> Mapping[int, RegisteredBrand]:
         """Return what is known of each brand, by its code."""
-        return {one.brand_code: one for one in self._brands.directory}
+        return {brand.brand_code: brand for brand in self._brands.directory}
 
     def iys_pulled_at(self, brand_code: int, channel: Channel) -> datetime | None:
         """Return when İYS's data were last pulled to their ends; None: never."""

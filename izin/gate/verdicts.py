@@ -120,7 +120,7 @@ class Judge:
     def verdicts(self, texts: Sequence[str]) -> list[JudgedRecipient]:
         """Return the verdicts on some recipients, by what the state is now."""
         self._currents.clear()
-        return [self._verdict(one) for one in texts]
+        return [self._verdict(text) for text in texts]
 
     def _verdict(self, text: str) -> JudgedRecipient:
         question = self._question
@@ -155,7 +155,7 @@ class Judge:
         (text,) = self._question.recipients
         found = read_recipient(text, self._question.channel)
         if not isinstance(found, Violation):
-            of, keys = self._state.partition_of, (self._key(one, found) for one in self._types)
+            of, keys = self._state.partition_of, (self._key(type_, found) for type_ in self._types)
             self._partitions = [of(key) for key in keys]
         return set(self._partitions)
 

@@ -163,7 +163,7 @@ class PartnerCalls:
             if turn is not None:
                 await turn()
             page = await self._page(path, name, offset)
-            found |= {one.brand_code: one for one in page.brands}
+            found |= {brand.brand_code: brand for brand in page.brands}
             unreadable += page.unreadable
             offset += page.size
             if not page.size or offset >= page.total:

@@ -144,7 +144,9 @@ class PacedTransport(httpx.AsyncBaseTransport):
             self._pacer.answered(operation, NO_ANSWER, failed=False)
             raise
         refusals = read_refusals(body)
-        code = next((one.code for one in refusals if one.code), str(response.status_code))
+        code = next(
+            (refusal.code for refusal in refusals if refusal.code), str(response.status_code)
+        )
         self._pacer.answered(operation, code, failed=response.status_code in FAILURES)
         if not response.is_success and any(one.verdict is Verdict.THROTTLE for one in refusals):
             _log.warning("iys rate limit exceeded", status=response.status_code)

@@ -83,7 +83,9 @@ class BoundedReader:
         found = while_leaders_move(self._consumer.offsets_for_times)(
             [TopicPartition(self._topic, number, at) for number in ends], timeout=_TIMEOUT
         )
-        return {one.partition: one.offset for one in found if one.offset >= 0}, ends
+        return {
+            partition.partition: partition.offset for partition in found if partition.offset >= 0
+        }, ends
 
     def every(self, only: Collection[int] | None = None) -> Iterator[Sequence[Message]]:
         """Yield the records that the partitions of the topic have now, ``only`` of some; raises as
@@ -141,11 +143,11 @@ class BoundedReader:
             idle = 0.0 if messages else idle + _WAIT
             if idle >= _TIMEOUT:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
-            records = [one for one in messages if one.error() is None]
-            for one in records:
-                number = one.partition() or 0
+            records = [message for message in messages if message.error() is None]
+            for record in records:
+                number = record.partition() or 0
                 if number in self.positions:
-                    self.positions[number] = (one.offset() or 0) + 1
+                    self.positions[number] = (record.offset() or 0) + 1
             if len(records) < len(messages):
                 self._note_ends(messages, partly=partly)
             yield records
@@ -159,13 +161,13 @@ class BoundedReader:
         """Move the positions to the ends that are among ``messages``: transaction markers and
         compaction leave offsets that no record has.
         """
-        for one in messages:
-            error, number, offset = one.error(), one.partition() or 0, one.offset() or 0
+        for message in messages:
+            error, number, offset = message.error(), message.partition() or 0, message.offset() or 0
             if error is None:
                 continue
             if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # librdkafka's name for it
                 raise OffsetGoneError
-            if is_unreadable(one):
+            if is_unreadable(message):
                 if not partly:
                     raise unreadable_error(self._topic)
                 if number in self.positions:

@@ -226,7 +226,7 @@ def is_contested(settings: KafkaSettings, group: str) -> bool:
             [ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT
         )
         places = asked[group].result().topic_partitions or []
-        return any(one.metadata == CONTESTED for one in places)
+        return any(place.metadata == CONTESTED for place in places)
 
 
 def members(settings: KafkaSettings, group: str) -> int:
@@ -255,8 +255,8 @@ def transaction_limit(settings: KafkaSettings) -> int | None:
     with broker_errors(settings):
         asked = client.describe_configs(
             [
-                ConfigResource(ResourceType.BROKER, str(one))
-                for one in client.list_topics(timeout=TIMEOUT).brokers
+                ConfigResource(ResourceType.BROKER, str(broker))
+                for broker in client.list_topics(timeout=TIMEOUT).brokers
             ],
             request_timeout=TIMEOUT,
         )
@@ -410,7 +410,7 @@ def _fulfils(name: str, found: str | None, wanted: str) -> bool:
 
 
 def _production_faults(topic: Topic, found: Any, config: Mapping[str, str]) -> Iterator[str]:  # noqa: ANN401  # untyped
-    replicas = min(len(one.replicas) for one in found.partitions.values())
+    replicas = min(len(partition.replicas) for partition in found.partitions.values())
     if replicas < _MIN_REPLICAS:
         yield f"topic {topic.name} has {replicas} replicas; production needs {_MIN_REPLICAS}"
     if int(config.get("min.insync.replicas", "1")) < _MIN_INSYNC:

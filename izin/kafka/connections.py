@@ -217,7 +217,7 @@ def _cause(connection: Brokers) -> KafkaError | None:
 
 def cause_among(errors: Iterable[KafkaError]) -> KafkaError | None:
     """Return which of ``errors``, of a client's error callback, says most of what is wrong."""
-    causes = [one for one in errors if one.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001  # librdkafka's name for it
+    causes = [error for error in errors if error.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001  # librdkafka's name for it
     return max(causes, key=lambda one: one.code() in _DISTINCT, default=None)
 
 

@@ -292,7 +292,9 @@ async def brands_of(
     """
     async with ledger.transaction() as connection:
         await customers.require(connection, {customer_id})
-    found = {one.brand_code: one for one in await every(ledger) if one.customer_id == customer_id}
+    found = {
+        brand.brand_code: brand for brand in await every(ledger) if brand.customer_id == customer_id
+    }
     if others := set(only) - found.keys():
         raise OtherBrandsError(customer_id, others)
     return {code: one for code, one in found.items() if not only or code in only}

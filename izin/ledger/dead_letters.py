@@ -114,13 +114,13 @@ async def acknowledge(
         [
             act(
                 _ACKNOWLEDGE,
-                one.key,
+                letter.key,
                 by=by,
                 now=now,
                 before={"acknowledged": False},
                 after={"acknowledged": True, "reason": reason},
             )
-            for one in letters
+            for letter in letters
         ],
         now,
     )

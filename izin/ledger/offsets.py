@@ -146,7 +146,7 @@ async def begin_bootstrap(  # noqa: PLR0913 - both topics, and what of them
         "topic": topic,
         "topic_id": topic_id,
         "decisions": decisions,
-        "partitions": [one.partition for one in ranges],
+        "partitions": [range_.partition for range_ in ranges],
         "ends": [one.end_offset for one in ranges],
         "starts": [one.decisions_from for one in ranges],
         "now": now,

@@ -473,7 +473,7 @@ async def _deletable(connection: Connection, ids: Sequence[int]) -> list[int]:
     if unrecorded := [row["id"] for row in kept if row["is_unrecorded"]]:
         _log.critical("settled submissions not in the history", submissions=unrecorded)
     stay = {row["id"] for row in kept}
-    return [one for one in ids if one not in stay]
+    return [id_ for id_ in ids if id_ not in stay]
 
 
 async def _delete_rows(ledger: Ledger, table: str, now: datetime) -> int:

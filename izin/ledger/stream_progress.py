@@ -46,7 +46,7 @@ async def read(ledger: Ledger) -> tuple[PulledStream, ...]:
     return tuple(
         PulledStream(**row)
         for row in await ledger.fetch(
-            _SQL["last-pulled"], {"streams": [str(one) for one in Stream]}
+            _SQL["last-pulled"], {"streams": [str(stream) for stream in Stream]}
         )
     )
 

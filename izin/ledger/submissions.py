@@ -354,7 +354,7 @@ async def claim(
     Raises:
         ConcurrentChangeError: another process has changed one of the rows.
     """
-    values = {"places": [one.ctid for one in rows], "now": changes.now}
+    values = {"places": [row.ctid for row in rows], "now": changes.now}
     claimed, (content, items) = await while_waiting(
         changes.connection.execute(_CLAIMS["claim-rows"], values), partial(_items, rows)
     )
@@ -367,7 +367,7 @@ async def claim(
 
 async def _items(rows: Sequence[ClaimedRow]) -> tuple[list[ConsentItem], list[Item]]:
     """Return the content of each row, and its item."""
-    content = [item_of(one) for one in rows]
+    content = [item_of(row) for row in rows]
     return content, [
         Item(
             place,

@@ -189,7 +189,7 @@ async def is_suspended_by_operator(
 
 def rights(found: Iterable[Suspension]) -> tuple[Channel, ...]:
     """Return the channels that a brand with these suspensions may write."""
-    lost = {one.channel for one in found if one.status == EVERY}
+    lost = {suspension.channel for suspension in found if suspension.status == EVERY}
     return tuple(channel for channel in Channel if channel not in lost)
 
 

@@ -227,7 +227,9 @@ class UnitOfWork:
         before = await retailers.registered(self.connection, permitted)
         await retailers.write(self.connection, steps, now=self.now)
         left = await retailers.registered(self.connection, permitted)
-        published = {one.row.key for one in self._messages if isinstance(one, _Permitted)}
+        published = {
+            message.row.key for message in self._messages if isinstance(message, _Permitted)
+        }
         # In front: what add_last added stays behind every other message.
         self._messages[:0] = [
             _Permitted(row, row.may_send)
@@ -238,7 +240,8 @@ class UnitOfWork:
     async def _encoded(self) -> list[Message]:
         """Return the messages, those of permissions with the retailers that İYS holds."""
         found = await retailers.registered(
-            self.connection, {one.row.key for one in self._messages if isinstance(one, _Permitted)}
+            self.connection,
+            {message.row.key for message in self._messages if isinstance(message, _Permitted)},
         )
         return [
             self.topic_messages.permission_of(
@@ -314,7 +317,9 @@ async def append_messages(
 ) -> None:
     """Append ``messages`` to the outbox, in their order."""
     at = moment(now)
-    await copy(connection, _OUTBOX["copy"], [b"".join([row_of(one, at) for one in messages])])
+    await copy(
+        connection, _OUTBOX["copy"], [b"".join([row_of(message, at) for message in messages])]
+    )
     await connection.execute(f"NOTIFY {notifications.OUTBOX}")
 
 
@@ -331,7 +336,7 @@ async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Consent
 
 
 def _row_reader(cursor: AsyncCursor[Any]) -> Callable[[Sequence[Any]], ConsentRow]:
-    return ConsentRow.reader(one.name for one in cursor.description or ())
+    return ConsentRow.reader(column.name for column in cursor.description or ())
 
 
 async def lock_in_pieces(

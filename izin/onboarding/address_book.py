@@ -163,7 +163,7 @@ class AddressBook(ExitStack):
     def note_ledger(self, found: Iterable[StoredKey]) -> None:
         """Note what the ledger has of keys."""
         rows = (
-            (one.registered, one.desired, _seconds(one.desired_at), one.number) for one in found
+            (key.registered, key.desired, _seconds(key.desired_at), key.number) for key in found
         )
         self._flush("note-ledger", rows)
 
@@ -244,7 +244,7 @@ def _instant(seconds: int | None) -> datetime | None:
 async def note_ledger(ledger: Ledger, book: AddressBook) -> None:
     """Note what the ledger knows of the keys of ``book``."""
     for page in book.pages(_PAGE):
-        numbers = {one.key: one.number for one in page}
+        numbers = {key.key: key.number for key in page}
         rows = await ledger.fetch(_LEDGER["held-of"], {"keys": list(numbers)})
         book.note_ledger(
             StoredKey(
@@ -277,7 +277,7 @@ class IysQuery:
         for group in groups:
             names = {name: group[name] for name in ("brand_code", "channel", "recipient_type")}
             for page in book.consents_of(names, MAX_ITEMS):
-                numbers = {one.key: one.number for one in page}
+                numbers = {key.key: key.number for key in page}
                 found = await self.query.query(
                     brands[group["brand_code"]], tuple(swept(one.key) for one in page)
                 )

@@ -135,8 +135,8 @@ def checklist(
     customer: Customer, brands: Iterable[Brand], given: Iterable[GivenItem]
 ) -> tuple[ChecklistLine, ...]:
     """Return every item, with what the customer has given of it."""
-    known = {(one.item, one.brand_code): one for one in given}
-    return tuple(_lines(customer, [one.brand_code for one in brands], known))
+    known = {(item.item, item.brand_code): item for item in given}
+    return tuple(_lines(customer, [brand.brand_code for brand in brands], known))
 
 
 def _lines(

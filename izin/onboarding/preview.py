@@ -67,10 +67,10 @@ class BookReview:
     @cached_property
     def _terms(self) -> Mapping[int, BrandTerms]:
         return {
-            one.brand_code: BrandTerms(
-                activated_at=one.activated_at, loading_deadline=one.loading_deadline
+            brand.brand_code: BrandTerms(
+                activated_at=brand.activated_at, loading_deadline=brand.loading_deadline
             )
-            for one in self.directory
+            for brand in self.directory
         }
 
 
@@ -163,8 +163,8 @@ def loading_time(
     """Return how long it takes to submit ``lanes``, whose deadlines are those of ``groups``, behind
     and beside what is ``waiting``.
     """
-    batches = sum(ceil(one.to_send / limits.batch_size) for one in lanes)
-    before = ceil(sum(one.count for one in waiting) / limits.batch_size)
+    batches = sum(ceil(lane.to_send / limits.batch_size) for lane in lanes)
+    before = ceil(sum(group.count for group in waiting) / limits.batch_size)
     singles = queries = 0
     for one in lanes:
         batches += ceil(one.opt_outs_held / limits.batch_size)
@@ -188,7 +188,7 @@ def loading_time(
 
 def _own(groups: Collection[DueGroup], whole: Forecast) -> Forecast:
     """Return what ``whole`` says of ``groups`` themselves: others may have equal deadlines."""
-    ours = {id(one) for one in groups}
+    ours = {id(group) for group in groups}
     return Forecast(groups=tuple(one for one in whole.groups if id(one.group) in ours))
 
 
@@ -223,7 +223,7 @@ class LoadingPreview:
     @property
     def void(self) -> int:
         """How many opt-ins are not lawful."""
-        return sum(one.void for one in self.lanes)
+        return sum(lane.void for lane in self.lanes)
 
     @property
     def missed(self) -> tuple[int, ...]:

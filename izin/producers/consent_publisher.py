@@ -302,9 +302,9 @@ _open_publishers: WeakSet[ConsentPublisher] = WeakSet()
 @atexit.register
 def _close_open_publishers() -> None:
     """Flush, at the end of the process, what nobody closed."""
-    for one in list(_open_publishers):
+    for open_publisher in list(_open_publishers):
         try:
-            one.close()
+            open_publisher.close()
         except UnacknowledgedError as error:
             _log.error("events not acknowledged", extra={"event_ids": error.event_ids})
 

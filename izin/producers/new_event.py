@@ -63,8 +63,8 @@ def never_free(value: object) -> None:
 
 
 def _in_child() -> None:
-    for one in list(_OBSERVERS):
-        one.forked()
+    for observer in list(_OBSERVERS):
+        observer.forked()
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -200,7 +200,10 @@ class Comparison:
         """Yield the differences in the order of keys."""
         async for page in self._pages():
             compared_keys = await self._known_as_ours(page)
-            found = [(one, judge(one, pulled_until=self.pulled_until)) for one in compared_keys]
+            found = [
+                (compared_key, judge(compared_key, pulled_until=self.pulled_until))
+                for compared_key in compared_keys
+            ]
             keys = [one.key for one, findings in found if findings]
             decided = await decisions_of(self.ledger, keys) if keys else {}
             for compared, findings in found:
@@ -232,7 +235,7 @@ class Comparison:
         async with self.ledger.transaction() as connection:
             numbers = await submissions.submitted_by_us(connection, written)
         ours = {written[number] for number in numbers}
-        return [one.known_as_ours(ours) for one in page]
+        return [key.known_as_ours(ours) for key in page]
 
 
 async def decisions_of(ledger: Ledger, keys: Sequence[str]) -> Mapping[str, KeyDecisions]:
@@ -295,7 +298,7 @@ class Asker:
             return {}
         except CallError as error:
             raise IysSilentError(error) from error
-        return {one.key: found.is_approved(one) for one in keys if one.key not in found.refused}
+        return {key.key: found.is_approved(key) for key in keys if key.key not in found.refused}
 
     async def _ask_singly(self, connection: Connection, scope: ReconcileScope) -> None:
         """Ask about the keys that differ one by one, as far as the hour has room."""

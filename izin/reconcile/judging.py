@@ -219,7 +219,7 @@ def judge(compared: ComparedKey, *, pulled_until: datetime | None) -> tuple[Find
         _of_permission(row, compared.permission, compared.retailers),
         _of_iys(row, compared, pulled_until),
     )
-    return tuple(one for one in found if one is not None)
+    return tuple(finding for finding in found if finding is not None)
 
 
 def _of_no_row(compared: ComparedKey) -> Iterator[Finding]:

@@ -105,7 +105,7 @@ def _of_desired(compared: ComparedKey, decided: KeyDecisions) -> Remedy:
         return _by(Repair.RESTORE)
     if decided.event(row.desired_event_id, row.desired_at) is not None:
         return _by(Repair.REPUBLISH)
-    is_other = any(one.event.event_id == row.desired_event_id for one in decided.events)
+    is_other = any(event.event.event_id == row.desired_event_id for event in decided.events)
     return _by_hand(
         _REBUILD_LEDGER
         if is_other

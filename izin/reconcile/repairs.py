@@ -89,7 +89,7 @@ class KeyRepairs:
     @classmethod
     def of(cls, differences: Sequence[Difference]) -> Self | None:
         """Return what repairs the ``differences`` of one key; None: nothing does."""
-        repairs = {one.remedy.repair for one in differences} - {None}
+        repairs = {difference.remedy.repair for difference in differences} - {None}
         if not repairs:
             return None
         compared = differences[0].compared
@@ -100,7 +100,7 @@ class KeyRepairs:
         return cls(
             key=compared.key,
             customer_id=compared.customer_id,
-            repairs=tuple(one for one in Repair if one in repairs),
+            repairs=tuple(repair for repair in Repair if repair in repairs),
             updated_at=None if row is None else row.updated_at,
             event_id=None if row is None else row.desired_event_id,
             effective_at=None if row is None else row.desired_at,

@@ -65,7 +65,11 @@ def _read_value_of(contract: contracts.Contract) -> Read:
     return reader_of(contract.schema, _CONSTRUCTORS, sequence=tuple)
 
 
-_UNITS = [one.removeprefix("long-") for one in LOGICAL_READERS if "timestamp" in one]
+_UNITS = [
+    logical_reader.removeprefix("long-")
+    for logical_reader in LOGICAL_READERS
+    if "timestamp" in logical_reader
+]
 """The types of instants."""
 _OPTIONAL, _REQUIRED = "izin-optional-", "izin-required-"
 

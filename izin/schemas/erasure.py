@@ -52,7 +52,7 @@ class SuppressionKeys:
     """
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
-        self._secrets = [one.encode() for one in secrets]
+        self._secrets = [secret.encode() for secret in secrets]
         self.prefixes = tuple(map(_prefix, self._secrets))
         """How the keys under each secret begin, up to the last slash inclusive."""
 

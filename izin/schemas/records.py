@@ -49,7 +49,7 @@ _KEY_FIELDS = ("brand_code", "type", "recipient_type", "recipient")
 _LONGEST_CODE = 18
 """The digits of a brand code that surely fit an Avro long."""
 
-_ORIGIN_RANKS = {one.value: one for one in OriginRank}
+_ORIGIN_RANKS = {rank.value: rank for rank in OriginRank}
 _consent = maker(Consent)
 _key = maker(ConsentKey)
 Headers = list[tuple[str, str | bytes | None]]
@@ -235,7 +235,7 @@ def dead_letter_to_avro(  # noqa: PLR0913  # the fields of the contract, by thei
     """
     return {
         "reason": reason,
-        "violations": [violation_to_avro(one) for one in violations],
+        "violations": [violation_to_avro(violation) for violation in violations],
         "topic": topic,
         "partition": partition,
         "offset": offset,

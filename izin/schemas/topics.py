@@ -133,4 +133,4 @@ class Topics:
 
     def __iter__(self) -> Iterator[Topic]:
         """Yield every topic."""
-        return (one for one in vars(self).values() if isinstance(one, Topic))
+        return (var for var in vars(self).values() if isinstance(var, Topic))

@@ -132,7 +132,9 @@ class SimulatorClient:
     def opt_out(self, entries: Sequence[RegisterEntry]) -> list[RegisterEntry]:
         """Opt these citizens out on İYS's web site, and return İYS's movements."""
         names = ("brandCode", "type", "recipientType", "recipient")
-        asked = [{**dict(zip(names, one.address, strict=True)), "status": "RET"} for one in entries]
+        asked = [
+            {**dict(zip(names, entry.address, strict=True)), "status": "RET"} for entry in entries
+        ]
         answer = self._http.post("/citizen", json=asked)
         answer.raise_for_status()
         return [_entry(row) for row in answer.json()["movements"]]

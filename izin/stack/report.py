@@ -194,8 +194,8 @@ class Report:
         """Yield what was counted, how much, and a note; then the first differences."""
         for what, count, note in self._counts():
             yield what, f"{count:,}" if isinstance(count, int) else count, note
-        for one in self.differences[:_SHOWN]:
-            yield "unexplained", "", f"{one.key}: {one.what}"
+        for difference in self.differences[:_SHOWN]:
+            yield "unexplained", "", f"{difference.key}: {difference.what}"
 
     def _counts(self) -> list[tuple[str, int | str, str]]:
         count = self.counts
@@ -226,7 +226,7 @@ class Report:
             ("calls to İYS", sum(self.iys_requests.values()), _ranked(self.iys_requests)),
             ("calls refused", sum(self.iys_refusals.values()), _ranked(self.iys_refusals)),
             ("refused with 429", count["too_many_requests"], "İYS's rate limits are on"),
-            *(("kill -9", one.killed, f"in second {one.at_second:.0f}") for one in self.chaos),
+            *(("kill -9", chao.killed, f"in second {chao.at_second:.0f}") for chao in self.chaos),
             ("unexplained differences", len(self.differences), "must be 0"),
             ("seconds", f"{self.seconds:.1f}", ""),
         ]
@@ -276,12 +276,16 @@ def verify(
         }
     )
     desired = {
-        one.key: DesiredState(one.value["status"], one.value["event_id"])
-        for one in topics.desired_consents
+        desired_consent.key: DesiredState(
+            desired_consent.value["status"], desired_consent.value["event_id"]
+        )
+        for desired_consent in topics.desired_consents
     }
-    permitted = {one.key: bool(one.value["may_send"]) for one in topics.permissions}
+    permitted = {
+        permission.key: bool(permission.value["may_send"]) for permission in topics.permissions
+    }
     with SimulatorClient(stack.url("simulator")) as client:
-        register = {one.key: one.status for one in client.register()}
+        register = {entry.key: entry.status for entry in client.register()}
         movements = list(client.movements())
         counts = client.requests()
     found = compare(desired, ledger.states(), register, permitted)
@@ -289,17 +293,23 @@ def verify(
         (one.key, consent_from_avro(one.value).order) for one in topics.desired_consents
     ):
         found.add(key, "desired-consents decreased in the law's order")
-    ours = ((one.key, one.status, one.consent_date) for one in movements if one.path != "citizen")
+    ours = (
+        (movement.key, movement.status, movement.consent_date)
+        for movement in movements
+        if movement.path != "citizen"
+    )
     for key, status, _ in repeated(ours):
         found.add(key, f"İYS accepted the same {status} twice")
     _check_import(found, result, len(desired))
-    places = ("{topic}/{partition}/{offset}".format_map(one.value) for one in topics.decisions)
+    places = (
+        "{topic}/{partition}/{offset}".format_map(decision.value) for decision in topics.decisions
+    )
     for place in repeated(places):
         found.add(place, "decided more than once")
     _check_opt_outs(found, topics)
-    for one in result.citizens:
-        if one.key not in result.received:
-            found.add(one.key, "a citizen's opt-out did not reach the subscriber")
+    for citizen in result.citizens:
+        if citizen.key not in result.received:
+            found.add(citizen.key, "a citizen's opt-out did not reach the subscriber")
     events = ledger.events()
     accepted = result.imported.published + result.signups + len(result.citizens)
     if events < accepted:
@@ -316,7 +326,7 @@ def _report(  # noqa: PLR0913 - what was found, and what it was found in
     events: int,
     start: float,
 ) -> Report:
-    kinds = Counter(one.value["kind"] for one in topics.decisions)
+    kinds = Counter(decision.value["kind"] for decision in topics.decisions)
     ended = found.final_states
     return Report(
         counts={
@@ -329,7 +339,7 @@ def _report(  # noqa: PLR0913 - what was found, and what it was found in
             "enriched": kinds["Enriched"],
             "applied": kinds["Apply"],
             "dead_letters": len(topics.dead_letters),
-            "keys": len({one.key for one in topics.desired_consents}),
+            "keys": len({desired_consent.key for desired_consent in topics.desired_consents}),
             "registered": ended[FinalState.REGISTERED],
             "expired": ended[FinalState.EXPIRED],
             "local_only": ended[FinalState.LOCAL_ONLY],
@@ -337,7 +347,7 @@ def _report(  # noqa: PLR0913 - what was found, and what it was found in
             "refused_by_iys": ended[FinalState.REFUSED],
             "opt_outs": len(topics.opt_outs),
             "citizens": len(result.citizens),
-            "citizens_received": sum(one.key in result.received for one in result.citizens),
+            "citizens_received": sum(citizen.key in result.received for citizen in result.citizens),
             "too_many_requests": counts["statuses"].get(_TOO_MANY, 0),
         },
         refusal_reasons=result.imported.reasons,
@@ -370,11 +380,11 @@ def _check_import(found: DemoComparison, result: ScenarioResult, keys: int) -> N
 
 def _check_opt_outs(found: DemoComparison, topics: TopicContents) -> None:
     due = Counter(
-        (one.key, one.value["consent"]["event_id"])
-        for one in topics.decisions
-        if one.value["opted_out"]
+        (decision.key, decision.value["consent"]["event_id"])
+        for decision in topics.decisions
+        if decision.value["opted_out"]
     )
-    published = Counter((one.key, one.value["event_id"]) for one in topics.opt_outs)
+    published = Counter((opt_out.key, opt_out.value["event_id"]) for opt_out in topics.opt_outs)
     for key, _ in due - published:
         found.add(key, "a change to RET was not published")
     for key, _ in published - due:

@@ -107,7 +107,7 @@ class LedgerView:
         count = sum(max(0, end - done.get(place, 0)) for place, end in ends.items())
         if 0 < count <= _MOST_MARKERS:  # what was aborted at the end of a lane has no position
             read = (topics.events, topics.express, topics.decisions)
-            count = sum(unread(self._settings, one, done).records for one in read)
+            count = sum(unread(self._settings, topic, done).records for topic in read)
         return count
 
     def lag(self) -> reads.Lag:
@@ -244,7 +244,9 @@ class ScenarioResult:
     def delays(self, entries: Sequence[RegisterEntry]) -> list[int]:
         """Return the milliseconds from each of ``entries`` to the subscriber, where it came."""
         received = self.received
-        return [received[one.key] - one.occurred_at for one in entries if one.key in received]
+        return [
+            received[entry.key] - entry.occurred_at for entry in entries if entry.key in received
+        ]
 
 
 class Scenario:
@@ -413,7 +415,7 @@ class Scenario:
                 stage(number, len(chosen))
                 time.sleep(_PUSH_INTERVAL)  # the pace of the citizens, not a wait
         receiving = self._begin("subscriber receives every opt-out")
-        keys = {one.key for one in (*pushed, *pulled)}
+        keys = {entry.key for entry in (*pushed, *pulled)}
 
         def received() -> bool:
             count = len(keys & subscriber.received.keys())
@@ -426,7 +428,7 @@ class Scenario:
     def _choose(self, client: SimulatorClient) -> list[list[RegisterEntry]]:
         """Return citizens who consented, of the brand that pushes and of the one that does not."""
         chance = random.Random(self._seed)
-        onay = [one for one in client.register() if one.status == "ONAY"]
+        onay = [entry for entry in client.register() if entry.status == "ONAY"]
         chosen = []
         for brand in (ACTIVE, LOADING):
             of_brand = sorted(

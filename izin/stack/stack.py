@@ -236,7 +236,7 @@ class LocalStack:
         url = {"DATABASE_URL": self.environment["DATABASE_URL"]}
         settings, owner = LedgerSettings.model_validate(url), secrets.randbelow(2**31 - 1) + 1
         async with Ledger(settings, owner=owner) as ledger:
-            if CUSTOMER not in {one.customer_id for one in await customers.every(ledger)}:
+            if CUSTOMER not in {customer.customer_id for customer in await customers.every(ledger)}:
                 await customers.add(ledger, CUSTOMER, "Acme", by=_BY, now=now)
             known = {one.brand_code for one in await registry.every(ledger)}
             for brand in self._brands:
@@ -326,7 +326,9 @@ class LocalStack:
             "IZIN_PUSH_URL": f"{self.url('sink')}/iys/push",
             "IZIN_PUSH_USERNAME": "iys",
             "IZIN_PUSH_PASSWORD": self._credentials.push_password,
-            "IZIN_PUSH_BRANDS": str([one.brand_code for one in self._brands if one.activated_at]),
+            "IZIN_PUSH_BRANDS": str(
+                [brand.brand_code for brand in self._brands if brand.activated_at]
+            ),
         }
 
     def _write_environment(self) -> None:

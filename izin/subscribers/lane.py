@@ -131,7 +131,7 @@ class Starts:
             KafkaException: the broker does not answer.
         """
         known = self._checkpoints(client, partitions)
-        fresh = [one for one in partitions if one.partition not in known]
+        fresh = [partition for partition in partitions if partition.partition not in known]
         starts = [
             TopicPartition(one.topic, one.partition, known[one.partition])
             for one in partitions
@@ -150,7 +150,11 @@ class Starts:
     ) -> dict[int, int]:
         if self._load is None:
             found = client.committed(list(partitions), timeout=_TIMEOUT)
-            return {one.partition: one.offset for one in found if one.offset >= 0}
+            return {
+                partition.partition: partition.offset
+                for partition in found
+                if partition.offset >= 0
+            }
         loaded = {one.partition: self._load(one) for one in partitions}
         return {number: offset for number, offset in loaded.items() if offset is not None}
 
@@ -162,7 +166,9 @@ class Starts:
             return []
         # The ends come first: a record that is appended meanwhile must not be before the start.
         ask = while_leaders_move(client.get_watermark_offsets)
-        ends = {one.partition: ask(one, timeout=_TIMEOUT)[1] for one in partitions}
+        ends = {
+            partition.partition: ask(partition, timeout=_TIMEOUT)[1] for partition in partitions
+        }
         instant = int(since.timestamp() * 1000)
         asked = [TopicPartition(one.topic, one.partition, instant) for one in partitions]
         found = while_leaders_move(client.offsets_for_times)(asked, timeout=_TIMEOUT)
@@ -317,7 +323,7 @@ class Lane:
         if self._client is None or self._stopped.is_set():
             return
         with self._lock:
-            unconfirmed = sum(one.unconfirmed for one in self._checkpoints.values())
+            unconfirmed = sum(checkpoint.unconfirmed for checkpoint in self._checkpoints.values())
         if unconfirmed >= _MOST_UNCONFIRMED:
             raise UnconfirmedChangesError(
                 f"{unconfirmed} changes were delivered and not confirmed; call `await "
@@ -370,11 +376,11 @@ class Lane:
 
     def _on_revoke(self, _client: Consumer, partitions: list[TopicPartition]) -> None:
         """Forget what was read of ``partitions``: whoever gets them goes on at the checkpoints."""
-        gone = {one.partition for one in partitions}
+        gone = {partition.partition for partition in partitions}
         with self._lock:
             for number in gone:
                 self._checkpoints.pop(number, None)
-            kept = [one for one in self._buffer if one.position.partition not in gone]
+            kept = [change for change in self._buffer if change.position.partition not in gone]
             self._buffer.clear()
             self._buffer.extend(kept)
 
@@ -384,8 +390,8 @@ class Lane:
         if store is None:
             client.commit(offsets=starts, asynchronous=False)
             return
-        for one in starts:
-            self._wait(store.save(one.topic, one.partition, one.offset))
+        for start in starts:
+            self._wait(store.save(start.topic, start.partition, start.offset))
 
     def _load(self, place: TopicPartition) -> int | None:
         store = self._store

@@ -196,13 +196,13 @@ class PermissionList:
             (topics.opt_outs, OptOutTable(self._reporter)),
             (topics.permissions, PermissionTable(self._reporter)),
         )
-        self._followers = tuple(TopicFollower(access, codec, *one) for one in tables)
+        self._followers = tuple(TopicFollower(access, codec, *table) for table in tables)
         reading = asyncio.ensure_future(asyncio.to_thread(self._start))
         try:
             await asyncio.shield(reading)
         except BaseException:
-            for one in self._followers:
-                one.stop()
+            for follower in self._followers:
+                follower.stop()
             await asyncio.wait([reading])
             reading.exception()  # what is raised here may be the cancellation instead
             await self._close()
@@ -224,8 +224,8 @@ class PermissionList:
         given, canonical = key.encode(), normalised(key).encode()
         since = monotonic() - self._stale_after
         seen_at = [
-            one.complete_at(partition_of(canonical, len(one.positions) or 1))
-            for one in self._followers
+            follower.complete_at(partition_of(canonical, len(follower.positions) or 1))
+            for follower in self._followers
         ]
         if min(seen_at, default=-inf) < since:
             return _STALE
@@ -234,7 +234,7 @@ class PermissionList:
     @property
     def age(self) -> timedelta | None:
         """For how long the list was not seen complete; None: it never was, or it is closed."""
-        ages = [one.age() for one in self._followers]
+        ages = [follower.age() for follower in self._followers]
         if not ages or None in ages:
             return None
         return timedelta(seconds=max(one for one in ages if one is not None))
@@ -244,8 +244,8 @@ class PermissionList:
         """Whether the list was not seen complete for too long: the answer for the keys of each
         partition of which that is true is no.
         """
-        ages = [one.age() for one in self._followers]
-        return not ages or any(one is None or one > self._stale_after for one in ages)
+        ages = [follower.age() for follower in self._followers]
+        return not ages or any(age is None or age > self._stale_after for age in ages)
 
     @property
     def unreadable(self) -> int:
@@ -261,12 +261,12 @@ class PermissionList:
         return sys.getsizeof(self._known)
 
     async def _close(self) -> None:
-        for one in self._followers:
-            one.stop()
+        for follower in self._followers:
+            follower.stop()
         self._followers = ()
         await asyncio.to_thread(self._running.close)
 
     def _start(self) -> None:
-        for one in self._followers:
-            self._running.enter_context(one.follow(partly=True))
+        for follower in self._followers:
+            self._running.enter_context(follower.follow(partly=True))
         self._reporter.begin()

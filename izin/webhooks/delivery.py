@@ -236,17 +236,17 @@ class SubscriberDelivery:
     @property
     def lanes(self) -> list[DeliveryLane]:
         """The lanes."""
-        return [one.lane for one in self.sources]
+        return [source.lane for source in self.sources]
 
     @property
     def is_behind(self) -> bool:
         """Whether a lane that is always followed is not at the end of its topics."""
-        return any(one.is_behind for one in self.sources)
+        return any(source.is_behind for source in self.sources)
 
     @property
     def is_resent(self) -> bool:
         """Whether a resend was ordered, and everything of it is acknowledged and stored."""
-        return self.guard is not None and all(one.is_done for one in self.lanes if one.ends)
+        return self.guard is not None and all(lane.is_done for lane in self.lanes if lane.ends)
 
     def confirm(self, read_at: float) -> None:
         """Note that the lease was ours when it was read, at this instant of the monotonic clock."""
@@ -257,7 +257,10 @@ class SubscriberDelivery:
         name = self.subscriber.name
         works: dict[str, Callable[[], Awaitable[None]]] = {
             f"dispatch {name}": self.dispatcher.run,
-            **{f"read {name} {one.lane.name}": partial(self._fill, one) for one in self.sources},
+            **{
+                f"read {name} {source.lane.name}": partial(self._fill, source)
+                for source in self.sources
+            },
         }
         self._tasks = [
             asyncio.create_task(keep_running(what, work), name=what) for what, work in works.items()
@@ -279,8 +282,8 @@ class SubscriberDelivery:
             with suppress(LedgerUnavailableError, ConcurrentChangeError):
                 await self.writer.write()
         self.writer.remove(self)
-        for one in self.sources:
-            await one.release()
+        for source in self.sources:
+            await source.release()
         await self.poster.close()
         self.metrics.forget(self.subscriber.name)
 
@@ -428,7 +431,7 @@ class SubscriberDelivery:
     def show(self) -> None:
         """Show the figures of the subscriber."""
         name, metrics = self.subscriber.name, self.metrics
-        metrics.waiting.labels(name).set(sum(one.count for one in self.lanes))
+        metrics.waiting.labels(name).set(sum(lane.count for lane in self.lanes))
         metrics.failing.labels(name).set(self._watch.seconds(datetime.now(UTC)))
         metrics.alerts.labels(name).set(self._watch.alerts)
         metrics.behind.labels(name).set(self.is_behind)

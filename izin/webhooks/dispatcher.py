@@ -334,4 +334,4 @@ def reached(failing_since: datetime, now: datetime, calendar: Calendar) -> int:
     since = failing_since.astimezone(TURKEY)
     day = add_business_days(since.date(), _BUSINESS_DAYS, calendar)
     last = datetime.combine(day, since.timetz())
-    return sum(now >= failing_since + one for one in _PERIODS) + (now >= last)
+    return sum(now >= failing_since + period for period in _PERIODS) + (now >= last)

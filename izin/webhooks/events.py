@@ -137,7 +137,7 @@ class EventReader:
         """Look at the ledger again where one of ``messages`` is of a brand that is not known: it
         may have been registered just before. Raises LedgerUnavailableError.
         """
-        if any(_brand_of(one.key()) not in self.customers for one in messages):
+        if any(_brand_of(message.key()) not in self.customers for message in messages):
             await self.refresh()
 
     def read(self, message: KafkaMessage) -> WebhookEvent | None:

@@ -65,10 +65,10 @@ class PartitionReader:
         found = []
         if records:
             self.moved_at = monotonic()
-        for one in records:
-            place, offset = (one.topic() or "", one.partition() or 0), one.offset() or 0
-            if one.error() is None:
-                found.append(one)
+        for record in records:
+            place, offset = (record.topic() or "", record.partition() or 0), record.offset() or 0
+            if record.error() is None:
+                found.append(record)
                 self.positions[place] = offset + 1
             else:
                 self.positions[place] = max(offset, self.positions.get(place, 0))
@@ -124,7 +124,7 @@ def offsets_at(settings: KafkaSettings, kept: Bounds, at: datetime) -> dict[Plac
     asked = [TopicPartition(topic, one, round(at.timestamp() * 1000)) for topic, one in kept]
     with _client(settings) as client:
         found = client.offsets_for_times(asked, timeout=TIMEOUT)
-    offsets = {(one.topic, one.partition): one.offset for one in found}
+    offsets = {(partition.topic, partition.partition): partition.offset for partition in found}
     return {
         place: end if offsets[place] < 0 else min(max(offsets[place], start), end)
         for place, (start, end) in kept.items()
@@ -274,5 +274,5 @@ class DeliveryLane:
 
 def lanes_of(subscriber_id: int, cursors: Sequence[DeliveryCursor]) -> list[DeliveryLane]:
     """Return the lanes of a subscriber that has these cursors, in the order of their names."""
-    by_name = {name: [one for one in cursors if one.lane == name] for name in LaneName}
+    by_name = {name: [cursor for cursor in cursors if cursor.lane == name] for name in LaneName}
     return [DeliveryLane.of(subscriber_id, name, some) for name, some in by_name.items() if some]

@@ -107,7 +107,7 @@ def is_public(address: Address) -> bool:
 
 
 def _is_in(address: Address, networks: Iterable[Network]) -> bool:
-    return any(address.version == one.version and address in one for one in networks)
+    return any(address.version == network.version and address in network for network in networks)
 
 
 def _inner(address: Address) -> IPv4Address | None:

@@ -93,7 +93,7 @@ class DeliveryAssigner:
         await self.reader.refresh()
         read_at = monotonic()
         subscribers, processes = await deliveries.read(self.ledger)
-        known = {one.id: one for one in subscribers}
+        known = {subscriber.id: subscriber for subscriber in subscribers}
         if self.ledger.owner not in processes:
             await deliveries.enter(self.ledger)  # also where others took us for gone
         self._drop(known, read_at)
@@ -109,8 +109,8 @@ class DeliveryAssigner:
         ]
         begun = self.deliveries.keys() | self._closing.keys()
         await self._start([one for one in mine if one.id not in begun])
-        for one in self.deliveries.values():
-            one.show()
+        for delivery in self.deliveries.values():
+            delivery.show()
 
     def _drop(self, known: Mapping[int, deliveries.AssignedSubscriber], read_at: float) -> None:
         """Stop what is no longer ours, was changed, or is done; confirm the rest."""
@@ -158,12 +158,12 @@ class DeliveryAssigner:
                 epochs[one.id] = epoch
         if not epochs:
             return
-        known = {one.id: one for one in await registry.every(self.ledger)}
+        known = {subscriber.id: subscriber for subscriber in await registry.every(self.ledger)}
         cursors = await self._current(await registry.cursors_of(self.ledger, list(epochs)))
         for number, epoch in epochs.items():
             if number not in known:
                 continue  # removed meanwhile
-            mine = [one for one in cursors if one.subscriber_id == number]
+            mine = [cursor for cursor in cursors if cursor.subscriber_id == number]
             delivery = await self._made(known[number], epoch, mine)
             delivery.confirm(read_at)
             delivery.start()
@@ -198,7 +198,7 @@ class DeliveryAssigner:
         resend = await resends.of_subscriber(self.ledger, subscriber)
         # One that was cancelled just now may have left its cursors in what was read before.
         known = {0} if resend is None else {0, resend.id}
-        mine = lanes_of(subscriber.id, [one for one in cursors if one.resend_id in known])
+        mine = lanes_of(subscriber.id, [cursor for cursor in cursors if cursor.resend_id in known])
         guard = (
             None
             if resend is None
@@ -264,7 +264,7 @@ class DeliveryAssigner:
         stopping, closing = dict(self.deliveries), list(self._closing.values())
         self.deliveries.clear()
         await asyncio.gather(
-            *(one.close(within) for one in stopping.values()), return_exceptions=True
+            *(delivery.close(within) for delivery in stopping.values()), return_exceptions=True
         )
         await cancel_all(closing)
         with suppress(LedgerUnavailableError, ConcurrentChangeError):
@@ -357,7 +357,9 @@ async def _deliver(
 
 async def _first_places(ledger: Ledger) -> dict[Place, int]:
     """Return the first offset of each partition that a subscriber has not acknowledged."""
-    ids = [one.id for one in await registry.every(ledger) if one.paused_at is None]
+    ids = [
+        subscriber.id for subscriber in await registry.every(ledger) if subscriber.paused_at is None
+    ]
     found: dict[Place, int] = {}
     for one in await registry.cursors_of(ledger, ids):
         if one.end_offset is None:  # of a lane that is followed

@@ -219,7 +219,11 @@ class LaneSource:
             return Taken((), {}, is_live=False)
         self._number = number + len(events)
         here = self.lane.positions
-        fresh = [one for one in events if one.is_change and one.offset >= here.get(one.place, 0)]
+        fresh = [
+            event
+            for event in events
+            if event.is_change and event.offset >= here.get(event.place, 0)
+        ]
         is_all = self._number == feed.last
         positions = dict(feed.ends) if is_all else {one.place: one.offset + 1 for one in events}
         return Taken(fresh, positions, is_live=True)
@@ -235,7 +239,7 @@ class LaneSource:
             await self.release()
         if self.lane.ends:
             ends = self.lane.ends
-            events = [one for one in events if one.offset < ends[one.place]]
+            events = [event for event in events if event.offset < ends[event.place]]
             positions = {place: min(at, ends[place]) for place, at in positions.items()}
         now = datetime.now(UTC)
         return Taken([one for one in events if self._is_due(one, now)], positions, is_live=False)

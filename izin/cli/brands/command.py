@@ -109,9 +109,13 @@ def described(
         ),
         *_orders(brand, orders),
         *(
-            (f"{one.words} of {one.source}", f"{one.held_back:,} held back", remedy_of_brake(one))
-            for one in brakes
-            if one.brand_code == brand.brand_code
+            (
+                f"{brake.words} of {brake.source}",
+                f"{brake.held_back:,} held back",
+                remedy_of_brake(brake),
+            )
+            for brake in brakes
+            if brake.brand_code == brand.brand_code
         ),
         *_rights(suspensions),
         *_unsettled(counts),
@@ -120,7 +124,7 @@ def described(
 
 def unsettled(counts: Iterable[Count]) -> int:
     """Return how many keys are not settled."""
-    return sum(one.keys for one in counts if one.state in _UNSETTLED)
+    return sum(count.keys for count in counts if count.state in _UNSETTLED)
 
 
 def _orders(brand: Brand, orders: Iterable[SuspensionOrder]) -> Iterable[tuple[str, str, str]]:
@@ -135,7 +139,11 @@ def _orders(brand: Brand, orders: Iterable[SuspensionOrder]) -> Iterable[tuple[s
 
 
 def _rights(suspensions: Iterable[Suspension]) -> Iterable[tuple[str, str, str]]:
-    latest = {(one.channel, one.status): one for one in suspensions if one.code != ORDERED}
+    latest = {
+        (suspension.channel, suspension.status): suspension
+        for suspension in suspensions
+        if suspension.code != ORDERED
+    }
     for channel in Channel:
         lost = [one for one in latest.values() if one.channel in {channel, EVERY}]
         why = "; ".join(f"{one.reason}, since {turkish(one.since)}" for one in lost)
@@ -297,7 +305,7 @@ async def _every(
 ) -> tuple[tuple[Brand, ...], tuple[Suspension, ...], tuple[SuspensionOrder, ...]]:
     cut = await cut_to(ledger, customer)
     return (
-        tuple(one for one in await registry.every(ledger) if cut.has(one.brand_code)),
+        tuple(brand for brand in await registry.every(ledger) if cut.has(brand.brand_code)),
         await standing.every(ledger),
         await suspension_orders.every(ledger),
     )

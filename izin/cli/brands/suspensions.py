@@ -124,7 +124,7 @@ def suspend(
     """
     target = _target(brand_code, customer)
     brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
-    known = {one.part: one for one in orders if one.target == target}
+    known = {order.part: order for order in orders if order.target == target}
     say(
         *(
             f"{part}: {_suspended(known.get(part))} -> suspended: {reason}; {_EFFECTS[part]}"
@@ -160,9 +160,11 @@ def resume(
     """
     target = _target(brand_code, customer)
     brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
-    ending = [one for one in orders if one.target == target and Part(one.part) in what.parts]
+    ending = [
+        order for order in orders if order.target == target and Part(order.part) in what.parts
+    ]
     if not ending:
-        found = (suspension_orders.of_brand(one, orders).values() for one in brands)
+        found = (suspension_orders.of_brand(brand, orders).values() for brand in brands)
         others = " or ".join(sorted({remedy_of_order(one) for some in found for one in some}))
         also = f"; it is suspended by another order: {others}" if others else ""
         raise SourceError(f"there is no such order on {_named(target, brands)}{also}")
@@ -196,15 +198,15 @@ async def _look(
         brands = tuple((await registry.brands_of(ledger, target.customer_id or "")).values())
     else:
         brands = (await registry.registered_brand(ledger, target.brand_code),)
-    codes = {one.brand_code for one in brands}
-    counts = tuple(one for one in await reads.counts(ledger) if one.brand_code in codes)
+    codes = {brand.brand_code for brand in brands}
+    counts = tuple(count for count in await reads.counts(ledger) if count.brand_code in codes)
     return brands, await suspension_orders.every(ledger), counts
 
 
 def _named(target: Target, brands: Sequence[Brand]) -> str:
     if target.customer_id is None:
         return f"brand {target.brand_code}"
-    codes = " ".join(str(one.brand_code) for one in brands) or "none yet"
+    codes = " ".join(str(brand.brand_code) for brand in brands) or "none yet"
     return f"every brand of customer {target.customer_id} ({codes})"
 
 
@@ -218,7 +220,7 @@ def _still_suspended(
     ending: Sequence[SuspensionOrder], brands: Sequence[Brand], orders: Sequence[SuspensionOrder]
 ) -> Iterator[str]:
     """Yield which brands stay suspended by other orders once these are ended."""
-    left = [one for one in orders if one not in ending]
+    left = [order for order in orders if order not in ending]
     parts = {one.part for one in ending}
     for brand in brands:
         for part, one in suspension_orders.of_brand(brand, left).items():
@@ -320,7 +322,9 @@ def rights_changes(
     counts: Iterable[Count],
 ) -> list[str]:
     """Return, a line a channel, what changes if the brand may write ``channels`` and no others."""
-    suspended = {one.channel: one for one in found if one.status == EVERY}
+    suspended = {
+        suspension.channel: suspension for suspension in found if suspension.status == EVERY
+    }
     counted = list(counts)
     lines = []
     for channel in Channel:
@@ -361,7 +365,7 @@ async def suspended_and_counted(
 
 def waiting(counts: Iterable[Count]) -> str:
     """Return how many opt-outs and consents wait to be sent to İYS."""
-    found = [one for one in counts if one.state in WAITING]
+    found = [count for count in counts if count.state in WAITING]
     opt_outs = sum(one.keys for one in found if one.desired_status == Status.RET)
     return f"{opt_outs} opt-outs and {sum(one.keys for one in found) - opt_outs} consents"
 
@@ -455,7 +459,7 @@ def requeue(
         brand=brand_code,
         look=Look(command="brands requeue", by=by, brand=brand_code),
     )
-    found = [one for one in every if exactly or names & {one.key, one.key.split("/", SLASHES)[-1]}]
+    found = [key for key in every if exactly or names & {key.key, key.key.split("/", SLASHES)[-1]}]
     if not found or exactly not in {None, len(found)}:
         raise SourceError(
             f"brand {brand_code} has {len(found)} such records parked for {because}; "

@@ -94,8 +94,10 @@ class _Registry:
 
     def owner_of(self, iys_code: int) -> str | None:
         """Return the customer whose provider this is; None where none or several are."""
-        found = {one.customer_id for one in self.customers if one.iys_code == iys_code}
-        found = found or {one.customer_id for one in self.brands if one.iys_code == iys_code}
+        found = {
+            customer.customer_id for customer in self.customers if customer.iys_code == iys_code
+        }
+        found = found or {brand.customer_id for brand in self.brands if brand.iys_code == iys_code}
         return found.pop() if len(found) == 1 else None
 
     def offer(self, brand_code: int, iys_code: int, name: str) -> str:
@@ -145,7 +147,7 @@ def granted_brands(
     """
     listed, known, cut = run_on_ledger(lambda ledger: _listed(ledger, customer))
     codes = {one.brand_code: one for one in known.brands}
-    offered = {one.brand_code for one in offers(listed, codes)}
+    offered = {offer.brand_code for offer in offers(listed, codes)}
     rows = [
         (
             one.brand_code,
@@ -212,7 +214,7 @@ async def _sync(
         if customer is None and found.problem is None:
             account, now = context.lease_owner.account, context.clock()
             await listing.note_read(ledger, account, found.subscription, now=now)
-        served = {one.iys_code for one in _of(known.brands, customer)}
+        served = {brand.iys_code for brand in _of(known.brands, customer)}
         rows += [
             (None, f"subscription of provider {one}: {why}", "")
             for one, why in (await refresh_subscriptions(context, every=_NOW, only=served)).items()
@@ -247,7 +249,7 @@ async def _own_brands(
     """Return the brands of providers whose own account we have, as :func:`_sync` does."""
     rows: list[_Row] = []
     account, now, wrong = context.lease_owner.account, context.clock(), False
-    codes = {one.brand_code for one in known.brands}
+    codes = {brand.brand_code for brand in known.brands}
     for iys_code in sorted({one.iys_code for one in _of(known.brands, customer)}):
         try:
             found = await context.client.brands(iys_code)
@@ -257,12 +259,12 @@ async def _own_brands(
             continue
         rows += [
             (
-                one.brand_code,
-                f"not registered: {one.name}",
-                known.offer(one.brand_code, iys_code, one.name),
+                summary.brand_code,
+                f"not registered: {summary.name}",
+                known.offer(summary.brand_code, iys_code, summary.name),
             )
-            for one in found
-            if one.brand_code not in codes
+            for summary in found
+            if summary.brand_code not in codes
         ]
         if store:
             await listing.store_own(context.ledger, account, iys_code, found, now=now)
@@ -271,7 +273,7 @@ async def _own_brands(
 
 
 def _of(brands: Iterable[Brand], customer: str | None) -> list[Brand]:
-    return [one for one in brands if customer in {None, one.customer_id}]
+    return [brand for brand in brands if customer in {None, brand.customer_id}]
 
 
 @app.command()
@@ -400,14 +402,14 @@ def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.T
         ),
         ("limits of one source", str(limits_of(customer) or "off")),
         *(
-            (f"brand {one.brand_code}", f"{one.name}, {one.status}")
-            for one in brands
-            if one.customer_id == customer_id
+            (f"brand {brand.brand_code}", f"{brand.name}, {brand.status}")
+            for brand in brands
+            if brand.customer_id == customer_id
         ),
         *(
-            (f"key {one.name}", f"{one.id}, {' '.join(one.to_avro()['scopes'])}")
-            for one in keys
-            if customer_id in one.customers and one.is_valid(now)
+            (f"key {key.name}", f"{key.id}, {' '.join(key.to_avro()['scopes'])}")
+            for key in keys
+            if customer_id in key.customers and key.is_valid(now)
         ),
     ]
     print_rows(output, ("field", "value"), rows)

@@ -112,7 +112,7 @@ async def hand_over(
         ledger, folder / HISTORY, report=report, customer_id=customer_id, anchors=anchors
     )
     await writer.run(by=ending.by, now=now)
-    write_private(folder / ANCHORS, [one.to_line().encode() for one in anchors])
+    write_private(folder / ANCHORS, [anchor.to_line().encode() for anchor in anchors])
     with private_csv(folder / PERMISSIONS, reads.REGISTER) as rows:
         for brand in belongings.brands:
             async for row in reads.register(ledger, brand_code=brand.brand_code):
@@ -286,7 +286,7 @@ async def _look(
 
 
 def _plan(found: Belongings, unsettled: Unsettled, order: _Order) -> Iterator[tuple[str, int, str]]:
-    active = [one for one in found.brands if one.status != "stopped"]
+    active = [brand for brand in found.brands if brand.status != "stopped"]
     named = "named in a file" if order.opt_outs else "sent first: a sink worker must run"
     yield "opt-outs that İYS does not have", unsettled.opt_outs, named
     yield "records whose call is not settled", unsettled.open, "waited for"
@@ -319,7 +319,7 @@ async def _execute(ledger: Ledger, order: _Order, shown: OnProgress) -> list[str
         raise SourceError(f"{order.out} exists; name a new file")
     await offboarding.begin(ledger, customer, reason=order.reason, by=order.by, now=now)
     before = await ending.belongings(now)
-    active = [one for one in before.brands if one.status != "stopped"]
+    active = [brand for brand in before.brands if brand.status != "stopped"]
     await ending.close(now)
     for is_last in (False, True):
         if is_last:

@@ -157,7 +157,7 @@ def _lines(found: LoadingPreview, loading: FirstLoading, unasked: int) -> Iterat
         "İYS takes: also older dates, until a brand is activated; lawful: within three business "
         "days, by a general transfer, or at İYS already; refused: their recipient opted out"
     )
-    asked = sum(one.asked for one in found.lanes)
+    asked = sum(lane.asked for lane in found.lanes)
     known = sum(one.in_ledger for one in found.lanes)
     yield f"known of {known:,} keys: from the ledger" + (
         f"; İYS was asked about {asked:,}: of those that it does not hold as ONAY it does not say "
@@ -196,16 +196,16 @@ def print_done(
     if output is OutputFormat.JSON:
         print_json({**_as_json(found, files), "executed": executed})
         return
-    for one in files:
-        warn_of_hidden(one.hidden_sheets)
-        if one.lost_opt_outs:
+    for file in files:
+        warn_of_hidden(file.hidden_sheets)
+        if file.lost_opt_outs:
             warn(
-                f"{one.path.name}: {one.refused_opt_outs} opt-outs (RET) were refused, and "
-                f"{one.refused_unclear} rows whose status cannot be read"
+                f"{file.path.name}: {file.refused_opt_outs} opt-outs (RET) were refused, and "
+                f"{file.refused_unclear} rows whose status cannot be read"
             )
         word = "published" if executed else "would be published"
-        where = "" if one.report_path is None else f"; the others are in {one.report_path}"
-        say(f"{one.path.name}: {one.rows:,} rows, {one.published:,} {word}{where}")
+        where = "" if file.report_path is None else f"; the others are in {file.report_path}"
+        say(f"{file.path.name}: {file.rows:,} rows, {file.published:,} {word}{where}")
     if not executed:
         say("nothing was published; add --execute to do it")
 
@@ -213,7 +213,7 @@ def print_done(
 def _as_json(found: LoadingPreview, files: Sequence[ImportReport]) -> Mapping[str, Any]:
     time = found.time
     return {
-        "lanes": [{**asdict(one), "duplicates": one.duplicates} for one in found.lanes],
+        "lanes": [{**asdict(lane), "duplicates": lane.duplicates} for lane in found.lanes],
         "void": found.void,
         "forecast": {
             "submissions": time.submissions,
@@ -302,12 +302,12 @@ def onboard(
     refused or are not lawful, or a deadline does not hold; 5 if opt-outs were refused; 3 if a file,
     or a brand in it, cannot be used.
     """
-    if order.reports is not None and len({one.name for one in files}) < len(files):
+    if order.reports is not None and len({file.name for file in files}) < len(files):
         raise typer.BadParameter("two of the files have one name", param_hint="--reports")
     with exit_on_signals():
         found, done = _onboard(customer_id, files, order, output)
     print_done(found, done, output, executed=order.executes)
-    exit_if(any(one.lost_opt_outs for one in done), ExitCode.OPT_OUTS_REFUSED)
+    exit_if(any(report.lost_opt_outs for report in done), ExitCode.OPT_OUTS_REFUSED)
     exit_if(found.is_short or any(one.refused for one in done))
 
 

@@ -104,13 +104,14 @@ def pack(
                 read = LoadingFiles(paths=files, how=how, session=session)
                 say(
                     *(
-                        f"{one.path.name}: {one.refused:,} rows cannot be read, and are not "
-                        f"counted: izin import {shlex.quote(str(one.path))} --dry-run reports them"
-                        for one in read.note(book, now=now, calendar=calendar)
-                        if one.refused
+                        f"{report.path.name}: {report.refused:,} rows cannot be read, and are not "
+                        f"counted: izin import {shlex.quote(str(report.path))} --dry-run reports "
+                        "them"
+                        for report in read.note(book, now=now, calendar=calendar)
+                        if report.refused
                     )
                 )
-        names = tuple(one.name for one in files or ())
+        names = tuple(file.name for file in files or ())
         found = run_on_ledger(lambda ledger: _pack(ledger, customer_id, book if names else None))
         found = replace(found, counted_in=names)
         _make(out)
@@ -168,7 +169,7 @@ def checklist_items(
     customer: izin customers change. A value with the number of a natural person (T.C. kimlik
     numarası) is refused: it is never stored. Who noted it is written to the history.
     """
-    given = [_item(one) for one in items]
+    given = [_item(item) for item in items]
     changed = run_on_ledger(
         lambda ledger: application_items.put(
             ledger, customer_id, given, by=by, now=datetime.now(UTC)
@@ -220,10 +221,14 @@ def _print(found: ApplicationPack, output: OutputFormat) -> None:
 def _notes(found: ApplicationPack) -> Iterator[str]:
     for code in found.counted_in_ledger:
         yield f"brand {code} is in no file: it is counted as the ledger has it"
-    for one in found.providers:
-        limit = f"; its subscription allows {one.limit:,}" if one.limit is not None else ""
-        side = "above" if one.is_above_threshold else "not above"
-        yield f"provider {one.iys_code}: {one.addresses:,} addresses, {side} 150,000{limit}"
+    for provider in found.providers:
+        limit = (
+            f"; its subscription allows {provider.limit:,}" if provider.limit is not None else ""
+        )
+        side = "above" if provider.is_above_threshold else "not above"
+        yield (
+            f"provider {provider.iys_code}: {provider.addresses:,} addresses, {side} 150,000{limit}"
+        )
     for line in found.missing:
         yield f"missing: {line.name}, {line.title}"
 
@@ -271,8 +276,8 @@ async def _count(
     brands = await brands_of(ledger, customer_id, only)
     found: Counter[tuple[int, str]] = Counter()
     with nullcontext() if out is None else private_csv(out, HEADER, for_excel=True) as rows:
-        async for one in void_consents(ledger, brands):
-            found[one["brand_code"], one["channel"]] += 1
+        async for void_consent in void_consents(ledger, brands):
+            found[void_consent["brand_code"], void_consent["channel"]] += 1
             if rows is not None:
-                rows.writerow(row_of(one))
+                rows.writerow(row_of(void_consent))
     return found

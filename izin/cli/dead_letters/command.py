@@ -109,10 +109,10 @@ def redrive_letters(
 def _check(preview: RedrivePreview) -> None:
     """Check that each letter that is named can be redriven; raises SourceError."""
     named = preview.selection.names
-    for one in preview.obstacles:
-        if one.letter.name in named:
-            why = f"{one.why}; {one.remedy}" if one.remedy else one.why
-            raise SourceError(f"dead letter {one.letter.name} cannot be redriven: {why}")
+    for obstacle in preview.obstacles:
+        if obstacle.letter.name in named:
+            why = f"{obstacle.why}; {obstacle.remedy}" if obstacle.remedy else obstacle.why
+            raise SourceError(f"dead letter {obstacle.letter.name} cannot be redriven: {why}")
     left = {order.letter.name for order, _ in preview.letters}
     left |= {one.letter.name for one in preview.unsettled}
     if done := sorted(named - left):
@@ -129,9 +129,16 @@ def _print(report: RedriveReport, output: OutputFormat, *, is_done: bool) -> Non
         return
     expected = report.expected if is_done else preview.expected
     rows: list[tuple[object, ...]] = [
-        (one.group, one, expected[one], became[one] if is_done else "", one.words)
-        for one in RedriveOutcome
-        if became[one] or (expected[one] and (is_done or one is not RedriveOutcome.REFUSED))
+        (
+            outcome.group,
+            outcome,
+            expected[outcome],
+            became[outcome] if is_done else "",
+            outcome.words,
+        )
+        for outcome in RedriveOutcome
+        if became[outcome]
+        or (expected[outcome] and (is_done or outcome is not RedriveOutcome.REFUSED))
     ]
     if report.kept or not is_done:
         codes = Counter(" ".join(one.codes) for one in _refused(preview).values())
@@ -163,10 +170,12 @@ def _say_done(report: RedriveReport) -> None:
     differences = report.differences
     say(
         *(
-            f"{one.letter.name}: expected {one.expected}, became {one.redrive.result}"
-            f"{f' ({one.redrive.detail})' if one.redrive.detail else ''}: its key changed "
-            "meanwhile, or the order workers read what this machine cannot; see izin explain"
-            for one in differences[:_NAMED]
+            f"{difference.letter.name}: expected {difference.expected}, became "
+            f"{difference.redrive.result}"
+            f"{f' ({difference.redrive.detail})' if difference.redrive.detail else ''}: its key "
+            "changed meanwhile, or the order workers read what this machine cannot; see izin "
+            "explain"
+            for difference in differences[:_NAMED]
         ),
         f"{len(report.results)} dead letters were redriven; {len(differences)} became something "
         "else than the preview said (--output json names them)",
@@ -189,8 +198,8 @@ def _refused(preview: RedrivePreview) -> dict[str, Prediction]:
 
 def _obstacles(preview: RedrivePreview) -> Iterator[tuple[object, ...]]:
     found: dict[str, list[str]] = {}
-    for one in preview.obstacles:
-        found.setdefault(one.why, []).append(one.letter.name)
+    for obstacle in preview.obstacles:
+        found.setdefault(obstacle.why, []).append(obstacle.letter.name)
     for why, names in found.items():
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         yield "cannot be redriven", " ".join(names[:_NAMED]) + more, len(names), "", why
@@ -202,8 +211,8 @@ def _preview_as_json(preview: RedrivePreview) -> dict[str, Any]:
         "preview": _counts(preview.expected),
         "refused": [{"letter": name, "codes": one.codes} for name, one in refused],
         "obstacles": [
-            {"letter": one.letter.name, "why": one.why, "remedy": one.remedy}
-            for one in preview.obstacles
+            {"letter": obstacle.letter.name, "why": obstacle.why, "remedy": obstacle.remedy}
+            for obstacle in preview.obstacles
         ],
         "acknowledged": preview.acknowledged,
         "unsettled": [one.letter.name for one in preview.unsettled],
@@ -217,12 +226,12 @@ def _report_as_json(report: RedriveReport) -> dict[str, Any]:
         "expected": _counts(report.expected),
         "differences": [
             {
-                "letter": one.letter.name,
-                "expected": one.expected,
-                "became": one.redrive.result,
-                "detail": one.redrive.detail,
+                "letter": difference.letter.name,
+                "expected": difference.expected,
+                "became": difference.redrive.result,
+                "detail": difference.redrive.detail,
             }
-            for one in report.differences
+            for difference in report.differences
         ],
         "waiting": [one.letter.name for one in report.waiting],
         "unsent": report.unsent,
@@ -231,7 +240,7 @@ def _report_as_json(report: RedriveReport) -> dict[str, Any]:
 
 
 def _counts(outcomes: Counter[RedriveOutcome]) -> dict[str, int]:
-    return {one: outcomes[one] for one in RedriveOutcome if outcomes[one]}
+    return {outcome: outcomes[outcome] for outcome in RedriveOutcome if outcomes[outcome]}
 
 
 def filters(
@@ -293,7 +302,7 @@ def _brands(customers: Collection[str], brands: frozenset[int]) -> frozenset[int
         return brands
     access = access_of(kafka_settings())
     known = BrandReader(access, access.codec()).load()
-    owned = {one.brand_code for one in known if one.customer_id in customers}
+    owned = {brand.brand_code for brand in known if brand.customer_id in customers}
     if found := frozenset(owned & brands if brands else owned):
         return found
     raise typer.BadParameter(f"{', '.join(sorted(customers))} has no such brand")
@@ -386,7 +395,7 @@ def acknowledge(
             )
         ]
     known = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, keys))
-    waiting = [one for one in keys if known.get(one, UNTOUCHED).acknowledgement is None]
+    waiting = [key for key in keys if known.get(key, UNTOUCHED).acknowledgement is None]
     if unknown := sorted(letters.names - {one.name for one in waiting}):
         raise SourceError(
             f"no dead letter {', '.join(unknown)} waits to be acknowledged; see: izin dead-letters"

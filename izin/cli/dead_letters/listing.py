@@ -55,9 +55,9 @@ def print_list(
     reader = DeadLetterReader(settings, codec(settings))
     count, newest = 0, deque[tuple[Letter, LetterStatus]](maxlen=limit or _MOST)
     with showing("reading dead letters") as progress:
-        for one in _with_statuses(reader.select(selection, progress=progress)):
-            if not waiting or one[1].acknowledgement is None:
-                newest.append(one)
+        for with_status in _with_statuses(reader.select(selection, progress=progress)):
+            if not waiting or with_status[1].acknowledgement is None:
+                newest.append(with_status)
                 count += 1
     rows = [_row(*one) for one in newest]
     print_rows(
@@ -71,7 +71,7 @@ def print_list(
                 "redriven": [asdict(one) for one in status.redriven],
                 "corrected_by": status.corrected_by,
                 "reason": letter.reason,
-                "violations": [asdict(one) for one in letter.violations],
+                "violations": [asdict(violation) for violation in letter.violations],
                 "topic": letter.topic,
                 "partition": letter.partition,
                 "offset": letter.offset,
@@ -112,11 +112,11 @@ def acknowledged(topic: str, letters: Iterable[TopicRecord]) -> int | None:
         [
             LetterKey(
                 topic=topic,
-                partition=one.partition,
-                offset=one.offset,
-                digest=one.value["value_sha256"],
+                partition=letter.partition,
+                offset=letter.offset,
+                digest=letter.value["value_sha256"],
             )
-            for one in letters
+            for letter in letters
         ]
     )
     return None if found is None else sum(1 for one in found.values() if one.acknowledgement)
@@ -151,7 +151,10 @@ def _with_statuses(
 
 
 def _row(letter: Letter, status: LetterStatus) -> tuple[object, ...]:
-    wrong = (f"{one.field}: {one.reason} ({one.code})" for one in letter.violations)
+    wrong = (
+        f"{violation.field}: {violation.reason} ({violation.code})"
+        for violation in letter.violations
+    )
     became = "\n".join(_became_of(status))
     return letter.name, letter.at, letter.position, letter.reason, "\n".join(wrong), became
 
@@ -179,7 +182,7 @@ def _detail(
         "letter": letter.name,
         "what became of it": list(_became_of(status)) or ["nobody has dealt with it"],
         "reason": letter.reason,
-        "violations": [asdict(one) for one in letter.violations],
+        "violations": [asdict(violation) for violation in letter.violations],
         "record": letter.position,
         "appended": letter.at,
         "first appended": appended_at(letter),

@@ -193,8 +193,8 @@ def _sink() -> Iterator[DoctorFinding]:
     # The ledger first: records that come meanwhile are then unread, not read before they existed.
     positions = _query(reads.ingested)
     found = [
-        unread(settings, one, positions)
-        for one in (settings.topics.decisions, settings.topics.gate_receipts)
+        unread(settings, topic, positions)
+        for topic in (settings.topics.decisions, settings.topics.gate_receipts)
     ]
     yield faults.of_worker(faults.SINK, found, running=_query(reads.living), now=utc_now())
 
@@ -369,7 +369,7 @@ def doctor(
     anything is wrong.
     """
     found: list[DoctorFinding] = []
-    made = [one for one in CHECKS if running or one.name not in OF_WORKERS]
+    made = [check for check in CHECKS if running or check.name not in OF_WORKERS]
     for one in findings(made, fix=fix, stopped=not running):
         found.append(one)
         if output is OutputFormat.TABLE:

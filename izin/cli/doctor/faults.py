@@ -64,7 +64,7 @@ def dead_letters_since(settings: KafkaSettings, codec: Codec, since: datetime) -
             for messages in reader.read(*reader.since(since))
             for message in messages
         )
-        return list(islice((one for one in found if one is not None), _MOST_DEAD_LETTERS))
+        return list(islice((record for record in found if record is not None), _MOST_DEAD_LETTERS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ def of_worker(
 
 def _unread(worker: WorkerReading, lanes: Sequence[Unread], now: datetime) -> tuple[str, bool]:
     """Return what is unread in words, and whether it waits longer than usual."""
-    count = sum(one.records for one in lanes)
+    count = sum(lane.records for lane in lanes)
     oldest_at = min((one.oldest_at for one in lanes if one.oldest_at), default=None)
     if oldest_at is None:
         return f"no {worker.records} wait to be read", False
@@ -160,7 +160,7 @@ def of_endpoint(check: str, url: str, status: int | None) -> DoctorFinding:
 
 def of_pulls(pulls: Sequence[PulledStream], *, now: datetime) -> Iterator[DoctorFinding]:
     """Yield which of İYS's streams are not pulled: a citizen's opt-out may wait in each."""
-    faults = [fault for one in pulls if (fault := _fault(one, now))]
+    faults = [fault for pull in pulls if (fault := _fault(pull, now))]
     yield from (wrong("pull", f"{fault}; a citizen's opt-out may wait there") for fault in faults)
     if not any(one.was_pulled or one.failure for one in pulls):
         yield skipped("pull", "no stream was pulled yet")
@@ -219,7 +219,7 @@ def of_webhooks(
         return
     if not running:
         yield wrong(_CHECK, "none runs (known by their locks in the ledger); start: izin webhooks")
-    bad = [one for one in subscribers if _delivery_fault(one, now)]
+    bad = [subscriber for subscriber in subscribers if _delivery_fault(subscriber, now)]
     yield from (wrong(_CHECK, f"subscriber {one.name} {_delivery_fault(one, now)}") for one in bad)
     if running and not bad:
         yield ok(_CHECK, f"{running} running; {_counted(subscribers, now)}")
@@ -227,7 +227,7 @@ def of_webhooks(
 
 def _counted(subscribers: Sequence[WebhookSubscriber], now: datetime) -> str:
     """Return how many take their events, fail since a moment ago, and are paused by a person."""
-    states = Counter(one.state_at(now).split()[0] for one in subscribers)
+    states = Counter(subscriber.state_at(now).split()[0] for subscriber in subscribers)
     words = {"active": "take their events", "failing": "failing", "paused": "paused"}
     return f"of {len(subscribers)} subscribers " + ", ".join(
         f"{states[state]} {word}" for state, word in words.items() if states[state]
@@ -283,14 +283,14 @@ def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Doct
     if backlog.suspended:
         yield wrong("deadlines", _suspended(backlog.suspended))
     if not (ahead.late or ahead.lost or backlog.suspended):
-        count = sum(one.count for one in backlog.ready)
+        count = sum(group.count for group in backlog.ready)
         done = f", the last by {turkish(ahead.done_at)}" if count else ""
         yield ok("deadlines", f"{count} records to send, all in time at {pace:g} a second{done}")
 
 
 def _suspended(suspended: Sequence[DueGroup]) -> str:
-    opt_outs = [one for one in suspended if one.status is Status.RET]
-    due = min((one.due_at for one in opt_outs if one.due_at), default=None)
+    opt_outs = [group for group in suspended if group.status is Status.RET]
+    due = min((opt_out.due_at for opt_out in opt_outs if opt_out.due_at), default=None)
     ends = [one for one in suspended if one.status is Status.ONAY and one.expires_at]
     what = f"{_count(suspended)} records are suspended"
     if opt_outs:
@@ -300,13 +300,13 @@ def _suspended(suspended: Sequence[DueGroup]) -> str:
             "person withdraws"
         )
     if ends:
-        first_end = min(one.expires_at for one in ends if one.expires_at)
+        first_end = min(end.expires_at for end in ends if end.expires_at)
         what += f"; {_count(ends)} of them ONAY that expire, the first at {turkish(first_end)}"
     return f"{what}; see: izin brands suspensions, izin brands list"
 
 
 def _count(groups: Sequence[DueGroup]) -> int:
-    return sum(one.count for one in groups)
+    return sum(group.count for group in groups)
 
 
 def of_missing(missing: Sequence[Missing]) -> Iterator[DoctorFinding]:
@@ -334,7 +334,7 @@ def of_granted(
     lists: Sequence[ListReading], lost: Sequence[LostRight], *, now: datetime
 ) -> Iterator[DoctorFinding]:
     """Yield which lists of granted brands are old, and which rights are lost."""
-    followed = [one for one in lists if one.tried_at is not None]
+    followed = [reading for reading in lists if reading.tried_at is not None]
     stale = [one for one in followed if one.is_stale(now)]
     for one in stale:
         since = f"since {turkish(one.read_at)}" if one.read_at else "yet"
@@ -363,8 +363,8 @@ def of_granted(
 
 def of_brakes(brakes: Sequence[Brake]) -> Iterator[DoctorFinding]:
     """Yield what brakes hold back until a person decides."""
-    for one in brakes:
-        yield wrong("brands", f"{held_back(one)}; {remedy_of_brake(one)}")
+    for brake in brakes:
+        yield wrong("brands", f"{held_back(brake)}; {remedy_of_brake(brake)}")
 
 
 def of_brands(
@@ -403,7 +403,7 @@ async def token_finding(ledger: Ledger) -> DoctorFinding:
     """Return whether a call of our account gets a token."""
     settings = IysSettings()
     ours, every = {None, settings.username}, await registry.every(ledger)
-    iys_code = next((one.iys_code for one in every if one.account in ours), 0)
+    iys_code = next((brand.iys_code for brand in every if brand.account in ours), 0)
     async with calling_iys(ledger, settings) as (client, _):
         try:
             await client.brands(iys_code)

@@ -76,7 +76,7 @@ def findings(
     """
     failed: dict[str, frozenset[str]] = {}
     for check in checks:
-        causes = frozenset().union(*(failed.get(one, frozenset()) for one in check.needs))
+        causes = frozenset().union(*(failed.get(need, frozenset()) for need in check.needs))
         if causes:
             failed[check.name] = causes
             yield skipped(check.name, f"not checked; first correct: {', '.join(sorted(causes))}")
@@ -171,9 +171,9 @@ def remedies(settings: KafkaSettings) -> dict[str, str]:
     in_use = _is_in_use(settings)
     how = "stop every order and sink worker, gate and intake; then create it by izin doctor --fix "
     return {
-        one.name: f"{how}--no-running, and before they start: {then[one.name]}"
-        for one in topics
-        if in_use and one not in free
+        topic.name: f"{how}--no-running, and before they start: {then[topic.name]}"
+        for topic in topics
+        if in_use and topic not in free
     }
 
 
@@ -182,7 +182,7 @@ def _is_in_use(settings: KafkaSettings) -> bool:
     topics, missing = settings.topics, clients.missing_topics(settings)
     written = (topics.positions, topics.decisions, topics.desired_consents, topics.permissions)
     return any(
-        any(clients.committed_ends(settings, one.name).values())
-        for one in written
-        if one.name not in missing
+        any(clients.committed_ends(settings, topic.name).values())
+        for topic in written
+        if topic.name not in missing
     )

@@ -202,7 +202,7 @@ def anchors_(
     authority or endpoint does not take them; the file is written then, too.
     """
     found = list(topic_anchors(kafka_settings()))
-    write_new(file, "".join(one.to_line() for one in found).encode())
+    write_new(file, "".join(anchor.to_line() for anchor in found).encode())
     say(f"{len(found)} anchors are written to {file}")
     asyncio.run(
         AnchorWitnesses(endpoint=post, token=None, authority=timestamp).reach(

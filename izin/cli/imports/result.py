@@ -84,7 +84,7 @@ def print_result(done: ImportReport, output: OutputFormat) -> None:
 def warn_of_hidden(sheets: Sequence[str]) -> None:
     """Say that hidden ``sheets`` are not read: consents could be in them, unrecognised."""
     if sheets:
-        names = ", ".join(f'"{one}"' for one in sheets)
+        names = ", ".join(f'"{sheet}"' for sheet in sheets)
         warn(
             f"left out: hidden sheets that have rows: {names}. If consents or opt-outs are in "
             "them, save each as a file of its own, and import it."
@@ -149,8 +149,8 @@ def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
     if output is OutputFormat.TABLE:
         warn_of_hidden(found.hidden_sheets)
     columns = [
-        {"column": one.name, "holds": None if one.held is None else str(one.held)}
-        for one in found.columns
+        {"column": column.name, "holds": None if column.held is None else str(column.held)}
+        for column in found.columns
     ]
     print_rows(
         output,
@@ -165,9 +165,9 @@ def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
 
 
 def _columns(found: ImportPreview) -> Iterator[tuple[str, str]]:
-    for one in found.columns:
-        unknown = "left out" if one.is_left_out else "not known: --map or --ignore"
-        yield one.name, unknown if one.held is None else str(one.held)
+    for column in found.columns:
+        unknown = "left out" if column.is_left_out else "not known: --map or --ignore"
+        yield column.name, unknown if column.held is None else str(column.held)
 
 
 def changes(
@@ -204,7 +204,7 @@ def changes(
         "run": run,
         "decided": decided,
         "opt_outs_behind": found.opt_outs_behind,
-        "changes": [one._asdict() for one in found.changes],
+        "changes": [change._asdict() for change in found.changes],
     }
     print_rows(output, ("what", "count", "note"), _decided(found), as_json=known)
     if not found.decided:

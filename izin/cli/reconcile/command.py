@@ -159,7 +159,7 @@ class DifferenceReport:
             print_rows(
                 self._output,
                 ("kind", "side", "done", "keys"),
-                [tuple(one.values()) for one in counts],
+                [tuple(count.values()) for count in counts],
             )
         left = sum(self._counts.values()) - len(self._listed)
         if left:
@@ -294,10 +294,10 @@ async def _compare(
         comparison = await stack.enter_async_context(comparer.comparing(scope, ask))
         file = None if path is None else RepairFile(path)
         report.begin(comparison)
-        async for one in comparison.differences():
-            report.add(one)
+        async for difference in comparison.differences():
+            report.add(difference)
             if file is not None:
-                file.add(one)
+                file.add(difference)
         if file is None:
             report.end(comparison, None)
             return 0

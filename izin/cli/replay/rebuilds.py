@@ -116,9 +116,9 @@ class DesiredConsentsReplay:
         """Return what differs, how often, and the digests of both sides."""
         results, is_executed = results_of(plan, self.path)
         found, written = Counter[str](), Counter[str]()
-        for one in results:
-            found.update(one.counts)
-            written.update(one.written)
+        for result in results:
+            found.update(result.counts)
+            written.update(result.written)
         lost, _ = options_of(plan)
         waiting = 0 if is_executed else sum(one.waiting for one in results)
         stays = {kind: found[kind] for kind in _NEXT if found[kind]}
@@ -258,7 +258,7 @@ class LedgerReplay:
         if left > len(listed):
             notes.append(f"{left - len(listed)} keys more differ than are listed")
         return ReplaySummary(
-            rows=[_row(one, unmasked=unmasked) for one in listed],
+            rows=[_row(row, unmasked=unmasked) for row in listed],
             facts=facts,
             notes=notes,
             **_left(by_kind),

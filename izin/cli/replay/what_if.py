@@ -78,7 +78,7 @@ def settings_of(
     """
     before = LawSettings(
         closed_days=calendar.extra_closed_days,
-        terms={one.brand_code: one.clock for one in known},
+        terms={brand.brand_code: brand.clock for brand in known},
     )
     if fixed := sorted({*opened} - before.closed_days):
         raise SourceError(
@@ -219,10 +219,10 @@ async def _known(
     """
     # A brand that has moved is its present customer's, whatever its history says.
     known = [
-        one
-        for one in await brands.every(ledger)
-        if (not codes or one.brand_code in codes)
-        and (not customers or one.customer_id in customers)
+        brand
+        for brand in await brands.every(ledger)
+        if (not codes or brand.brand_code in codes)
+        and (not customers or brand.customer_id in customers)
     ]
     if customers and not known:
         raise SourceError(f"{', '.join(customers)} has no such brand")
@@ -239,7 +239,7 @@ def _list(path: Path) -> GivenList:
     noted = read_receipt(beside)
     return GivenList(
         path=path,
-        receipts=tuple(one.receipt for one in noted.batches),
+        receipts=tuple(batch.receipt for batch in noted.batches),
         recipient=noted.columns.recipient,
         reason=noted.columns.reason,
     )
@@ -272,7 +272,7 @@ def _print(found: WhatIfResult, file: Path, words: Sequence[str], output: Output
 
 def next_steps(found: WhatIfResult) -> list[str]:
     """Return what to do about a result."""
-    reached = {one.after for one in found.counts if one.kind == AnswerChangeKind.OBLIGATION}
+    reached = {count.after for count in found.counts if count.kind == AnswerChangeKind.OBLIGATION}
     steps = [step for state, step in _STEPS.items() if state in reached]
     if found.sent:
         steps.insert(

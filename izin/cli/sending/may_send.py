@@ -118,12 +118,12 @@ def may_send(
     }
     answer = asyncio.run(_ask(recipients, question))
     _print(answer, output)
-    exit_if(not all(one.may_send for one in answer.verdicts))
+    exit_if(not all(verdict.may_send for verdict in answer.verdicts))
 
 
 async def _ask(recipients: list[str], question: Question) -> GateAnswer:
     async with open_gate(_WITHIN, _MOST) as gate:
-        (answer,) = [one async for one in gate.check_lists(recipients, **question)]
+        (answer,) = [check_list_ async for check_list_ in gate.check_lists(recipients, **question)]
     return answer
 
 

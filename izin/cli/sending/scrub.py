@@ -121,7 +121,7 @@ def scrub_file(
     """
     target = _target(path, out, "scrubbed" if recheck is None else "stopped")
     words = (brand, channel, campaign, recipient_type, message_class, basis, retailer, column, only)
-    if recheck is not None and any(one is not None for one in words):
+    if recheck is not None and any(word is not None for word in words):
         raise typer.BadParameter("the receipt says what is asked: give no other option for that")
     with exit_on_signals():
         if recheck is not None:
@@ -144,7 +144,7 @@ def scrub_file(
             done = _write(path, target, question, column, only=only)
     _print(done, target, output)
     # Where the no says more of the question than of the recipients.
-    undecided = sum(done.counts.reasons.get(one, 0) for one in _REMEDIES)
+    undecided = sum(done.counts.reasons.get(remedy, 0) for remedy in _REMEDIES)
     exit_if(done.counts.unreadable or undecided if recheck is None else done.counts.written)
 
 

@@ -216,7 +216,7 @@ def read_receipt(path: Path) -> ScrubReceipt:
 
 
 def _latest(tokens: Iterable[str]) -> str:
-    return token_of(position for one in set(tokens) for position in positions_of(one))
+    return token_of(position for token in set(tokens) for position in positions_of(token))
 
 
 class ScrubAnswer(StrEnum):

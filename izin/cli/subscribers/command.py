@@ -88,7 +88,7 @@ async def look(
     """
     found = await registry.of_name(ledger, name)
     cursors = await registry.cursors_of(ledger, [found.id])
-    followed = [one.place for one in cursors if one.end_offset is None]
+    followed = [cursor.place for cursor in cursors if cursor.end_offset is None]
     kept = await asyncio.to_thread(bounds, kafka, followed)
     backlog: dict[str, Counter[str]] = {}
     for one in cursors:
@@ -341,7 +341,7 @@ def remove(name: NameArgument, *, execute: ExecuteOption = False, by: ByOption) 
         return
     view = run_on_ledger(lambda ledger: look(ledger, kafka_settings(), name, now=now))
     counts = view["backlog"].values()
-    waiting = sum(one["open"] for one in counts)
+    waiting = sum(count["open"] for count in counts)
     # What is unread is also of others: how much of it is for this one, nobody knows yet.
     more = ", and more that was not read for it yet" if any(one["unread"] for one in counts) else ""
     say(f"subscriber {name} of {view['customer_id']} would get nothing more at {view['url']}")

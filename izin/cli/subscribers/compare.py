@@ -170,8 +170,8 @@ async def _compare(
     ledger: Ledger, scope: ListScope, rows: _ListRows, result: _Result
 ) -> dict[str, Any]:
     async with comparing_list(ledger, scope, rows) as comparison:
-        async for one in comparison.differences():
-            result.add(one)
+        async for difference in comparison.differences():
+            result.add(difference)
         return {
             "opted_out_here": comparison.here,
             "in_both": comparison.both,
@@ -182,12 +182,12 @@ async def _compare(
 def _print(found: dict[str, Any], result: _Result, output: OutputFormat, *, unmasked: bool) -> None:
     rows = [
         (
-            one.recipient if unmasked else mask(one.recipient),
-            side_of(one),
-            one.desired_status or one.registered or "nothing",
-            _NEXT[side_of(one)],
+            difference.recipient if unmasked else mask(difference.recipient),
+            side_of(difference),
+            difference.desired_status or difference.registered or "nothing",
+            _NEXT[side_of(difference)],
         )
-        for one in result.first
+        for difference in result.first
     ]
     counts = {"missing_there": result.counts[_HERE], "missing_here": result.counts[_THERE]}
     lines = ", ".join(map(str, found["unreadable"][:10]))

@@ -91,7 +91,9 @@ async def record_look(ledger: Ledger, look: Look) -> None:
     digests, now = StreamSettings().suppressions, datetime.now(UTC)
     keys = [_EVERYBODY if look.brand is None else brand_key(look.brand)]
     if look.people:
-        keys = sorted({digests.people(one)[0] for one in look.people}) if digests else [_UNNAMED]
+        keys = (
+            sorted({digests.people(person)[0] for person in look.people}) if digests else [_UNNAMED]
+        )
     looks = [
         act(
             "look",
@@ -185,7 +187,7 @@ async def chosen_brands(ledger: Ledger, codes: Collection[int] | None) -> list[B
     """Return the brands of these codes, None: every one. Raises UnregisteredBrandError."""
     if codes is None:
         return list(await brands.every(ledger))
-    return [await registered_brand(ledger, one) for one in sorted(set(codes))]
+    return [await registered_brand(ledger, code) for code in sorted(set(codes))]
 
 
 def run_cut(

@@ -49,8 +49,8 @@ class ShowingConsole(Console):
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
         """Yield the segments of what is printed, with controls in their texts written out."""
-        for one in super().render(renderable, options):
-            yield one if one.control else one._replace(text=visible(one.text))
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
 utc_now = partial(datetime.now, UTC)
@@ -102,8 +102,8 @@ def kafka_settings() -> KafkaSettings:
 
 def say(*messages: str) -> None:
     """Print each message on a line of standard error, beside the result."""
-    for one in messages:
-        err.print(visible(one), style="dim", markup=False, highlight=False, soft_wrap=True)
+    for message in messages:
+        err.print(visible(message), style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_rows(
@@ -180,8 +180,8 @@ def _as_text(cell: object) -> str:
 
 def warn(*messages: str) -> None:
     """Print each message on a line of standard output, in red where that is a terminal."""
-    for one in messages:
-        out.print(Text(visible(one), "bold red"), soft_wrap=True)
+    for message in messages:
+        out.print(Text(visible(message), "bold red"), soft_wrap=True)
 
 
 def print_table(

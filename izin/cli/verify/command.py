@@ -147,7 +147,7 @@ def _print_clash(clash: Mapping[str, Any]) -> None:
     """Print a counterexample as tables; of both states the fields in which they differ."""
     warn(f"the law does not hold: {clash['why']}")
     events = clash["events"]
-    print_rows(OutputFormat.TABLE, tuple(events[0]), [tuple(one.values()) for one in events])
+    print_rows(OutputFormat.TABLE, tuple(events[0]), [tuple(event.values()) for event in events])
     ways = [
         (way, " + ".join(f"({' '.join(map(str, part))})" for part in clash[way]))
         for way in ("one", "other")
@@ -192,7 +192,7 @@ def _masked(key: ConsentKey) -> str:
 
 
 def _fields(consent: Consent) -> dict[str, object]:
-    values = {one.name: getattr(consent, one.name) for one in fields(consent)}
+    values = {field.name: getattr(consent, field.name) for field in fields(consent)}
     return values | {"key": _masked(consent.key)}
 
 

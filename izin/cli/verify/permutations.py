@@ -127,7 +127,7 @@ def digest(state: Mapping[str, Consent]) -> bytes:
 
 def canonical(consent: Consent) -> bytes:
     """Return all fields of ``consent`` as bytes: equal states have equal bytes."""
-    fields_ = {one.name: getattr(consent, one.name) for one in fields(consent)}
+    fields_ = {field.name: getattr(consent, field.name) for field in fields(consent)}
     text = json.dumps(
         fields_, default=_text, ensure_ascii=False, sort_keys=True, separators=(",", ":")
     )
@@ -316,7 +316,7 @@ def contradicting_events(size: int, *, rng: Random) -> list[AdmittedEvent]:
     results: list[AdmittedEvent | RefusedEvent] = [
         admit(event, appended_at=at) for event, at in generated
     ]
-    return [one for one in results if isinstance(one, AdmittedEvent)]
+    return [result for result in results if isinstance(result, AdmittedEvent)]
 
 
 def _event(number: int, rng: Random) -> ConsentEvent:

@@ -82,7 +82,7 @@ class BatchItemResult(NamedTuple):
             UnreadableError: ``value`` is not a list.
         """
         found = (cls._read_or_name(item) for item in items_in(value))
-        return tuple(one for one in found if one is not None)
+        return tuple(result for result in found if result is not None)
 
     @classmethod
     def _read_or_name(cls, value: object) -> BatchItemResult | None:

@@ -316,7 +316,7 @@ def prefix_of(start: bytes) -> bytes:
     names = [one.strip(' "').lower() for one in first.decode("utf-8", "replace").split(",")]
     if names[0] != COLUMNS[0].lower():
         return mark
-    if [one.strip() for one in names] != [one.lower() for one in COLUMNS]:
+    if [name.strip() for name in names] != [column.lower() for column in COLUMNS]:
         raise UnreadableError(f"a daily file with other columns than {','.join(COLUMNS)}")
     return mark + first + b"\n"
 
@@ -347,7 +347,7 @@ def read_line(line: bytes, *, empty_date: str) -> IysMovement:
     if len(cells) != len(COLUMNS):
         raise UnreadableError(f"a line of a daily file with {len(cells)} columns")
     created, transaction_id, recipient, recipient_type, type_, status, consented, source = (
-        one.strip() for one in cells
+        cell.strip() for cell in cells
     )
     if not (recipient and type_ and status):
         raise UnreadableError("a line of a daily file without recipient, type or status")

@@ -104,7 +104,10 @@ class TopicEnd:
                 self._is_lost = True
             elif partitions:
                 answers = self._client.list_offsets(
-                    {TopicPartition(self._topic, one): OffsetSpec.latest() for one in partitions},
+                    {
+                        TopicPartition(self._topic, partition): OffsetSpec.latest()
+                        for partition in partitions
+                    },
                     isolation_level=self._isolation,
                     request_timeout=_ASKED_WITHIN,
                 )

@@ -196,7 +196,9 @@ class RecordFollower:
                 found = client.list_topics(name, timeout=_TIMEOUT).topics[name]
             if found.error is not None:
                 raise missing_topic(name)
-            self.positions = {one: self._starts.get(one, 0) for one in found.partitions}
+            self.positions = {
+                partition: self._starts.get(partition, 0) for partition in found.partitions
+            }
             self._complete_at.clear()
             self._assign(client)
             asking = admin(self._connection, **_RECONNECT)
@@ -340,7 +342,7 @@ class RecordFollower:
             # Only its partition waits: the order of the others is their own.
             number = left[0].partition() or 0
             client.pause([TopicPartition(self.topic.name, number)])
-            self._waiting[number] = [one for one in left if one.partition() == number]
+            self._waiting[number] = [message for message in left if message.partition() == number]
             self._retried_at = monotonic()
             records = [one for one in left if one.partition() != number]
 

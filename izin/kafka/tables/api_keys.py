@@ -119,7 +119,7 @@ class ApiKeyDirectory:
     def __init__(
         self, keys: Iterable[ApiKey] = (), *, age: Callable[[], float | None] = lambda: 0.0
     ) -> None:
-        self._keys = {one.id: one for one in keys}
+        self._keys = {key.id: key for key in keys}
         self.age = age
 
     @property

@@ -48,7 +48,7 @@ def customer_of(customers: Mapping[int, str], brand_code: int) -> str:
     return customers.get(brand_code, NOBODY)
 
 
-_FIELDS = tuple(one.name for one in fields(RegisteredBrand))
+_FIELDS = tuple(field.name for field in fields(RegisteredBrand))
 
 
 class UnknownBrandError(SourceError):
@@ -76,7 +76,7 @@ class BrandDirectory:
     """The brands known now, by code. Written by one thread, read by any."""
 
     def __init__(self, brands: Iterable[RegisteredBrand] = ()) -> None:
-        self._brands = {one.brand_code: one for one in brands}
+        self._brands = {brand.brand_code: brand for brand in brands}
         self.customers = {one.brand_code: one.customer_id for one in self}
         """Whose each brand is."""
 

@@ -51,7 +51,7 @@ class LatestRecordReader:
         self._followers: list[RecordFollower] = []
         self._settings = settings
         self._codec = codec
-        self._topics = {one.name: one for one in topics}
+        self._topics = {topic.name: topic for topic in topics}
         self._put = put
         self._stopped = threading.Event()
 
@@ -61,7 +61,10 @@ class LatestRecordReader:
         if not self.loaded.is_set():
             return "is not read yet"
         oldest = monotonic() - _STALE_AFTER
-        if all(max(map(one.complete_at, one.positions)) >= oldest for one in self._followers):
+        if all(
+            max(map(follower.complete_at, follower.positions)) >= oldest
+            for follower in self._followers
+        ):
             return None
         return f"was not seen read to its end for {_STALE_AFTER:.0f} s"
 

@@ -32,7 +32,7 @@ class StandingOptOuts:
     def __init__(self, access: KafkaAccess, codec: Codec, brands: Collection[int]) -> None:
         self._access = access
         self._codec = codec
-        self._brands = {str(one).encode() for one in brands}
+        self._brands = {str(brand).encode() for brand in brands}
         self._known = PackedPermissions()
         self._recipients = bytearray(_BITS >> 3)
 

@@ -248,7 +248,7 @@ class Archive:
         files = [ArchivedFile(**one) for one in values["files"]]
         return cls(
             folder=folder,
-            files={(one.shard, one.first): one for one in files},
+            files={(file.shard, file.first): file for file in files},
             erased_up_to={int(shard): place for shard, place in values["erased_up_to"].items()},
             registry=values["registry"],
             customer_id=customer,
@@ -350,7 +350,7 @@ class Archive:
     def _list(self) -> bytes:
         values = {
             "format": _format_of(self.customer_id),
-            "files": [asdict(one) for one in self.in_order()],
+            "files": [asdict(file) for file in self.in_order()],
             "erased_up_to": {str(shard): place for shard, place in self.erased_up_to.items()},
             "registry": self.registry,
             **({} if self.customer_id is None else {"customer_id": self.customer_id}),
@@ -431,7 +431,7 @@ class _RunCheck:
 
 
 def _verify_runs(archive: Archive, anchors: Iterable[Anchor]) -> Verified:
-    check = _RunCheck({(one.shard, one.place): one for one in anchors})
+    check = _RunCheck({(anchor.shard, anchor.place): anchor for anchor in anchors})
     for row in _readable(archive, check.faults):
         check.add(row)
     for shard in archive.ends:
@@ -446,14 +446,14 @@ async def _verified_rows(archive: Archive, damaged: list[Fault]) -> AsyncIterato
 
 def _readable(archive: Archive, damaged: list[Fault]) -> Iterator[ArchivedRow]:
     """Yield the rows of all files; what cannot be read or was changed is added to ``damaged``."""
-    for one in archive.in_order():
+    for file in archive.in_order():
         try:
-            _, is_whole = archive.read_rows(one)
-            yield from archive.rows(one)
+            _, is_whole = archive.read_rows(file)
+            yield from archive.rows(file)
             if not is_whole:
-                damaged.append(_fault(one, f"{one.name} was changed since it was written"))
+                damaged.append(_fault(file, f"{file.name} was changed since it was written"))
         except UnreadableArchiveError as error:
-            damaged.append(_fault(one, str(error)))
+            damaged.append(_fault(file, str(error)))
 
 
 def _fault(one: ArchivedFile, what: str) -> Fault:

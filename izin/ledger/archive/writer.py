@@ -65,7 +65,7 @@ class ArchiveWriter:
     ) -> None:
         self._ledger = ledger
         self._archive = Archive.read(folder).of(customer_id)
-        self._anchored = {(one.shard, one.place) for one in anchors}
+        self._anchored = {(anchor.shard, anchor.place) for anchor in anchors}
         self._open: set[int] = set()
         """The chains on which a run of the customer's rows has not reached its anchor."""
         self._report = report
@@ -122,9 +122,9 @@ class ArchiveWriter:
     def _remove_dropped(self, cuts: Mapping[int, Mapping[str, Any]]) -> int:
         """Remove the files of months that the ledger has dropped; return how many."""
         gone = [
-            one
-            for one in self._archive.files.values()
-            if one.shard in cuts and one.last <= cuts[one.shard]["place"]
+            file
+            for file in self._archive.files.values()
+            if file.shard in cuts and file.last <= cuts[file.shard]["place"]
         ]
         for one in gone:
             self._archive = self._archive.without(one)
@@ -233,14 +233,14 @@ class ArchiveWriter:
             for shard, places in row["places"].items():
                 erased[int(shard)].update(places)
         concerned = [
-            one
-            for one in self._archive.in_order()
-            if any(one.first <= place <= one.last for place in erased[one.shard])
+            file
+            for file in self._archive.in_order()
+            if any(file.first <= place <= file.last for place in erased[file.shard])
             and any(
                 # What is erased has no content but its commitment.
                 row.commitment is None
-                for row in self._archive.rows(one)
-                if row.place in erased[one.shard]
+                for row in self._archive.rows(file)
+                if row.place in erased[file.shard]
             )
         ]
         for one in concerned:

@@ -107,7 +107,7 @@ async def brake(
     held back were opted out before.
     """
     sources = await sources_of(connection, events)
-    codes = [one.brand_code for one in events]
+    codes = [event.brand_code for event in events]
     # First: a person's decision, which forgets what was noted, waits for this transaction.
     values: dict[str, Any] = {"codes": sorted(set(codes)), "status": status, "now": now}
     brakes = {
@@ -152,7 +152,7 @@ async def sources_of(connection: Connection, events: Sequence[SourcedEvent]) -> 
     """Return the source of each: the API key that published it, else the origin that it names, or
     the beginning of a long one.
     """
-    actors = {one.actor for one in events if one.actor is not None}
+    actors = {event.actor for event in events if event.actor is not None}
     names = {
         row["name"]
         for row in await fetch(connection, _SQL["names-of-keys"], {"actors": sorted(actors)})
@@ -216,7 +216,7 @@ async def set_limits(
         before = limits_of(customer)
         codes = {
             "codes": [
-                one["brand_code"] for one in await fetch(connection, _CUSTOMERS["brands"], values)
+                row["brand_code"] for row in await fetch(connection, _CUSTOMERS["brands"], values)
             ]
         }
         await connection.execute(

@@ -94,7 +94,7 @@ def shape_of(before: ConsentRow | None, after: ConsentRow, now: datetime) -> Has
         ]
         shared += (_shared_of(old), tuple(changed))
     # Equal instants have one place. Not by a set: to hash an instant takes longer than to find it.
-    known = sorted([one for one in instants if one is not None])
+    known = sorted([instant for instant in instants if instant is not None])
     places = [None if one is None else known.index(one) for one in instants]
     return shared, tuple(places)
 
@@ -170,7 +170,7 @@ def alike(
         or not all(_is_of_all(columns[name], after, now) for name in columns.keys() & set(OWN))
     ):
         return None
-    outcomes = {one.outcome: one for one in topic_messages.outcomes(before, row, now)}
+    outcomes = {outcome.outcome: outcome for outcome in topic_messages.outcomes(before, row, now)}
     found = list(outcomes.values())
     superseded = outcomes.pop(_SUPERSEDED, None)
     (reached,) = outcomes.values() or (None,)

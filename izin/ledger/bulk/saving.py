@@ -72,7 +72,7 @@ class BulkChanges(Generic[M]):
         """Leave the rows of ``keys`` as they are."""
         if keys:
             for group in self._groups.values():
-                group[:] = [one for one in group if one.after.key not in keys]
+                group[:] = [change for change in group if change.after.key not in keys]
 
     async def save(self) -> list[M]:
         """Save the rows and publish what follows, the history through the unit of work; return what
@@ -87,7 +87,7 @@ class BulkChanges(Generic[M]):
         for group in self._groups.values():
             found = self._alike(group)
             if found is None:
-                rest += [one.member for one in group]
+                rest += [change.member for change in group]
             elif found.is_change:
                 ruled += [(found, one) for one in group]
         ruled = await _without_retailers(connection, ruled, rest)

@@ -84,7 +84,7 @@ class DailyFile:
     @property
     def total(self) -> int | None:
         """How many movements İYS counts; None where it was not asked yet."""
-        return None if self.counts is None else sum(int(one["total"]) for one in self.counts)
+        return None if self.counts is None else sum(int(count["total"]) for count in self.counts)
 
     @property
     def place(self) -> dict[str, Any]:

@@ -113,8 +113,8 @@ async def migrate(url: str, patience: Patience = _PATIENCE) -> tuple[str, ...]:
         await _lock(connection)
         await connection.execute(_SQL["create-table"])
         missing = await _missing(connection)
-        for one in missing:
-            await _apply(connection, watch, one, patience)
+        for migration in missing:
+            await _apply(connection, watch, migration, patience)
     return tuple(one.name for one in missing)
 
 
@@ -204,7 +204,7 @@ async def pending(url: str) -> tuple[str, ...]:
     async with await psycopg.AsyncConnection.connect(url) as connection:
         found = await (await connection.execute(_SQL["has-table"])).fetchone()
         if found is None or found[0] is None:
-            return tuple(one.name for one in migrations())
+            return tuple(migration.name for migration in migrations())
         return tuple(one.name for one in await _missing(connection))
 
 
@@ -213,7 +213,7 @@ async def _missing(connection: AsyncConnection) -> list[Migration]:
         str(name): str(digest)
         for name, digest in await (await connection.execute(_SQL["applied"])).fetchall()
     }
-    known = {one.name: one for one in migrations()}
+    known = {migration.name: migration for migration in migrations()}
     for name, digest in applied.items():
         if name not in known:
             raise MigrationError(f"the ledger has run {name}, which this release does not know")

@@ -92,7 +92,7 @@ async def _fresh(
     connection: Connection, entries: Sequence[HistoryEntry], now: datetime
 ) -> list[HistoryEntry]:
     """Return ``history`` without those whose source is recorded already."""
-    repeatable = [one for one in entries if one.may_repeat]
+    repeatable = [entry for entry in entries if entry.may_repeat]
     if not repeatable:
         return list(entries)
     values = {

@@ -65,8 +65,8 @@ class Loss:
         Else the act may explain away whatever they show.
         """
         return any(
-            one.shard == self.shard and one.place >= self.place and one.id > self.anchor
-            for one in anchors
+            anchor.shard == self.shard and anchor.place >= self.place and anchor.id > self.anchor
+            for anchor in anchors
         )
 
     def covers(self, fault: Fault) -> bool:
@@ -262,14 +262,14 @@ def _is_covered(row: Mapping[str, Any]) -> bool:
             row["kind"] in ERASED_KINDS
             and row["customer_id"] == ""
             and row["occurred"] == row["recorded"]
-            and all(one is None for one in says)
+            and all(say is None for say in says)
         )
     is_decision = row["decision"] is not None
     return (
         row["salt"] is not None
         and len(row["salt"]) == SALT
         and (row["kind"] == "decision") == is_decision
-        and not (is_decision and any(one is not None for one in columns))
+        and not (is_decision and any(column is not None for column in columns))
     )
 
 

@@ -87,9 +87,9 @@ async def figures(
         "no_refusals": list(NO_REFUSALS),
     }
     found: dict[str, dict[str, Any]] = {
-        one.customer_id: {"name": one.name, "refused": {}}
-        for one in await customers.every(ledger)
-        if customer_id in {None, one.customer_id}
+        customer.customer_id: {"name": customer.name, "refused": {}}
+        for customer in await customers.every(ledger)
+        if customer_id in {None, customer.customer_id}
     }
     for name in ("answered", "held", "requests"):
         for row in await ledger.fetch(_WEEK[name], values):
@@ -98,7 +98,7 @@ async def figures(
     for row in await ledger.fetch(_WEEK["refused"], values):
         if row["customer_id"] in found:
             found[row["customer_id"]]["refused"][row["reason"]] = row["answers"]
-    keys = [one for one in await api_keys.every(ledger) if one.is_valid(until)]
+    keys = [key for key in await api_keys.every(ledger) if key.is_valid(until)]
     return [
         CustomerFigures(
             customer_id=owner, api_keys=sum(owner in one.customers for one in keys), **fields

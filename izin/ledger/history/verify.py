@@ -185,9 +185,9 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
     for number in sorted({batch for batch, _ in named.deliveries} & batches.keys()):
         proof, _ = batches[number]
         chains[proof.shard].judge(proof.place - 1, proof.place, "deliveries emptied")
-    faults += [one for chain in chains.values() for one in chain.faults]
+    faults += [fault for chain in chains.values() for fault in chain.faults]
     unprovable = (
-        *(_fault(one, _UNSEEN) for one in named.losses if not one.is_published(outside)),
+        *(_fault(loss, _UNSEEN) for loss in named.losses if not loss.is_published(outside)),
         *(one for chain in chains.values() for one in chain.unprovable),
     )
     faults += [

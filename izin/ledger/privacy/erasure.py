@@ -142,7 +142,7 @@ async def request(
             found = [
                 ErasureFinding(**row) for row in await fetch(connection, _SQL["findings"], values)
             ]
-            wanted = [one for one in found if one.may_be_erased]
+            wanted = [finding for finding in found if finding.may_be_erased]
             await _request(connection, topic_messages, wanted, by=by, now=now)
         count += len(wanted)
     return count
@@ -156,7 +156,7 @@ async def _request(
     by: str,
     now: datetime,
 ) -> None:
-    customers = {one.key: one.customer_id for one in wanted}
+    customers = {finding.key: finding.customer_id for finding in wanted}
     values = {
         "customers": list(customers.values()),
         "keys": list(customers),
@@ -211,7 +211,7 @@ async def acknowledge(
 ) -> None:
     """Note that everything that was decided before these erasures is in the ledger."""
     values = {
-        "customers": [one.customer_id for one in erasures],
+        "customers": [erasure.customer_id for erasure in erasures],
         "keys": [one.key for one in erasures],
         "event_ids": [one.event_id for one in erasures],
         "requested": [one.requested_at for one in erasures],
@@ -278,7 +278,7 @@ async def _remove(
     connection: Connection,
     erasures: Sequence[Mapping[str, Any]],
 ) -> int:
-    keys = {"keys": sorted(one["key"] for one in erasures)}
+    keys = {"keys": sorted(erasure["key"] for erasure in erasures)}
     by_key = {row["key"]: row for row in await fetch(connection, _SQL["rows"], keys)}
     waiting, over = [], []
     gone: dict[str, Mapping[str, Any]] = {}
@@ -330,7 +330,7 @@ async def erase_history(ledger: Ledger, *, now: datetime) -> int:
 async def _erase(
     now: datetime, connection: Connection, erasures: Sequence[Mapping[str, Any]]
 ) -> int:
-    values = {"ids": [one["id"] for one in erasures], "years": YEARS_AFTER_THE_END}
+    values = {"ids": [erasure["id"] for erasure in erasures], "years": YEARS_AFTER_THE_END}
     rows = await fetch(connection, _SQL["history"], values)
     sent = await fetch(connection, _SQL["deliveries"], values)
     later: dict[int, datetime] = {}
@@ -393,18 +393,18 @@ async def _append_acts(
     acts = [
         act(
             ERASED,
-            erasure_key(one["id"]),
+            erasure_key(erasure["id"]),
             by=_BY,
             now=now,
             before={},
             after={
-                "places": _places(free.get(one["id"], ()), "shard"),
-                "deliveries": _places(deliveries.get(one["id"], ()), "batch"),
+                "places": _places(free.get(erasure["id"], ()), "shard"),
+                "deliveries": _places(deliveries.get(erasure["id"], ()), "batch"),
             },
-            customer_id=one["customer_id"],
+            customer_id=erasure["customer_id"],
         )
-        for one in erasures
-        if one["id"] in free or one["id"] in deliveries
+        for erasure in erasures
+        if erasure["id"] in free or erasure["id"] in deliveries
     ]
     await append.append(connection, acts, now=now)
 
@@ -424,9 +424,9 @@ async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Map
     """
     found = await reads.keys_of(ledger, [recipient])
     kept = [
-        one
-        for one in await findings(ledger, found[recipient])
-        if customer in {None, one.customer_id}
+        finding
+        for finding in await findings(ledger, found[recipient])
+        if customer in {None, finding.customer_id}
     ]
     keys = [one.key for one in kept]
     rows = {row["key"]: row for row in await ledger.fetch(_ROWS, {"keys": keys})}
@@ -435,7 +435,7 @@ async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Map
     complained = await complaints.of_recipient(ledger, recipient, customer=customer)
     return {
         "recipient": recipient,
-        "complaints": [asdict(one) for one in complained],
+        "complaints": [asdict(complaint) for complaint in complained],
         "keys": [
             {
                 "key": one.key,

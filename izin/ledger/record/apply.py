@@ -102,7 +102,7 @@ def said_of_opt_out(event: ConsentEvent, decision: Mapping[str, Any]) -> Columns
     if event.status != Status.RET:
         return UNKNOWN
     found = (Violation(**one) for one in decision["violations"])
-    return stated(event, registrable=all(one.is_note for one in found))
+    return stated(event, registrable=all(violation.is_note for violation in found))
 
 
 def _with_latest(row: ConsentRow, consent: Consent, opt_out: Columns) -> ConsentRow:

@@ -44,7 +44,7 @@ SWEPT = "swept"
 """The reason of a query of one record alone, for a sweep could not settle it."""
 _key = maker(ConsentKey)
 _desired = maker(Desired)
-_RANKS = {one.value: one for one in OriginRank}
+_RANKS = {rank.value: rank for rank in OriginRank}
 _REGISTERED = {one.value: one for one in Registered}
 _STATES = {one.value: one for one in State}
 _ACTIONS = {one.value: one for one in Action}

@@ -264,7 +264,7 @@ class TopicMessages:
         return self._codec.shared_runs(record, shared, own)
 
     def _record_of(self, message: Message) -> tuple[str, Mapping[str, Any]]:
-        record = next(one.record for one in self.topics if one.name == message.topic)
+        record = next(topic.record for topic in self.topics if topic.name == message.topic)
         return record, self._codec.decode(record, message.value or b"")
 
     def brand(self, brand: Brand, now: datetime) -> Message:

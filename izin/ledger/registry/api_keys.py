@@ -132,7 +132,7 @@ async def withdraw_customer(  # noqa: PLR0913  # whose keys, what of them, and b
     """
     async with ledger.transaction() as connection:
         rows = await fetch(connection, _SQL["of-customer"], {"customer_id": customer_id})
-        left = [(one, one.without(customer_id, brands)) for one in map(ApiKey.of, rows)]
+        left = [(key, key.without(customer_id, brands)) for key in map(ApiKey.of, rows)]
         await _revoke(
             connection, topic_messages, [old.id for old, new in left if new is None], by=by, now=now
         )
@@ -164,8 +164,8 @@ async def _revoke(
         map(ApiKey.of, await fetch(connection, _SQL["revoke"], {"ids": sorted(ids), "now": now}))
     )
     revoked = [
-        _entry("revoke API key", one, by, now, before=_shown(one), after={"revoked_at": now})
-        for one in keys
+        _entry("revoke API key", key, by, now, before=_shown(key), after={"revoked_at": now})
+        for key in keys
     ]
     if keys:
         await _write(connection, topic_messages, keys, revoked, now)
@@ -184,7 +184,7 @@ async def _write(
     entries: Collection[HistoryEntry],
     now: datetime,
 ) -> None:
-    await append_messages(connection, [topic_messages.api_key(one, now) for one in keys], now)
+    await append_messages(connection, [topic_messages.api_key(key, now) for key in keys], now)
     await append.append(connection, list(entries), now=now)
 
 

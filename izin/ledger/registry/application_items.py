@@ -147,7 +147,7 @@ async def put(
         UnknownCustomerError: the customer is not registered.
         OtherBrandsError: a brand is not the customer's. Nothing is noted in either case.
     """
-    await brands_of(ledger, customer_id, {one.brand_code for one in items} - {0})
+    await brands_of(ledger, customer_id, {item.brand_code for item in items} - {0})
     async with ledger.transaction() as connection:
         known = {
             (row["item"], row["brand_code"]): row["value"]
@@ -185,7 +185,7 @@ async def put(
 
 def _names(items: Collection[NewItem], *, filled: bool) -> list[str]:
     return sorted(
-        f"{one.item}:{one.brand_code}" if one.brand_code else str(one.item)
-        for one in items
-        if bool(one.value) is filled
+        f"{item.item}:{item.brand_code}" if item.brand_code else str(item.item)
+        for item in items
+        if bool(item.value) is filled
     )

@@ -246,9 +246,9 @@ async def _store(
 ) -> None:
     if after == before:
         return
-    fields = {one: getattr(after, one) for one in _BY_OPERATORS}
+    fields = {by_operator: getattr(after, by_operator) for by_operator in _BY_OPERATORS}
     known = {} if before is None else {one: getattr(before, one) for one in _BY_OPERATORS}
-    differing = [one for one in fields if fields[one] != known.get(one)]
+    differing = [field for field in fields if fields[field] != known.get(field)]
     await connection.execute(
         _SQL["upsert"], {**fields, "customer_id": after.customer_id, "now": now}
     )
@@ -277,9 +277,9 @@ async def every(ledger: Ledger) -> tuple[Customer, ...]:
 
 async def find(ledger: Ledger, customer_id: str) -> Customer:
     """Return a customer; raises UnknownCustomerError."""
-    for one in await every(ledger):
-        if one.customer_id == customer_id:
-            return one
+    for customer in await every(ledger):
+        if customer.customer_id == customer_id:
+            return customer
     raise UnknownCustomerError(customer_id)
 
 
@@ -303,7 +303,7 @@ async def require(
         row["customer_id"]: row["offboarded_at"]
         for row in await fetch(connection, _SQL["known"], {"customers": sorted(customers)})
     }
-    for one in sorted(customers):
-        if one not in known:
-            raise UnknownCustomerError(one)
+    for customer in sorted(customers):
+        if customer not in known:
+            raise UnknownCustomerError(customer)
     return known

@@ -78,12 +78,12 @@ class LostRight:
 
 def writes_of(brand: GrantedBrand) -> tuple[Channel, ...]:
     """Return the channels that may be written, in the order of the channels."""
-    return tuple(one for one in Channel if brand.rights.get(one) is Right.WRITE)
+    return tuple(channel for channel in Channel if brand.rights.get(channel) is Right.WRITE)
 
 
 def reads_of(brand: GrantedBrand) -> tuple[Channel, ...]:
     """Return the channels that may be read: who may write may read."""
-    return tuple(one for one in Channel if one in brand.rights)
+    return tuple(channel for channel in Channel if channel in brand.rights)
 
 
 async def every(ledger: Ledger, account: str | None = None) -> tuple[ListedBrand, ...]:
@@ -140,7 +140,7 @@ async def store_own(
     values = {
         "account": account,
         "iys_code": iys_code,
-        "brand_codes": [one.brand_code for one in found],
+        "brand_codes": [summary.brand_code for summary in found],
         "names": [one.name for one in found],
         "masters": [one.is_master for one in found],
         "now": now,
@@ -159,11 +159,11 @@ async def readable(connection: Connection, brand_code: int) -> tuple[Channel, ..
     if row is None or not row["exists"]:
         return await suspensions.rights_of(connection, brand_code)
     unreadable = {row["channel"] for row in await fetch(connection, _SQL["unreadable"], scope)}
-    return tuple(one for one in Channel if one not in unreadable)
+    return tuple(channel for channel in Channel if channel not in unreadable)
 
 
 def _channels(names: Collection[str] | None) -> tuple[Channel, ...] | None:
-    return None if names is None else tuple(one for one in Channel if one in names)
+    return None if names is None else tuple(channel for channel in Channel if channel in names)
 
 
 def _instants(unread_since: Mapping[Channel, datetime]) -> Jsonb:
@@ -274,7 +274,7 @@ class RightsChange:
         """Return, a line each, what changes for the brand."""
         words = ("may be read" if may else "may not be read" for may in self.agreement or ())
         return [
-            *(f"{one}: write -> no" for one in self.lost),
+            *(f"{channel}: write -> no" for channel in self.lost),
             *(f"{one}: no -> write" for one in self.regained),
             *(f"{one}: refused by İYS, and granted: tried at once" for one in self.tried),
             *(f"{one}: may not be read any more" for one in self.unread),
@@ -294,22 +294,26 @@ def change_of(
     """
     writes = () if listed is None else writes_of(listed)
     reads = () if listed is None else reads_of(listed)
-    of_channels = {one.channel: one for one in suspended if one.status == EVERY}
+    of_channels = {
+        suspension.channel: suspension for suspension in suspended if suspension.status == EVERY
+    }
     by_list = {name for name, one in of_channels.items() if one.code == NOT_GRANTED}
     untried = {name for name, one in of_channels.items() if one.is_by_operator}
     unread_since = {} if before is None else dict(before.unread_since)
     unread: tuple[Channel, ...] = ()
     agreement = None
     if before is not None and before.reads is not None:
-        unread = tuple(one for one in before.reads if one not in reads)
+        unread = tuple(read for read in before.reads if read not in reads)
         unread_since |= dict.fromkeys(unread, before.listed_at)
         was, may = bool(before.agreement_control), listed is not None and listed.agreement_control
         agreement = None if was == may else (was, may)
     return RightsChange(
         brand=brand,
         listed=listed,
-        lost=tuple(one for one in Channel if one not in writes and one not in untried),
-        regained=tuple(one for one in writes if one in by_list),
+        lost=tuple(
+            channel for channel in Channel if channel not in writes and channel not in untried
+        ),
+        regained=tuple(write for write in writes if write in by_list),
         tried=tuple(one for one in writes if one in of_channels and one not in untried),
         unread=unread,
         read_again={one: at for one, at in unread_since.items() if one in reads},
@@ -353,5 +357,5 @@ async def apply(
 
 def offers(listed: Iterable[ListedBrand], registered: Collection[int]) -> tuple[ListedBrand, ...]:
     """Return the brands that İYS lists and that are not registered here: each once."""
-    found = {one.brand_code: one for one in listed if one.gone_at is None}
+    found = {brand.brand_code: brand for brand in listed if brand.gone_at is None}
     return tuple(one for code, one in found.items() if code not in registered)

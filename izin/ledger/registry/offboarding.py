@@ -47,22 +47,24 @@ class Ending:
     async def belongings(self, now: datetime) -> Belongings:
         """Return what is the customer's now."""
         own = tuple(
-            one for one in await brands.every(self.ledger) if one.customer_id == self.customer_id
+            brand
+            for brand in await brands.every(self.ledger)
+            if brand.customer_id == self.customer_id
         )
         codes = [one.brand_code for one in own]
         keys = [
-            (one.name, one.without(self.customer_id, codes) is None)
-            for one in await api_keys.every(self.ledger)
-            if self.customer_id in one.customers and one.is_valid(now)
+            (key.name, key.without(self.customer_id, codes) is None)
+            for key in await api_keys.every(self.ledger)
+            if self.customer_id in key.customers and key.is_valid(now)
         ]
         return Belongings(
             brands=own,
             keys=tuple(name for name, ends in keys if ends),
             shared_keys=tuple(name for name, ends in keys if not ends),
             subscribers=tuple(
-                one.name
-                for one in await subscribers.every(self.ledger)
-                if one.customer_id == self.customer_id
+                subscriber.name
+                for subscriber in await subscribers.every(self.ledger)
+                if subscriber.customer_id == self.customer_id
             ),
         )
 
@@ -71,7 +73,8 @@ class Ending:
         target = suspension_orders.Target(customer_id=self.customer_id)
         standing = await suspension_orders.every(self.ledger)
         if not any(
-            one.target == target and one.part == suspension_orders.Part.GATE for one in standing
+            order.target == target and order.part == suspension_orders.Part.GATE
+            for order in standing
         ):
             await suspension_orders.suspend(
                 self.ledger,
@@ -87,7 +90,7 @@ class Ending:
             self.ledger,
             self.messages,
             self.customer_id,
-            [one.brand_code for one in found.brands],
+            [brand.brand_code for brand in found.brands],
             by=self.by,
             now=now,
         )

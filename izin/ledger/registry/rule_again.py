@@ -146,7 +146,7 @@ class CountedTerms:
         if before.due_at is not None and after.due_at is not None:
             self.sooner += after.due_at < before.due_at
             self.later += after.due_at > before.due_at
-        was_expired, is_expired = (one.state is State.EXPIRED for one in (before, after))
+        was_expired, is_expired = (row.state is State.EXPIRED for row in (before, after))
         self.extended += was_expired and not is_expired
         self.expired += is_expired and not was_expired
 
@@ -166,7 +166,7 @@ class TermsAgain:
 
         Cut off and run again it goes on: what has its term already does not change again.
         """
-        return tuple([await self._brand(one) for one in brands])
+        return tuple([await self._brand(brand) for brand in brands])
 
     async def _brand(self, brand: Brand) -> CountedTerms:
         counted, after = CountedTerms(brand_code=brand.brand_code), ""
@@ -197,7 +197,7 @@ class TermsAgain:
         """
         calendar = self.ledger.calendar
         extension = UnitOfWork(connection, self.topic_messages, calendar, self.now)
-        due = [self._extended(extension, one, brand) for one in rows]
+        due = [self._extended(extension, row, brand) for row in rows]
         changes = UnitOfWork(connection, self.topic_messages, calendar, self.now)
         expired = {one.key for one in due if one.state is State.EXPIRED}
         _, of_others = rule_page(changes, (one for one in due if one.key not in expired), brand)

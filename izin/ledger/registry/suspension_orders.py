@@ -162,7 +162,7 @@ async def _change(  # noqa: PLR0913  # what, and by whose order
             customer_id=owner,
         )
         changed = await follow(connection, codes)
-        messages = [topic_messages.brand(one, now) for one in changed]
+        messages = [topic_messages.brand(brand, now) for brand in changed]
         if messages:
             await append_messages(connection, messages, now)
     return len(codes)

@@ -118,14 +118,14 @@ async def order(
         entries = [
             act(
                 "start sweep",
-                brand_key(one.brand_code),
+                brand_key(sweep.brand_code),
                 by=by,
                 now=now,
                 before={},
-                after={"sweep": one.id, "keys": one.keys},
-                customer_id=one.customer_id,
+                after={"sweep": sweep.id, "keys": sweep.keys},
+                customer_id=sweep.customer_id,
             )
-            for one in started
+            for sweep in started
         ]
         await append.append(connection, entries, now=now)
     return started
@@ -173,14 +173,14 @@ async def stop(
         entries = [
             act(
                 "stop sweep",
-                brand_key(one.brand_code),
+                brand_key(sweep.brand_code),
                 by=by,
                 now=now,
-                before={"sweep": one.id, "started_at": one.started_at},
-                after={"queried": one.counts.queried, "keys": one.keys},
-                customer_id=one.customer_id,
+                before={"sweep": sweep.id, "started_at": sweep.started_at},
+                after={"queried": sweep.counts.queried, "keys": sweep.keys},
+                customer_id=sweep.customer_id,
             )
-            for one in stopped
+            for sweep in stopped
         ]
         await append.append(connection, entries, now=now)
     return stopped
@@ -236,7 +236,7 @@ async def page_after(ledger: Ledger, brand_code: int, after: str) -> tuple[Swept
     """
     values = {"brand_code": brand_code, "after": after, "size": PAGE}
     keys = [SweptKey(**row) for row in await ledger.fetch(_SQL["page"], values)]
-    return tuple(one for one in keys if one.group == keys[0].group)
+    return tuple(key for key in keys if key.group == keys[0].group)
 
 
 async def confirm(connection: Connection, keys: Sequence[str], queried_at: datetime) -> None:
@@ -341,9 +341,9 @@ async def count_register(
     those that are not registered here, are left out.
     """
     counted = [
-        (one.brand_code, one.approvals, one.rejections)
-        for one in summaries
-        if one.approvals is not None and one.rejections is not None
+        (summary.brand_code, summary.approvals, summary.rejections)
+        for summary in summaries
+        if summary.approvals is not None and summary.rejections is not None
     ]
     codes, onay, ret = map(list, zip(*counted, strict=True)) if counted else ([], [], [])
     await ledger.execute(

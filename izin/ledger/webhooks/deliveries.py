@@ -71,9 +71,9 @@ def shares(
     alive = max(len(processes), 1)
     most = -(-len(subscribers) // alive)
     counts = dict.fromkeys(processes, 0)
-    for one in subscribers:
-        if one.is_owned and one.owner in counts:
-            counts[one.owner] += 1
+    for subscriber in subscribers:
+        if subscriber.is_owned and subscriber.owner in counts:
+            counts[subscriber.owner] += 1
     mine = [one.id for one in subscribers if one.is_owned and one.owner == owner]
     free = [one.id for one in subscribers if not one.is_owned]
     others_lack = any(
@@ -251,7 +251,7 @@ async def write(
             await _write_batch(connection, receipts, now)
         if moves := [asdict(move) for group in kept for move in group.moves]:
             await connection.execute(_SQL["move-cursors"], {"cursors": _json(moves)})
-        if attempts := [one._asdict() for group in kept for one in group.attempts]:
+        if attempts := [attempt._asdict() for group in kept for attempt in group.attempts]:
             await connection.execute(_SQL["add-attempts"], {"attempts": _json(attempts)})
         for group in kept:
             if group.health is not None:

@@ -249,9 +249,9 @@ async def every(ledger: Ledger) -> tuple[WebhookSubscriber, ...]:
 
 async def of_name(ledger: Ledger, name: str) -> WebhookSubscriber:
     """Return the subscriber of a name; raises UnknownSubscriberError."""
-    for one in await every(ledger):
-        if one.name == name:
-            return one
+    for subscriber in await every(ledger):
+        if subscriber.name == name:
+            return subscriber
     raise UnknownSubscriberError(name)
 
 
@@ -396,7 +396,8 @@ async def add_cursors(
 ) -> None:
     """Add ``cursors`` to the subscriber of this number."""
     await connection.execute(
-        _SQL["add-cursors"], {"id": number, "cursors": json.dumps([asdict(one) for one in cursors])}
+        _SQL["add-cursors"],
+        {"id": number, "cursors": json.dumps([asdict(cursor) for cursor in cursors])},
     )
 
 

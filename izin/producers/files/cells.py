@@ -65,4 +65,4 @@ def _unquoted(text: str) -> str:
 
 def is_recipient(text: str) -> bool:
     """Whether ``text`` is an address."""
-    return any(isinstance(read_recipient(text, one), str) for one in Channel)
+    return any(isinstance(read_recipient(text, channel), str) for channel in Channel)

@@ -255,7 +255,11 @@ _FIELDS: Mapping[Field, NameTable] = MappingProxyType(
     {held: NameTable(_combined(suffixes), NAME) for held, suffixes in _SUFFIXES}
 )
 _GENERIC = NameTable(
-    [*((Field.STATUS, one) for one in GENERIC_STATUSES), *_combined(GENERIC_NAMES)], NAME
+    [
+        *((Field.STATUS, generic_status) for generic_status in GENERIC_STATUSES),
+        *_combined(GENERIC_NAMES),
+    ],
+    NAME,
 )
 
 
@@ -312,7 +316,7 @@ def status_in(text: str, name: StatusName) -> str:
 def says_who_refused(name: str) -> bool:
     """Whether a column called ``name`` says who refused, and not who consented."""
     folded = fold(name)
-    if any(one in folded for one in _REFUSALS):
+    if any(refusal in folded for refusal in _REFUSALS):
         return True
     is_maybe = any(one in folded for one in _MAYBE)
-    return is_maybe and not any(one in folded for one in _CONSENTS)
+    return is_maybe and not any(consent in folded for consent in _CONSENTS)

@@ -164,9 +164,9 @@ class Columns:
         if not self.channels:
             return (RowPart("", values),)
         return [
-            RowPart(one.channel, {**values, **own})
-            for one in self.channels
-            if (own := one.values(row))
+            RowPart(channel.channel, {**values, **own})
+            for channel in self.channels
+            if (own := channel.values(row))
         ]
 
     def opt_outs(self, row: Sequence[str]) -> tuple[bool, bool]:
@@ -174,7 +174,7 @@ class Columns:
         the time of reading it all.
         """
         if self.channels:
-            found = {one.values(row).get(Field.STATUS, "") for one in self.channels} - {""}
+            found = {channel.values(row).get(Field.STATUS, "") for channel in self.channels} - {""}
             return Status.RET in found, found == {Status.RET}
         place = self.status_place
         text = self.given[Field.STATUS] if place is None else self.reader.statuses[row[place]]
@@ -192,7 +192,7 @@ class Columns:
         accepted: Collection[Field | None] = {wanted}
         if wanted in RECIPIENTS:
             accepted = self._recipient_fields(row, part)
-        own = next((one.places for one in self.channels if one.channel == part), {})
+        own = next((channel.places for channel in self.channels if channel.channel == part), {})
         ranked = (*own.items(), *self.places)
         places = [place for held, place in ranked if held in accepted and place < len(row)]
         if not places:
@@ -206,7 +206,7 @@ class Columns:
         text = cell_text(row[type_at]) if type_at < len(row) else self.given.get(Field.TYPE, "")
         own = CHANNEL_RECIPIENTS.get(part or channel_of(text))
         held = {Field.RECIPIENT, own} & {one for one, _ in self.places}
-        return [one for one in held if one is not None] or RECIPIENTS
+        return [field for field in held if field is not None] or RECIPIENTS
 
 
 class ColumnsError(SourceError):
@@ -232,7 +232,7 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
     """
     given = {_field(name): value for name, value in choices.given.items()}
     columns = column_meanings(headers, choices)
-    names = tuple(one.name for one in columns)
+    names = tuple(column.name for column in columns)
     if unknown := [one.name for one in columns if one.held is None and not one.is_left_out]:
         raise ColumnsError(
             f"header: unknown column {_quoted(unknown)}; known names: {_KNOWN_NAMES}; "
@@ -293,7 +293,7 @@ def _by_channel(held: Sequence[tuple[ChannelField, int]]) -> Mapping[Channel, Ma
     found = {one.channel: dict[Field, int]() for one, _ in held}
     for one, place in held:
         found[one.channel][one.held] = place
-    return {one: found[one] for one in Channel if one in found}
+    return {channel: found[channel] for channel in Channel if channel in found}
 
 
 def _status_name(header: str | None, words: Words) -> StatusName:
@@ -336,12 +336,12 @@ def _channel_name(headers: Sequence[str], places: Mapping[Field, int], words: Wo
 def _check_left_out(columns: Sequence[ColumnMeaning], confirmed: Collection[str]) -> None:
     """Raise ColumnsError where the caller leaves out what may have the opt-outs, unconfirmed."""
     accepted = set(map(fold, confirmed))
-    for one in columns:
-        may_refuse = says_who_refused(one.name) or names_status(one.name)
-        if one.is_left_out and may_refuse and fold(one.name) not in accepted:
+    for column in columns:
+        may_refuse = says_who_refused(column.name) or names_status(column.name)
+        if column.is_left_out and may_refuse and fold(column.name) not in accepted:
             raise ColumnsError(
-                f'header: "{one.name}" is left out, and may say who refused: such opt-outs would '
-                f"be lost; import it, or confirm that it has none (--confirm '{one.name}')"
+                f'header: "{column.name}" is left out, and may say who refused: such opt-outs '
+                f"would be lost; import it, or confirm that it has none (--confirm '{column.name}')"
             )
 
 
@@ -379,8 +379,8 @@ def _check_complete(held: Collection[Field], channels: Collection[Channel]) -> N
     """Raise ColumnsError where a field that every row needs is in no column."""
     required = [Field.BRAND_CODE] if channels else [Field.TYPE, Field.STATUS, Field.BRAND_CODE]
     if channels:
-        wanted = {CHANNEL_RECIPIENTS[one]: None for one in channels}
-        required += [one for one in wanted if not {Field.RECIPIENT, one} & set(held)]
+        wanted = {CHANNEL_RECIPIENTS[channel]: None for channel in channels}
+        required += [field for field in wanted if not {Field.RECIPIENT, field} & set(held)]
     elif not RECIPIENTS & set(held):
         required.append(Field.RECIPIENT)
     for one in required:
@@ -422,7 +422,7 @@ def recipient_place(headers: Sequence[str], channel: Channel, chosen: str | None
 def known_columns(headers: Sequence[str], choices: ColumnChoices) -> int:
     """Return how many of ``headers`` are known, mapped or ignored."""
     chosen = {fold(one) for one in (*choices.mapped, *choices.ignored)}
-    return sum(_known(one) is not None or fold(one) in chosen for one in headers)
+    return sum(_known(header) is not None or fold(header) in chosen for header in headers)
 
 
 def _known(header: str) -> Field | ChannelField | None:
@@ -431,7 +431,7 @@ def _known(header: str) -> Field | ChannelField | None:
 
 def _quoted(headers: Sequence[str]) -> str:
     # A file without a header line has personal data where the names should be.
-    return ", ".join(_quoted_one(mask_text(one)) for one in headers)
+    return ", ".join(_quoted_one(mask_text(header)) for header in headers)
 
 
 def _quoted_one(header: str) -> str:
@@ -442,7 +442,7 @@ def _named(wanted: str, headers: Sequence[str]) -> str:
     """Return the header that ``wanted`` names, exactly or folded."""
     if wanted.strip() in headers:
         return wanted.strip()
-    found = [one for one in headers if fold(one) == fold(wanted)]
+    found = [header for header in headers if fold(header) == fold(wanted)]
     if len(found) != 1:
         raise ColumnChoiceError(
             f'there is no column "{wanted}"; the file has: {_quoted(headers)}; correct it, or say '

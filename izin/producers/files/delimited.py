@@ -253,7 +253,7 @@ def header(file: TextFile, choices: ColumnChoices) -> Header:
                 delimiters = (separator[1], *DELIMITERS) if separator[1] else DELIMITERS
             elif row in {None, number}:
                 begun = [line, *filter(None, (lines.read() for _ in range(_MAX_HEADER_LINES)))]
-                split = [_header(begun, number, one) for one in delimiters]
+                split = [_header(begun, number, delimiter) for delimiter in delimiters]
                 if all(one.headers for one in split):  # else it has delimiters alone
                     found = max(
                         split,
@@ -373,9 +373,9 @@ def _is_row(line: str, delimiter: str, least: int) -> bool:
         return False
     cells = [cell_text(one) for one in line.rstrip("\n").split(delimiter)]
     return any(
-        len(one) > 1
-        and (status_of(one) in STATUSES or channel_of(one) in CHANNELS or is_recipient(one))
-        for one in cells
+        len(cell) > 1
+        and (status_of(cell) in STATUSES or channel_of(cell) in CHANNELS or is_recipient(cell))
+        for cell in cells
     )
 
 

@@ -455,6 +455,6 @@ def preview_file(path: Path, choices: ColumnChoices) -> ImportPreview:
         header_line=table.header_line,
         hidden_sheets=table.hidden,
         # Where a file has no header, the name of a column is a recipient.
-        columns=tuple(one._replace(name=mask_text(one.name)) for one in columns),
+        columns=tuple(column._replace(name=mask_text(column.name)) for column in columns),
         problem=problem,
     )

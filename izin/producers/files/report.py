@@ -254,7 +254,7 @@ class ReportRows:
         first = min(faults, key=lambda one: _OUTCOMES.index(one.outcome))
         added = (
             str(row.line),
-            ", ".join(dict.fromkeys(one.column for one in faults if one.column)),
+            ", ".join(dict.fromkeys(fault.column for fault in faults if fault.column)),
             ", ".join(dict.fromkeys(one.violation.code for one in faults)),
             _joined(one.violation.reason_tr for one in faults),
             _joined(one.violation.reason for one in faults),

@@ -128,7 +128,7 @@ def columns_of(
 
 def brands_of(columns: Columns, directory: BrandDirectory) -> Collection[int]:
     """Return the codes of the brands that rows may name: the one given for all, or any."""
-    return _given(columns) or {one.brand_code for one in directory}
+    return _given(columns) or {brand.brand_code for brand in directory}
 
 
 def _given(columns: Columns) -> Collection[int]:

@@ -93,7 +93,7 @@ class _SheetRows:
 
     def append(self, values: Sequence[object]) -> None:
         """Write one row of ``values``."""
-        self._sheet.append([self._cell(one) for one in values])
+        self._sheet.append([self._cell(value) for value in values])
 
     def _cell(self, value: object) -> object:
         """Return ``value`` as the sheet takes it: a text that looks like a formula stays a text."""

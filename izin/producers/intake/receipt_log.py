@@ -72,9 +72,9 @@ class PartitionEnds:
         The futures raise KafkaException where no leader answers within two seconds.
         """
         until = monotonic() + _ANSWERED_WITHIN
-        questions = [_Question(one, until, running()) for one in partitions]
+        questions = [_Question(partition, until, running()) for partition in partitions]
         self._send(questions)
-        return {one.partition: one.answer for one in questions}
+        return {question.partition: question.answer for question in questions}
 
     def repeat(self) -> None:
         """Ask again what was not answered because a leader has moved; takes up to a second.
@@ -98,7 +98,7 @@ class PartitionEnds:
             self._send(questions)
 
     def _send(self, questions: Sequence[_Question]) -> None:
-        places = {TopicPartition(self._topic, one.partition) for one in questions}
+        places = {TopicPartition(self._topic, question.partition) for question in questions}
         asked = self._client.list_offsets(
             dict.fromkeys(places, OffsetSpec.latest()), request_timeout=_ANSWERED_WITHIN
         )
@@ -204,7 +204,9 @@ class ReceiptLog:
 
         The futures raise BrokerError where the end of the partition cannot be read.
         """
-        partitions = {one: partition_of(one.encode(), self._partitions) for one in event_ids}
+        partitions = {
+            event_id_: partition_of(event_id_.encode(), self._partitions) for event_id_ in event_ids
+        }
         ends = self._ends.ask(set(partitions.values()))
         return {
             one: self._after_end(ends[partition], partition, one)

@@ -133,7 +133,7 @@ def _read_form(body: bytes) -> tuple[Sequence[InputRecord], bool]:
         ).error() from None
     channels = dict.fromkeys(value for name, value in pairs if name == Field.TYPE)
     if len(channels) > 1:  # check boxes: one record for each channel
-        rest = [one for one in pairs if one[0] != Field.TYPE]
+        rest = [pair for pair in pairs if pair[0] != Field.TYPE]
         records = [_of_pairs([*rest, (Field.TYPE, channel)], is_live=True) for channel in channels]
         return records, False
     return [_of_pairs(pairs, is_live=True)], True
@@ -165,6 +165,6 @@ def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> InputRecord
         is_live=is_live or basis == DateBasis.RECEIVED,
         violations=tuple(faults),
         recipient_name=next(
-            (one for one in (Field.PHONE, Field.EMAIL) if one in values), Field.RECIPIENT
+            (field for field in (Field.PHONE, Field.EMAIL) if field in values), Field.RECIPIENT
         ),
     )

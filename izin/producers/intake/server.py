@@ -320,10 +320,10 @@ class Intake:
 
     def _measure(self, sent_at: datetime, results: Sequence[Published | BaseException]) -> None:
         now = self._clock()
-        for one in results:
-            if isinstance(one, Published) and one.appended_at is not None:
+        for result in results:
+            if isinstance(result, Published) and result.appended_at is not None:
                 self._skew.observe(
-                    sent_at=sent_at, acknowledged_at=now, appended_at=one.appended_at
+                    sent_at=sent_at, acknowledged_at=now, appended_at=result.appended_at
                 )
         self.metrics.measured(self._skew.proven)
 

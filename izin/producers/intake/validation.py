@@ -168,7 +168,7 @@ class RecordValidator:
     ) -> Sequence[ValidatedRecord]:
         """Return what becomes of each record that was sent with ``key``."""
         now = self._clock()
-        drafts = [self._draft(one, idempotency_key, key, now) for one in records]
+        drafts = [self._draft(record, idempotency_key, key, now) for record in records]
         asked = self._first_receipts(drafts, now)
         # Opt-outs alone are taken whatever the key: they need not wait for this.
         if idempotency_key and any(map(_is_opt_in, drafts)):
@@ -295,11 +295,16 @@ def _is_opt_in(draft: _Draft) -> bool:
 def _request_id(name: str, idempotency_key: str, records: Sequence[InputRecord]) -> str:
     """Return the id of a request: half of it is of its key, the other of what its body says."""
     said = [
-        (sorted(one.values.items()), one.reference, sorted(one.evidence.items()), one.is_live)
-        for one in records
+        (
+            sorted(record.values.items()),
+            record.reference,
+            sorted(record.evidence.items()),
+            record.is_live,
+        )
+        for record in records
     ]
     halves = (hashlib.sha256(json.dumps(one).encode()) for one in ((name, idempotency_key), said))
-    return str(UUID(bytes=b"".join(one.digest()[:HALF] for one in halves)))
+    return str(UUID(bytes=b"".join(half.digest()[:HALF] for half in halves)))
 
 
 async def _results(asked: Mapping[int, Asked]) -> Mapping[int, Answer]:

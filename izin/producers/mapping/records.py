@@ -153,7 +153,7 @@ def _is_void(admitted: AdmittedEvent, brand: RegisteredBrand, now: datetime) -> 
 
 def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Violation, ...]:
     """Return all violations, without the law's for fields that could not be read."""
-    unread = {one.field for one in ours}
+    unread = {our.field for our in ours}
     return (*ours, *(one for one in law if one.field not in unread)) if ours else law
 
 

@@ -99,7 +99,12 @@ class EventRefusedError(_Portable, SourceError):
     """An event that is not published; ``violations`` has every reason why."""
 
     def __init__(self, violations: tuple[Violation, ...]) -> None:
-        super().__init__("; ".join(f"{one.field}: {one.reason} ({one.code})" for one in violations))
+        super().__init__(
+            "; ".join(
+                f"{violation.field}: {violation.reason} ({violation.code})"
+                for violation in violations
+            )
+        )
         self.violations = violations
 
 

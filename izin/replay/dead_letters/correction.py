@@ -50,7 +50,7 @@ class Correction:
         event = None if self.content is None else self.content.event
         is_same = event is None or words.status_of(event.status) == parsed.status
         # A date that was given and cannot be read is reported as such.
-        is_unread = any(one.field == Field.CONSENT_DATE for one in parsed.violations)
+        is_unread = any(violation.field == Field.CONSENT_DATE for violation in parsed.violations)
         if parsed.consent_date is None and not is_unread:
             basis = parsed.date_basis if event is None else event.date_basis
             parsed = replace(
@@ -77,7 +77,9 @@ class Correction:
         for it, nor is it ahead of its first append.
         """
         date = None if self.content is None else self.content.event.consent_date
-        is_refused = any(one.field == Field.CONSENT_DATE for one in self.letter.violations)
+        is_refused = any(
+            violation.field == Field.CONSENT_DATE for violation in self.letter.violations
+        )
         return None if is_refused or date is None or date > appended_at(self.letter) else date
 
 

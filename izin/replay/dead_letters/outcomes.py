@@ -335,7 +335,7 @@ async def results_of(
     New dead letters are looked for from ``letters_from`` on. Raises BrokerError.
     """
     topic = settings.topics.decisions.name
-    decided = [one for one in sent if one.position[0] != topic]
+    decided = [letter for letter in sent if letter.position[0] != topic]
     taken = [one for one in sent if one.position[0] == topic]
     found = await asyncio.to_thread(_by_order_stage, decided, letters_from, settings, codec)
     return [*found, *await _by_ledger(ledger, codec, taken)]
@@ -403,18 +403,18 @@ async def predict_in_ledger(
 
     Whether PostgreSQL still refuses a value shows only when it is stored.
     """
-    found = await _in_ledger(ledger, codec, [one.record.value or b"" for one in orders])
+    found = await _in_ledger(ledger, codec, [order.record.value or b"" for order in orders])
     return [
         _UNREADABLE
-        if one is RedriveOutcome.REFUSED
-        else Prediction(RedriveOutcome.RECORDED if one is RedriveOutcome.ERASED else one)
-        for one in found
+        if outcome is RedriveOutcome.REFUSED
+        else Prediction(RedriveOutcome.RECORDED if outcome is RedriveOutcome.ERASED else outcome)
+        for outcome in found
     ]
 
 
 async def _by_ledger(ledger: Ledger, codec: Codec, sent: Sequence[SentLetter]) -> list[SentLetter]:
     results = []
-    found = await _in_ledger(ledger, codec, [one.value for one in sent])
+    found = await _in_ledger(ledger, codec, [letter.value for letter in sent])
     for one, outcome in zip(sent, found, strict=True):
         is_taken = outcome in {RedriveOutcome.KNOWN, RedriveOutcome.ERASED}
         was_known = one.expected is RedriveOutcome.KNOWN
@@ -433,10 +433,10 @@ async def _in_ledger(ledger: Ledger, codec: Codec, values: Sequence[bytes]) -> l
             decisions.append(reader.decode(value))
         except UndecodableError:
             decisions.append(None)
-    keys = sorted({key_text(one["consent"]) for one in decisions if one is not None})
+    keys = sorted({key_text(decision["consent"]) for decision in decisions if decision is not None})
     known: set[str] = set()
     for start in range(0, len(keys), _PAGE):
-        known |= {one.source for one in await reads.facts(ledger, keys[start : start + _PAGE])}
+        known |= {fact.source for fact in await reads.facts(ledger, keys[start : start + _PAGE])}
     return [RedriveOutcome.REFUSED if one is None else _in_history(one, known) for one in decisions]
 
 

@@ -196,7 +196,7 @@ class DeadLetterSelection:
 
     def takes(self, letter: Letter) -> bool:
         """Whether ``letter`` is meant, as far as it shows without being decoded."""
-        codes = {letter.reason, *(one.code for one in letter.violations)}
+        codes = {letter.reason, *(violation.code for violation in letter.violations)}
         return (
             (not self.names or letter.name in self.names)
             and (not self.because or bool(self.because & codes))

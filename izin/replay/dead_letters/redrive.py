@@ -109,17 +109,17 @@ class RedriveReport:
     @property
     def expected(self) -> Counter[RedriveOutcome]:
         """What was to become of the letters that have a result."""
-        return Counter(one.expected for one in self.results)
+        return Counter(result.expected for result in self.results)
 
     @property
     def became(self) -> Counter[RedriveOutcome]:
         """What became of them."""
-        return Counter(RedriveOutcome(one.redrive.result or "") for one in self.results)
+        return Counter(RedriveOutcome(result.redrive.result or "") for result in self.results)
 
     @property
     def differences(self) -> list[SentLetter]:
         """The letters of which something else became than was expected."""
-        return [one for one in self.results if one.redrive.result != one.expected]
+        return [result for result in self.results if result.redrive.result != result.expected]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +161,9 @@ class Redriver:
         self, orders: Sequence[RedriveOrder]
     ) -> list[tuple[RedriveOrder, Prediction]]:
         """Return ``orders``, those of decisions last, with what would become of each now."""
-        decided = [one for one in orders if one.record.topic != self.settings.topics.decisions.name]
+        decided = [
+            order for order in orders if order.record.topic != self.settings.topics.decisions.name
+        ]
         predictions = await asyncio.to_thread(
             predict,
             decided,
@@ -176,7 +178,7 @@ class Redriver:
     async def _gather(self, found: RedrivePreview, *, again: bool) -> list[RedriveOrder]:
         """Note in ``found`` what is met; return the letters that can be redriven."""
         topics, now = self.settings.topics, int(self.clock().timestamp() * 1000)
-        counts = {one.name: partitions_of(one, self.settings) for one in topics}
+        counts = {topic.name: partitions_of(topic, self.settings) for topic in topics}
         orders: list[RedriveOrder] = []
         names, size = set[str](), 0
         show = self.progress("reading dead letters")

@@ -355,7 +355,7 @@ class RowRepair:
         """Repair the rows of ``shadows``; return how many."""
         changes = UnitOfWork(connection, self.topic_messages, self.ledger.calendar, self.now)
         known = await brands.known_of_codes(
-            connection, {one["brand_code"] for one in shadows}, now=self.now
+            connection, {shadow["brand_code"] for shadow in shadows}, now=self.now
         )
         keys = [one["key"] for one in shadows]
         rows = await lock(connection, keys)

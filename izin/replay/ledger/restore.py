@@ -121,7 +121,7 @@ class LedgerRestoration:
         if row["submissions"]:
             raise FullLedgerError(f"{row['submissions']} submissions")
         if row["consents"] and not any(
-            one.reason == REASON for one in await suspension_orders.every(self.ledger)
+            order.reason == REASON for order in await suspension_orders.every(self.ledger)
         ):
             raise FullLedgerError(f"{row['consents']} consents")
         suppressions = await read_suppressions(self.kafka, self.codec, self.secrets)
@@ -129,7 +129,7 @@ class LedgerRestoration:
             return Restorable(entries=0, suppressions=suppressions, lost=())
         found = await verify_archive(self.archive, anchors)
         ends = {shard: one.last for shard, one in self.archive.ends.items()}
-        lost = [one for one in found.faults if one.place > ends.get(one.shard, 0)]
+        lost = [fault for fault in found.faults if fault.place > ends.get(fault.shard, 0)]
         changed = [one for one in found.faults if one not in lost]
         if changed:
             first = changed[0]
@@ -205,7 +205,7 @@ class LedgerRestoration:
             UnreadableArchiveError: a file was changed.
         """
         erased: dict[str, str] = {}
-        done, total = 0, sum(one.last - one.first + 1 for one in archive.in_order())
+        done, total = 0, sum(file.last - file.first + 1 for file in archive.in_order())
         reader = DecisionReader(history_codec())
         for one in archive.in_order():
             text, is_whole = await asyncio.to_thread(archive.read_rows, one)
@@ -262,11 +262,11 @@ class LedgerRestoration:
     async def _hold(self, messages: TopicMessages, *, by: str) -> list[str]:
         """Hold the calls of every customer back until a person resumes them; return whose."""
         held = {
-            one.customer_id
-            for one in await suspension_orders.every(self.ledger)
-            if one.part == Part.IYS
+            order.customer_id
+            for order in await suspension_orders.every(self.ledger)
+            if order.part == Part.IYS
         }
-        every = [one.customer_id for one in await customers.every(self.ledger)]
+        every = [customer.customer_id for customer in await customers.every(self.ledger)]
         for one in every:
             if one not in held:
                 await suspension_orders.suspend(
@@ -301,7 +301,7 @@ class LedgerRestoration:
                     "folder": str(archive.folder.absolute()),
                     "digest": archive.digest,
                     "rows": found.entries,
-                    "lost": {str(one.shard): one.place for one in found.lost},
+                    "lost": {str(fault.shard): fault.place for fault in found.lost},
                     "ends": {str(shard): one.last for shard, one in archive.ends.items()},
                     **numbers,
                 },

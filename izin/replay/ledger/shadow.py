@@ -136,11 +136,11 @@ class HistoryFold:
         if erased["removed_at"] is None:
             return ()
         return [
-            one
-            for one in entries
-            if one["recorded_at"] > erased["acknowledged_at"]
+            entry
+            for entry in entries
+            if entry["recorded_at"] > erased["acknowledged_at"]
             # An opt-out that is later than the erasure may be stored ahead of it.
-            or (one["kind"] != ACT and one["occurred_at"] > erased["requested_at"])
+            or (entry["kind"] != ACT and entry["occurred_at"] > erased["requested_at"])
         ]
 
     def _received(self, before: ConsentRow | None, row: ConsentRow, customer_id: str) -> ConsentRow:
@@ -211,7 +211,7 @@ async def _fold_slice(settings: LedgerSettings, plan: Plan, number: int) -> None
     ):
         if await (await connection.execute(_SQL["begin-slice"], entry)).fetchone() is None:
             return
-        known = {one.brand_code: one for one in await brands.every(ledger)}
+        known = {brand.brand_code: brand for brand in await brands.every(ledger)}
         low, high = keys.bounds
         erased = {
             row["key"]: row

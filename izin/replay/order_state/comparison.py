@@ -110,7 +110,9 @@ def fold(
             if effects.suppresses:
                 _note_erasures(shadow, effects, installation)
             shadow.state.apply(effects.changes, 0)
-            shadow.events += sum(plan.selection.takes_record(one.key() or b"") for one in messages)
+            shadow.events += sum(
+                plan.selection.takes_record(message.key() or b"") for message in messages
+            )
             advance(len(messages))
     return shadow
 
@@ -145,17 +147,21 @@ def _note_erasures(shadow: Shadow, effects: Effects, installation: Installation)
 def _fold_history(shadow: Shadow, folder: Path, number: int) -> None:
     """Decide again what only the history has; no effect of it depends on the order."""
     state, codec = shadow.state, history_codec()
-    for one in removed_decisions(folder, number):
-        decision = codec.decode("Decision", one.decision) if one.decision else None
+    for removed_decision in removed_decisions(folder, number):
+        decision = (
+            codec.decode("Decision", removed_decision.decision)
+            if removed_decision.decision
+            else None
+        )
         if decision is None:
-            shadow.incomplete.add(one.key)
+            shadow.incomplete.add(removed_decision.key)
         elif is_erasure(decision):
-            shadow.erased.add(one.key)
+            shadow.erased.add(removed_decision.key)
         else:
-            packed = state.packed(one.key)
-            current = None if packed is None else state.packing.unpack(one.key, packed)
+            packed = state.packed(removed_decision.key)
+            current = None if packed is None else state.packing.unpack(removed_decision.key, packed)
             consent = decide(current, admitted_of(decision)).consent
-            state.apply({one.key: state.packing.pack(consent)}, 0)
+            state.apply({removed_decision.key: state.packing.pack(consent)}, 0)
 
 
 def settle_erased(
@@ -200,7 +206,11 @@ def _of_history(
 ) -> defaultdict[bytes, list[AvroDecision]]:
     """Return the decisions of ``keys`` that the history has, in their order."""
     codec, found = history_codec(), defaultdict[bytes, list[AvroDecision]](list)
-    rows = [one for one in removed_decisions(folder, number) if one.key in keys and one.decision]
+    rows = [
+        removed_decision
+        for removed_decision in removed_decisions(folder, number)
+        if removed_decision.key in keys and removed_decision.decision
+    ]
     for one in sorted(rows, key=lambda row: (row.recorded, row.place)):
         found[one.key].append(codec.decode("Decision", one.decision))
     return found
@@ -224,10 +234,10 @@ def _decisions(installation: Installation, number: int) -> Iterator[tuple[bytes,
     settings, topic = installation.kafka, installation.kafka.topics.decisions.name
     start, end = clients.watermarks(settings, topic)[number]
     for messages in records_between(settings, topic, number, start, end):
-        for one in messages:
-            value = one.value()
+        for message in messages:
+            value = message.value()
             if value is not None:
-                yield one.key() or b"", value
+                yield message.key() or b"", value
 
 
 def is_erasure(decision: AvroDecision) -> bool:
@@ -254,14 +264,14 @@ def decided_again(decisions: Iterable[AvroDecision]) -> Consent | None:
     """
     current: Consent | None = None
     seen: set[tuple[str, int, int]] = set()
-    for one in decisions:
-        place = one["topic"], one["partition"], one["offset"]
+    for decision in decisions:
+        place = decision["topic"], decision["partition"], decision["offset"]
         if place in seen:
             continue
         seen.add(place)
-        if not is_erasure(one):
-            current = decide(current, admitted_of(one)).consent
-        elif current is not None and current.effective_at <= one["effective_at"]:
+        if not is_erasure(decision):
+            current = decide(current, admitted_of(decision)).consent
+        elif current is not None and current.effective_at <= decision["effective_at"]:
             current = None
     return current
 
@@ -305,8 +315,8 @@ def read_standing(
     found = StandingRows()
     topic = settings.topics.desired_consents.name
     for messages in records_between(settings, topic, number, 0, end):
-        for one in messages:
-            key, value = one.key() or b"", one.value()
+        for message in messages:
+            key, value = message.key() or b"", message.value()
             if value is None:
                 found.rows.pop(key, None)
                 found.suppressions.pop(key, None)

@@ -222,7 +222,7 @@ def records_between(
     """
     with closing(BoundedReader(settings, "izin-replay", topic)) as reader:
         for messages in reader.read({number: start}, {number: end}):
-            yield [one for one in messages if (one.offset() or 0) < end]
+            yield [message for message in messages if (message.offset() or 0) < end]
 
 
 async def history_reach(
@@ -279,7 +279,7 @@ async def _divide(
     values = {"shards": list(heads), "places": list(heads.values())}
     news, total, read = [one.with_suffix(".new") for one in files], sum(heads.values()), 0
     with ExitStack() as stack:
-        opened = [stack.enter_context(one.open("wb", buffering=_BUFFER)) for one in news]
+        opened = [stack.enter_context(path.open("wb", buffering=_BUFFER)) for path in news]
         async with (
             Ledger(settings, owner=0) as ledger,
             ledger.session() as connection,

@@ -136,9 +136,9 @@ class StateRebuild:
         )
         found = self._run(plan, folder, writes=False)
         _check_starts(installation, plan)
-        replace(plan, options={**plan.options, "partitions": [asdict(one) for one in found]}).write(
-            path
-        )
+        replace(
+            plan, options={**plan.options, "partitions": [asdict(result) for result in found]}
+        ).write(path)
         return Plan.read(path)
 
     def check(self, plan: Plan) -> None:
@@ -175,7 +175,7 @@ class StateRebuild:
         rows = sum(PartitionResult(**one).waiting for one in plan.options["partitions"])
         asyncio.run(_record(ledger, plan, by=by, rows=rows))
         found = self._run(plan, work_folder(path), writes=True)
-        write_private(_executed(plan, path), [orjson.dumps([asdict(one) for one in found])])
+        write_private(_executed(plan, path), [orjson.dumps([asdict(result) for result in found])])
         return found
 
     def _run(self, plan: Plan, folder: Path, *, writes: bool) -> list[PartitionResult]:
@@ -267,7 +267,7 @@ class PartitionWork:
                 keys=comparison.keys,
                 computed=comparison.computed_digest,
                 standing=comparison.standing_digest,
-                counts=dict(Counter(one.kind.value for one in changes)),
+                counts=dict(Counter(change.kind.value for change in changes)),
                 listed=[
                     {
                         "key": one.key.decode(errors="replace"),
@@ -375,8 +375,8 @@ class _RowWriter:
             await owned.acquire()
             for first in range(0, len(changes), _AT_ONCE):
                 effects = Effects()
-                for one in changes[first : first + _AT_ONCE]:
-                    self._add_change(effects, one)
+                for change in changes[first : first + _AT_ONCE]:
+                    self._add_change(effects, change)
                 if effects.writes:
                     await owned.commit(effects, {})
                     lacks_positions = False

@@ -210,9 +210,11 @@ def changes_of(
     for event in timeline.events.values():
         yield from _of_event(event, before, after, period, now)
     changed = [
-        one
-        for one in changed_answers(timeline.states, timeline.key.recipient_type, before, after)
-        if period.overlaps(one.since, one.until)
+        changed_answer
+        for changed_answer in changed_answers(
+            timeline.states, timeline.key.recipient_type, before, after
+        )
+        if period.overlaps(changed_answer.since, changed_answer.until)
     ]
     for one in changed:
         is_other = one.before.may_send != one.after.may_send

@@ -189,8 +189,8 @@ async def on_lists(ledger: Ledger, lists: Sequence[GivenList]) -> dict[str, list
     found = defaultdict[str, list[AskedReceipt]](list)
     for given in lists:
         receipts = [
-            receipt_of(given.path, one, await reads.facts(ledger, [receipt_key(one)]))
-            for one in given.receipts
+            receipt_of(given.path, receipt, await reads.facts(ledger, [receipt_key(receipt)]))
+            for receipt in given.receipts
         ]
         for key, asked in on_list(given, receipts):
             found[key].append(asked)
@@ -204,7 +204,7 @@ def receipt_of(path: Path, receipt_id: str, facts: Collection[RecordedFact]) -> 
     Raises:
         SourceError: there is none, or it proves no list.
     """
-    asked = next((one for one in facts if "recipients" in one.data), None)
+    asked = next((fact for fact in facts if "recipients" in fact.data), None)
     if asked is None:
         raise SourceError(f"{path.name}, receipt {receipt_id}: the ledger has no such receipt")
     if asked.data["digest"] is None:

@@ -62,7 +62,9 @@ class WhatIfResult:
     def add(self, key: str, changes: Iterable[AnswerChange]) -> None:
         """Count what differs of a key."""
         brand, found = int(key.partition("/")[0]), list(changes)
-        self.recipients.update({(brand, one.kind, one.before, one.after) for one in found})
+        self.recipients.update(
+            {(brand, change.kind, change.before, change.after) for change in found}
+        )
         self.receipts.update(one.kind for one in found)
 
     @property
@@ -109,15 +111,15 @@ class WhatIf:
         slices = 1 if is_named else max(1, -(-sum(heads.values()) // self.rows))
         result = WhatIfResult(erased=await self._erased())
         for number in range(slices):
-            async for one in self._timelines(KeySlice(number, slices), heads):
+            async for timeline in self._timelines(KeySlice(number, slices), heads):
                 if result.keys % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
-                key, code = str(one.key), one.key.brand_code
-                one.receipts += listed.get(key, ())
+                key, code = str(timeline.key), timeline.key.brand_code
+                timeline.receipts += listed.get(key, ())
                 laws = self.before.of(code), self.after.of(code)
-                found = list(changes_of(one, *laws, period=self.period, now=self.now))
+                found = list(changes_of(timeline, *laws, period=self.period, now=self.now))
                 result.keys += 1
-                result.unreadable += one.unreadable
+                result.unreadable += timeline.unreadable
                 result.add(key, found)
                 for change in found:
                     on_change(key, change)

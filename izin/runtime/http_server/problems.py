@@ -133,7 +133,7 @@ def public_app(routes: Sequence[Route], faults: Faults) -> Starlette:
 
     async def not_found(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        served = (f"{min((one.methods or set()) - {'HEAD'})} {one.path}" for one in routes)
+        served = (f"{min((route.methods or set()) - {'HEAD'})} {route.path}" for route in routes)
         asked = f"{request.method} {request.url.path}"
         text = f"{asked} is not served; there are {', '.join(served)}"
         return ProblemText(status, "No such endpoint", text).response()

@@ -18,14 +18,16 @@ def plain_database(url: str) -> Iterator[str]:
     surely on this machine where each host is the folder of a Unix socket.
     """
     defaults = {
-        one.keyword.decode(): one.val.decode() for one in Conninfo.get_defaults() if one.val
+        get_default.keyword.decode(): get_default.val.decode()
+        for get_default in Conninfo.get_defaults()
+        if get_default.val
     }
     try:
         parts: Given = {**defaults, **conninfo_to_dict(url)}
     except Error:
         return  # whoever connects reports that it is no URL
     hosts = str(parts.get("host") or "").split(",")
-    if all(one.startswith("/") for one in hosts) and not {"hostaddr", "service"} & parts.keys():
+    if all(host.startswith("/") for host in hosts) and not {"hostaddr", "service"} & parts.keys():
         return
     if parts.get("sslmode") not in _VERIFYING:
         yield (

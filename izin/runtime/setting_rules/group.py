@@ -27,7 +27,7 @@ def secret_variables(group: type[BaseSettings]) -> tuple[str, ...]:
 
 def is_secret(annotation: object) -> bool:
     """Whether values of this type are secret, or have secrets in them."""
-    return annotation is SecretStr or any(is_secret(one) for one in get_args(annotation))
+    return annotation is SecretStr or any(is_secret(get_arg) for get_arg in get_args(annotation))
 
 
 class SecretFiles(PydanticBaseSettingsSource):

@@ -360,7 +360,12 @@ class SuppressionSettings(SettingsGroup):
     @property
     def suppressions(self) -> SuppressionKeys:
         """Under which keys were erased."""
-        return SuppressionKeys([one.get_secret_value() for one in self.suppression_secrets])
+        return SuppressionKeys(
+            [
+                suppression_secret.get_secret_value()
+                for suppression_secret in self.suppression_secrets
+            ]
+        )
 
 
 class GateSettings(ProxiedAddresses, SuppressionSettings, alias_generator=_named("IZIN_GATE")):

@@ -93,7 +93,7 @@ class DecisionWriter:
         return b"%b%b%b%b%b%b%b" % (
             self._beginnings[kind, reason, opted_out],
             effective_at,
-            self._violations([violation_to_avro(one) for one in violations])
+            self._violations([violation_to_avro(violation) for violation in violations])
             if violations
             else _NONE,
             self._place,

@@ -77,7 +77,7 @@ def header_bytes(name: str, value: str | bytes | None) -> bytes:
 
 def headers_bytes(headers: Headers) -> bytes:
     """Return ``headers`` as the end of a record."""
-    return long_bytes(len(headers)) + b"".join([header_bytes(*one) for one in headers])
+    return long_bytes(len(headers)) + b"".join([header_bytes(*header) for header in headers])
 
 
 NO_HEADERS: Final = headers_bytes([])

@@ -76,8 +76,8 @@ async def observe(changes: UnitOfWork, brand: Brand, observed: Sequence[Observed
     ``changes``, which the caller writes in the same transaction.
     """
     work = _Observing(changes, brand)
-    for one in observed:
-        work.by_key[str(one.key)].append(one)
+    for movement in observed:
+        work.by_key[str(movement.key)].append(movement)
     await work.save()
 
 
@@ -95,11 +95,11 @@ class _Observing:
     async def save(self) -> None:
         rows = await lock_in_pieces(self._changes.connection, self.by_key, self._add_all)
         self._rest += await self._bulk.save()
-        async for one in with_pauses(self._rest):
-            key = str(one.key)
+        async for movement in with_pauses(self._rest):
+            key = str(movement.key)
             before = rows.get(key)
-            entry = before or first_row(one.key, self._brand.customer_id, self._changes.now)
-            rows[key] = self._changes.apply(before, self._rule(_observed(entry, one)))
+            entry = before or first_row(movement.key, self._brand.customer_id, self._changes.now)
+            rows[key] = self._changes.apply(before, self._rule(_observed(entry, movement)))
 
     async def _add_all(self, keys: Sequence[str], rows: Mapping[str, ConsentRow]) -> None:
         async for key in with_pauses(keys):
@@ -108,13 +108,13 @@ class _Observing:
     def _add(self, movements: Sequence[ObservedMovement], before: ConsentRow | None) -> None:
         """Record the movements of a key, and add what they make of its row."""
         is_known, shown = before is not None, list[ObservedMovement]()
-        for one in movements:
-            if one.is_ours and not is_known:
+        for movement in movements:
+            if movement.is_ours and not is_known:
                 continue
-            self._changes.add_entry(one.movement)
-            if one.observation is not None:
+            self._changes.add_entry(movement.movement)
+            if movement.observation is not None:
                 is_known = True
-                shown.append(one)
+                shown.append(movement)
         if before is None or len(shown) > 1:
             self._rest += shown
         elif shown:
@@ -162,7 +162,9 @@ class ReportedMovements:
         dead_letters = unreadable_messages(
             unreadable, f"iys/{self.path}/{stream}/{brand.brand_code}", messages, at
         )
-        events = [event_of(one, brand, stream, path=self.path, at=at) for one in movements]
+        events = [
+            event_of(movement, brand, stream, path=self.path, at=at) for movement in movements
+        ]
         read = [(event, key_of(event)) for event in events]
         keyed = [(event, key) for event, key in read if key is not None]
         if len(keyed) < len(read):

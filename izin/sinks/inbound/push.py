@@ -302,7 +302,7 @@ class PushReceiver:
             return error.response()
         except UnreadableError as error:
             return JSONResponse({"error": str(error)}, HTTPStatus.BAD_REQUEST)
-        known = await self.brands.find(one.brand_code for one in push.movements)
+        known = await self.brands.find(movement.brand_code for movement in push.movements)
         found = [one for one in push.movements if one.brand_code in known]
         is_complete = self.brands.is_current or len(found) == len(push.movements)
         try:

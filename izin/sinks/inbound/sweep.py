@@ -106,7 +106,7 @@ class PageQuery:
                     raise
                 continue
             queried_at = queried_at or at
-            approved |= {one.key for one in part if lower_case_email(one.recipient) in found}
+            approved |= {key.key for key in part if lower_case_email(key.recipient) in found}
         return SweptPage(
             keys=keys,
             approved=frozenset(approved),
@@ -116,7 +116,7 @@ class PageQuery:
 
     async def _approved(self, brand: Brand, part: Sequence[SweptKey]) -> frozenset[str]:
         channel, recipient_type = part[0].group
-        recipients = [one.recipient for one in part]
+        recipients = [key.recipient for key in part]
         tries = 0
         while True:
             await self.budget.turn()
@@ -263,11 +263,11 @@ def _write(
 def _ask_refused(changes: UnitOfWork, page: SweptPage, rows: Mapping[str, ConsentRow]) -> int:
     """Have the keys queried alone that İYS refuses and holds as ONAY; return how many."""
     asked = [
-        rows[one.key]
-        for one in page.keys
-        if one.key in page.refused
-        and one.key in rows
-        and may_be_asked(one, rows[one.key], queried_at=page.queried_at)
+        rows[key.key]
+        for key in page.keys
+        if key.key in page.refused
+        and key.key in rows
+        and may_be_asked(key, rows[key.key], queried_at=page.queried_at)
     ]
     for row in asked:
         changes.put(row, to_sweep_query(row, changes.now))
@@ -408,7 +408,7 @@ class _SweepRun:
         """Leave out what İYS does not let us query; after any other error the sweep waits."""
         context, sweep = self.sweeper.context, self.sweep
         if error.verdict is Verdict.RIGHTS:
-            codes = ", ".join(sorted({one.code for one in error.refusals}))
+            codes = ", ".join(sorted({refusal.code for refusal in error.refusals}))
             _log.critical(
                 "sweep skipped a channel",
                 brand=sweep.brand_code,

@@ -58,9 +58,9 @@ class BrakeWatch:
         """Watch ``decisions`` on the brands of ``watched``, before they change ``rows``."""
         by_key = defaultdict[str, list[IncomingDecision]](list)
         if codes := {*watched.opted_in, *watched.reversals}:
-            for one in decisions:
-                if one.brand_code in codes:
-                    by_key[one.key].append(one)
+            for decision in decisions:
+                if decision.brand_code in codes:
+                    by_key[decision.key].append(decision)
         before = {key: rows[key] for key in by_key if key in rows}
         return cls(reader=reader, watched=watched, decisions=by_key, before=before)
 
@@ -77,7 +77,7 @@ class BrakeWatch:
         if reversals := list(self._of_rows(watched, Status.ONAY)):
             await counting.brake(connection, reversals, Status.ONAY, now=now)
         in_bulk = [found[0] for key, found in self.decisions.items() if key not in rows]
-        opt_ins = Counter(one.brand_code for one in in_bulk if not one.is_ret)
+        opt_ins = Counter(decision.brand_code for decision in in_bulk if not decision.is_ret)
         opt_ins.update(counting.opt_in_changes(self.before, watched))
         await counting.add_opt_ins(connection, opt_ins)
         opted_in = self.watched.opted_in
@@ -88,7 +88,9 @@ class BrakeWatch:
         if not opt_outs:
             return []
         # The first opt-out of a brand since its customer set the brake: all it has is written.
-        if uncounted := {one.brand_code for one in opt_outs if opted_in[one.brand_code] is None}:
+        if uncounted := {
+            opt_out.brand_code for opt_out in opt_outs if opted_in[opt_out.brand_code] is None
+        }:
             await counting.count_opt_ins(connection, uncounted)
         return await counting.brake(connection, opt_outs, Status.RET, now=now)
 
@@ -101,7 +103,7 @@ class BrakeWatch:
         for key, row in rows.items():
             before, found = self.before.get(key), self.decisions[key]
             was_ret = before is not None and before.desired_status == Status.RET
-            over_ret = was_ret or any(one.is_ret for one in found[:-1])
+            over_ret = was_ret or any(decision.is_ret for decision in found[:-1])
             is_counted = _is_counted if is_ret else _is_reversal
             if row.brand_code not in codes or not is_counted(before, row):
                 continue
@@ -110,7 +112,7 @@ class BrakeWatch:
                     self._sourced(one, over_ret) for one in reversed(found) if one.is_ret is is_ret
                 )
                 yield from islice(
-                    (one for one in events if one.event_id == row.desired_event_id), 1
+                    (event for event in events if event.event_id == row.desired_event_id), 1
                 )
 
     def _sourced(self, decision: IncomingDecision, over_ret: bool = False) -> SourcedEvent:
@@ -215,7 +217,7 @@ class _Storing:
         self._batch = batch
         self._changes = changes
         self._erasures = _erased_keys(parts.reader, batch.decisions, changes.now)
-        self._decisions = [one for one in batch.decisions if not one.is_erasure]
+        self._decisions = [decision for decision in batch.decisions if not decision.is_erasure]
         self._brands: Mapping[int, Brand] = {}
         self._rows: dict[str, ConsentRow] = {}
 
@@ -229,7 +231,7 @@ class _Storing:
 
     async def find_brands(self) -> None:
         """Read the brands, note those that nobody has registered, and see who has a brake."""
-        codes = {one.brand_code for one in self._decisions}
+        codes = {decision.brand_code for decision in self._decisions}
         self._brands = await brands.known_of_codes(
             self._changes.connection, codes, now=self._changes.now
         )
@@ -253,8 +255,8 @@ class _Storing:
         """
         bulk = BulkChanges[IncomingDecision](self._changes, self._rule)
         by_key = defaultdict[str, list[IncomingDecision]](list)
-        for one in self._decisions:
-            by_key[one.key].append(one)
+        for decision in self._decisions:
+            by_key[decision.key].append(decision)
         rest: list[IncomingDecision] = []
 
         async def add(keys: Sequence[str], rows: Mapping[str, ConsentRow]) -> None:
@@ -311,7 +313,7 @@ class _Storing:
     async def hold_back(self) -> None:
         """Hold back what a brake says, and desire again the opt-outs that stand behind it."""
         behind = await self._watch.end(self._changes.connection, self._rows, self._changes.now)
-        behind += [one.key for one in self._rows.values() if _is_kept_back(one)]
+        behind += [row.key for row in self._rows.values() if _is_kept_back(row)]
         if behind:
             again = UnitOfWork(
                 self._changes.connection,
@@ -336,7 +338,7 @@ class _Storing:
         them finds what is before them.
         """
         batch, messages, now = self._batch, self._parts.topic_messages, self._changes.now
-        last = [messages.quarantined(one, now) for one in batch.quarantined]
+        last = [messages.quarantined(record, now) for record in batch.quarantined]
         if batch.moves:
             last.append(
                 await offsets.announcement(self._changes.connection, messages, batch.topic, now)
@@ -397,7 +399,7 @@ async def missing_facts(
     A fact is of its brand's customer, where the brand is among the ``known`` ones.
     """
     found = await fetch(
-        connection, _SQL["recorded"], {"topics": sorted({one.topic for one in decisions})}
+        connection, _SQL["recorded"], {"topics": sorted({decision.topic for decision in decisions})}
     )
     nexts = {(row["topic"], row["partition"]): row["next_offset"] for row in found}
     new: list[IncomingDecision] = []
@@ -436,7 +438,7 @@ async def _unrecorded(
     reader: DecisionReader,
 ) -> list[IncomingDecision]:
     found = await fetch(
-        connection, _SQL["decisions-of"], {"keys": sorted({one.key for one in repeated})}
+        connection, _SQL["decisions-of"], {"keys": sorted({decision.key for decision in repeated})}
     )
     known = {
         row["source"]

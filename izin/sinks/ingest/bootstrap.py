@@ -167,7 +167,7 @@ class StateReader(IngestedTopic):
 
     async def store(self, messages: Sequence[Message]) -> None:
         """Restore the rows of ``messages``."""
-        found = [one for one in messages if (one.partition() or 0) in self._ends]
+        found = [message for message in messages if (message.partition() or 0) in self._ends]
         decode = self.context.codec.decode_consent
         values = [
             (one, one.value())
@@ -315,7 +315,11 @@ class Bootstrapper(IngestContext):
             self.ledger, decisions, partitions, cluster_id=cluster_id, topic_id=topic_id
         )
         starts = await self._watermarks(decisions)
-        lost = {one: starts[one] for one in partitions if positions[one] < starts[one][0]}
+        lost = {
+            partition: starts[partition]
+            for partition in partitions
+            if positions[partition] < starts[partition][0]
+        }
         return await self._ranges(lost) if lost else []
 
     async def everything(self) -> list[Range]:

@@ -287,7 +287,7 @@ class IngestedTopic(ABC):
         """Store one batch, waiting for it at most ``wait``; return its number of records."""
         messages = await self.topic.poll(self.most, wait.total_seconds())
         await self.take(messages)
-        return sum(one.error() is None for one in messages)
+        return sum(message.error() is None for message in messages)
 
     async def take(self, messages: Sequence[Message]) -> None:
         """Store ``messages``, and put those at fault aside."""
@@ -356,9 +356,9 @@ class ReceiptReader(IngestedTopic):
         """Append what ``messages`` say to the history."""
         codec = self.context.codec
         receipts = [
-            codec.decode("GateReceipt", one.value() or b"")
-            for one in messages
-            if one.error() is None
+            codec.decode("GateReceipt", message.value() or b"")
+            for message in messages
+            if message.error() is None
         ]
         await self.save(messages, partial(_append, receipts=receipts, now=self.context.clock()))
 
@@ -374,7 +374,7 @@ async def _append(
     the brand's only where the key that asked may ask about it.
     """
     await append.append(
-        connection, [found for one in receipts for found in entries_of(one)], now=now
+        connection, [found for receipt in receipts for found in entries_of(receipt)], now=now
     )
 
 
@@ -397,7 +397,9 @@ class TrackedLane(IngestedTopic):
             return
         await super().take(messages)
         instants = {
-            one.partition() or 0: _appended_at(one) for one in messages if one.error() is None
+            message.partition() or 0: _appended_at(message)
+            for message in messages
+            if message.error() is None
         }
         instants |= dict.fromkeys(topic.at_end, now)
         async with self.context.ledger.transaction() as connection:
@@ -408,7 +410,9 @@ class TrackedLane(IngestedTopic):
         """Store the numbers of ``messages``."""
         # In a thread, for other tasks share this loop and must not wait for thousands of records.
         arrived = await asyncio.to_thread(
-            _arrived, [one for one in messages if one.error() is None], self.context.codec
+            _arrived,
+            [message for message in messages if message.error() is None],
+            self.context.codec,
         )
         await self.save(messages, lambda connection: sequences.save(connection, arrived))
 

@@ -198,7 +198,7 @@ class Reader:
         """Store one batch, waiting for it at most ``wait``; return its number of records."""
         records = await self._next(wait)
         await self._store(records)
-        return sum(one.message.error() is None for one in records)
+        return sum(record.message.error() is None for record in records)
 
     async def close(self) -> None:
         """Close the consumer."""
@@ -248,7 +248,7 @@ class Reader:
         records, held = isolation.passing(records), isolation.held
         moves = {
             partition: move
-            for partition, move in topic.moves([one.message for one in records]).items()
+            for partition, move in topic.moves([record.message for record in records]).items()
             if partition not in held
         }
         decisions = [one.decision for one in records if one.decision is not None]
@@ -331,12 +331,14 @@ class OptOutsAhead:
         found, mark = [], self._mark
         marked = [
             value
-            for value in [one.value() for one in messages if one.error() is None]
+            for value in [message.value() for message in messages if message.error() is None]
             if value is not None and mark in value
         ]
         async for value in with_pauses(marked):
             found += [
-                one for one in self._read(value) if one.offset >= recorded.get(one.partition, 0)
+                decision
+                for decision in self._read(value)
+                if decision.offset >= recorded.get(decision.partition, 0)
             ]
         return found
 

@@ -129,7 +129,7 @@ def opt_out(codec: Codec, gleaned: Gleaned, record: QuarantinedRecord) -> bytes 
             "reason": decision.reason,
             "opted_out": decision.opted_out,
             "effective_at": admitted.effective_at,
-            "violations": [violation_to_avro(one) for one in admitted.violations],
+            "violations": [violation_to_avro(violation) for violation in admitted.violations],
             "topic": record.topic,
             "partition": record.partition,
             "offset": record.offset,
@@ -320,16 +320,16 @@ class Isolation:
         held = self.held
         if not held:
             return records
-        return [one for one in records if one.partition not in held or one.is_opt_out]
+        return [record for record in records if record.partition not in held or record.is_opt_out]
 
     def stored(self, records: Sequence[Record]) -> None:
         """Count ``records`` once they are stored, and call a person for those put aside."""
         suspects, counts = _count(records)
         for partition, count in counts.items():
             self._latest[partition].add(suspects.get(partition, {}), count)
-        for one in records:
-            if one.quarantined is not None:
-                self._alert(one.quarantined, is_closed=one.decision is not None)
+        for record in records:
+            if record.quarantined is not None:
+                self._alert(record.quarantined, is_closed=record.decision is not None)
 
     def _pause(self, partition: int, source: str) -> None:
         self.paused.add(partition)
@@ -369,8 +369,8 @@ def _count(records: Sequence[Record]) -> tuple[Mapping[int, Counter[str]], Count
     """Return how many are put aside, by partition and source, and how many there are."""
     suspects: defaultdict[int, Counter[str]] = defaultdict(Counter)
     counts: Counter[int] = Counter()
-    for one in records:
-        if one.quarantined is not None:
-            suspects[one.partition][one.quarantined.source] += 1
-        counts[one.partition] += one.decision is not None or one.quarantined is not None
+    for record in records:
+        if record.quarantined is not None:
+            suspects[record.partition][record.quarantined.source] += 1
+        counts[record.partition] += record.decision is not None or record.quarantined is not None
     return suspects, counts

@@ -216,7 +216,7 @@ class GrantedBrandsReader:
                 brand,
                 before.get(code),
                 listed.get(code),
-                [one for one in suspended if one.brand_code == code],
+                [suspension for suspension in suspended if suspension.brand_code == code],
             )
 
         known = [one for one in served if one.brand_code in listed or one.brand_code in before]
@@ -252,7 +252,7 @@ class GrantedBrandsReader:
             if not found.is_complete:
                 failed[iys_code] = "the provider's list cannot be read whole"
                 continue
-            for one in [one for one in listed.values() if one.iys_code == iys_code]:
+            for one in [brand for brand in listed.values() if brand.iys_code == iys_code]:
                 del listed[one.brand_code]
             listed |= {one.brand_code: one for one in found.brands}
         return failed
@@ -272,7 +272,7 @@ class GrantedBrandsReader:
         self, served: Sequence[Brand], listed: Iterable[GrantedBrand]
     ) -> list[GrantedBrand]:
         """Return the brands that are not registered; with a customer, those of its providers."""
-        registered = {one.brand_code for one in await brands.every(self.context.ledger)}
+        registered = {brand.brand_code for brand in await brands.every(self.context.ledger)}
         of_customer = {one.iys_code for one in served}
         return [
             one
@@ -288,8 +288,8 @@ class GrantedBrandsReader:
         for change in found.changes:
             await granted.apply(context.ledger, account, change, by=by, now=now)
         async with context.ledger.transaction() as connection:
-            for one in found.offered:
-                await granted.store(connection, account, one, unread_since={}, now=now)
+            for brand in found.offered:
+                await granted.store(connection, account, brand, unread_since={}, now=now)
             if found.problem is None and self.customer_id is None:
                 await granted.forget(connection, account, now=now)
 
@@ -309,13 +309,13 @@ class GrantedBrandsReader:
     def _report(self, found: ListFinding) -> None:
         for change in found.changes:
             _report_change(change)
-        for one in found.offered:
-            if one.brand_code not in self._offered:
-                self._offered.add(one.brand_code)
+        for brand in found.offered:
+            if brand.brand_code not in self._offered:
+                self._offered.add(brand.brand_code)
                 _log.info(
                     "brand granted and not registered",
-                    brand=one.brand_code,
-                    iys_code=one.iys_code,
+                    brand=brand.brand_code,
+                    iys_code=brand.iys_code,
                     remedy="izin customers granted-brands",
                 )
         for warning in found.warnings(self.context.clock()):

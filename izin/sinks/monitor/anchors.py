@@ -252,7 +252,7 @@ class AnchorWriter:
     async def _file(self, path: Path) -> None:
         missing = await verify.anchors_after(self.ledger, await asyncio.to_thread(_known, path))
         if missing:
-            await asyncio.to_thread(append_lines, path, [one.to_line() for one in missing])
+            await asyncio.to_thread(append_lines, path, [anchor.to_line() for anchor in missing])
             _log.info("history anchored", anchors=len(missing), last=missing[-1].id)
 
 
@@ -260,4 +260,4 @@ def _known(path: Path) -> int:
     """Return the id of the last anchor in the file; 0 if there is none."""
     if not path.exists():
         return 0
-    return max((one.id for one in verify.read_anchors(path)), default=0)
+    return max((read_anchor.id for read_anchor in verify.read_anchors(path)), default=0)

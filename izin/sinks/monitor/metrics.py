@@ -185,16 +185,19 @@ def backlog_figures(
         "izin_forecast_lost_keys": [(ahead.lost,)],
         "izin_suspended_keys": [
             *((lane, 0) for lane in _LANES.values()),
-            *((_LANES[str(one.status)], one.count) for one in suspended),
+            *((_LANES[str(group.status)], group.count) for group in suspended),
         ],
-        "izin_held_back_keys": [(one.brand_code, one.source, one.held_back) for one in brakes],
+        "izin_held_back_keys": [
+            (brake.brand_code, brake.source, brake.held_back) for brake in brakes
+        ],
     }
 
 
 def deadline_figures(margins: Sequence[reads.Margin], *, now: datetime) -> Figures:
     """Return what is not settled, by lane: opt-outs, or consents."""
     lanes = {
-        lane: [one for one in margins if one.status == status] for status, lane in _LANES.items()
+        lane: [margin for margin in margins if margin.status == status]
+        for status, lane in _LANES.items()
     }
     due = {
         lane: [one.first_due_at for one in mine if one.first_due_at] for lane, mine in lanes.items()
@@ -233,23 +236,26 @@ def account_figures(
     token_calls = TokenPolicy().calls_per_hour
     return {
         "izin_rate_limit_left": [
-            (one.address, limit, left)
-            for one in addresses
+            (address.address, limit, left)
+            for address in addresses
             for limit, left in (
-                ("status-calls-of-the-hour", HOUR_LIMITS[STATUS].calls - one.status_calls),
-                ("token-calls-of-the-hour", token_calls - one.token_calls),
-                ("success-of-the-day", 1 - one.failures / one.calls if one.calls else 1.0),
-                ("pace", one.factor),
+                ("status-calls-of-the-hour", HOUR_LIMITS[STATUS].calls - address.status_calls),
+                ("token-calls-of-the-hour", token_calls - address.token_calls),
+                (
+                    "success-of-the-day",
+                    1 - address.failures / address.calls if address.calls else 1.0,
+                ),
+                ("pace", address.factor),
             )
         ],
         "izin_stream_stale_seconds": [
-            (one.brand_code, one.stream, (now - one.last_pulled_at).total_seconds())
-            for one in streams
+            (stream.brand_code, stream.stream, (now - stream.last_pulled_at).total_seconds())
+            for stream in streams
         ],
         "izin_granted_list_stale_seconds": [
-            (one.account, (now - one.read_at).total_seconds() if one.read_at else inf)
-            for one in lists
-            if one.tried_at is not None
+            (reading.account, (now - reading.read_at).total_seconds() if reading.read_at else inf)
+            for reading in lists
+            if reading.tried_at is not None
         ],
         "izin_lost_rights": [(one.brand_code, one.right, 1) for one in lost],
     }
@@ -269,12 +275,12 @@ def register_figures(
             for side, lines in (("iys", one.only_at_iys), ("here", one.only_here))
         ],
         "izin_sweep_keys": [
-            (one.brand_code, done, keys)
-            for one in latest
-            if one.ended_at is None
+            (sweep.brand_code, done, keys)
+            for sweep in latest
+            if sweep.ended_at is None
             for done, keys in (
-                ("queried", one.counts.queried),
-                ("left", max(one.keys - one.counts.queried, 0)),
+                ("queried", sweep.counts.queried),
+                ("left", max(sweep.keys - sweep.counts.queried, 0)),
             )
         ],
         "izin_register_consents": [

@@ -43,7 +43,7 @@ class LeaseRenewals:
     @contextmanager
     def renewing(self, some: Iterable[Submission]) -> Iterator[None]:
         """Have the leases of ``some`` renewed until the context ends; released where it fails."""
-        numbers = [one.id for one in some]
+        numbers = [submission.id for submission in some]
         self._renewing.update(numbers)
         try:
             yield

@@ -214,7 +214,9 @@ async def _update_suspensions(  # noqa: PLR0913 - what was submitted, by whom, w
     account: str,
     now: datetime,
 ) -> None:
-    found = {one.suspension for one in applied_by_place.values() if one.suspension is not None}
+    found = {
+        result.suspension for result in applied_by_place.values() if result.suspension is not None
+    }
     # Those of a brand first: they lock the row of the list's reading, and every process that first.
     for stop in sorted(found, key=lambda one: one.scope != "brand"):
         _log.error("records suspended", brand=submission.brand.brand_code, reason=stop.reason)

@@ -151,7 +151,7 @@ class Sender:
         """Log a refusal, and alert where our own validation should have found the fault."""
         log = _log.debug if error.is_repeated else _log.info
         log("submission refused", codes=str(error), brand=submission.brand.brand_code)
-        for code in sorted({one.code for one in error.refusals} & FIELD_FAULTS):
+        for code in sorted({refusal.code for refusal in error.refusals} & FIELD_FAULTS):
             self.context.unforeseen(code)
             _log.critical(
                 "unforeseen field fault found by iys",
@@ -209,7 +209,7 @@ def _answer_of(error: CallError) -> ItemResult:
 def _is_about_records(error: CallError) -> bool:
     """Whether the batch was refused for the content of records, though no item is named."""
     return bool(error.refusals) and all(
-        one.is_of_a_record for one in error.refusals if one.verdict is error.verdict
+        refusal.is_of_a_record for refusal in error.refusals if refusal.verdict is error.verdict
     )
 
 

@@ -155,7 +155,9 @@ def unanswerable(row: ConsentRow, error: CallError) -> ConsentRow:
     """
     if row.state in CLOSED:
         return row.replace(action=Action.NOTHING)
-    return ruling.park(row, "question-refused", next((one.code for one in error.refusals), None))
+    return ruling.park(
+        row, "question-refused", next((refusal.code for refusal in error.refusals), None)
+    )
 
 
 def observation(entry: ConsentRow, statement: Observation, now: datetime) -> HistoryEntry:
@@ -192,7 +194,7 @@ Entry = TypeVar("Entry", bound=Queried)
 
 def parts(entries: Sequence[Entry], error: CallError) -> list[Sequence[Entry]]:
     """Return the parts to query again: each recipient that İYS names alone, else halves."""
-    named = {one.value for one in error.refusals if isinstance(one.value, str)}
+    named = {refusal.value for refusal in error.refusals if isinstance(refusal.value, str)}
     at_fault = [entry for entry in entries if entry.recipient in named]
     rest = [entry for entry in entries if entry.recipient not in named]
     if at_fault and rest:

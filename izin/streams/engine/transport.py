@@ -187,7 +187,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self._seek(consumer)
         now = monotonic()
         openings = self.gate.openings(
-            one for one in active_partitions if self._damaged.get(one, now) <= now
+            active_partition
+            for active_partition in active_partitions
+            if self._damaged.get(active_partition, now) <= now
         )
         fetched = [tp for tp in consumer._fetcher._records if tp in openings]  # noqa: SLF001  # the oldest fetch first
         batches: dict[Any, Sequence[ConsumerRecord[None, RecordBatch]]] = {}

@@ -86,17 +86,17 @@ class OrderWorker:
     @property
     def keys(self) -> int:
         """How many consents the states of the owned partitions have."""
-        return sum(len(one.owned.state) for one in self._processors.values())
+        return sum(len(processor.owned.state) for processor in self._processors.values())
 
     @property
     def state_bytes(self) -> int:
         """How many bytes they take, roughly."""
-        return sum(one.owned.state.size for one in self._processors.values())
+        return sum(processor.owned.state.size for processor in self._processors.values())
 
     @property
     def commit_seconds(self) -> float:
         """How long all commits took."""
-        return sum(one.commit_seconds for one in self._processors.values())
+        return sum(processor.commit_seconds for processor in self._processors.values())
 
     @property
     def decided(self) -> Mapping[Lane, int]:
@@ -180,7 +180,9 @@ class OrderWorker:
         except KafkaException as error:
             _log.debug("topic ids not read", error=error.args[0].str())
             return
-        if any(one.owned.origin not in {None, origin} for one in self._processors.values()):
+        if any(
+            processor.owned.origin not in {None, origin} for processor in self._processors.values()
+        ):
             _log.critical("topic recreated", effect="every partition is acquired again")
             self._begin(self.assigned)
 

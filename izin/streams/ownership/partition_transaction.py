@@ -186,7 +186,7 @@ class OwnedPartition:
             topics.dead_letters,
         )
         producer = await TransactionalProducer.start(
-            clients.connection, f"{clients.group}-{self.number}", [one.name for one in written]
+            clients.connection, f"{clients.group}-{self.number}", [topic.name for topic in written]
         )
         try:
             marked = [topics.desired_consents.name, topics.positions.name]

@@ -229,7 +229,7 @@ class Changelog:
         """Apply the rows from the state's position up to ``end``."""
         number = self._number
         for messages in reader.read({number: state.position}, {number: end}):
-            rows = {one.key() or b"": self._packed(state, one) for one in messages}
+            rows = {message.key() or b"": self._packed(state, message) for message in messages}
             state.apply(rows, reader.positions[number])
 
     def _packed(self, state: PartitionState, message: Message) -> bytes | None:

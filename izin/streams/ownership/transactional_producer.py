@@ -213,7 +213,7 @@ class TransactionalProducer:
             *(one._drain_waiter for some in unsent._batches.values() for one in some),  # noqa: SLF001  # the same
         ]
         await asyncio.gather(
-            *(one for one in ends if one is not None and one.done()), return_exceptions=True
+            *(end for end in ends if end is not None and end.done()), return_exceptions=True
         )
         await client.stop()
 

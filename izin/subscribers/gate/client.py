@@ -151,8 +151,8 @@ class Gate:
             while answers:
                 yield await answers.popleft()
         finally:
-            for one in answers:
-                one.cancel()
+            for answer in answers:
+                answer.cancel()
             await asyncio.gather(*answers, return_exceptions=True)
 
     async def _ask(

@@ -76,7 +76,7 @@ def sendable(recipients: Sequence[str]) -> Sequence[str]:
     try:
         "".join(recipients).encode()
     except UnicodeEncodeError:
-        return [one.encode(errors="replace").decode() for one in recipients]
+        return [recipient.encode(errors="replace").decode() for recipient in recipients]
     return recipients
 
 
@@ -116,8 +116,8 @@ class GateAnswer:
 def closed(recipients: Sequence[str], cause: str) -> GateAnswer:
     """Return the answer where the gate gave none: no to each of ``recipients``."""
     verdicts = (
-        GateVerdict(recipient=one, may_send=False, reason=PermissionReason.STALE, cause=cause)
-        for one in recipients
+        GateVerdict(recipient=recipient, may_send=False, reason=PermissionReason.STALE, cause=cause)
+        for recipient in recipients
     )
     return GateAnswer(verdicts=tuple(verdicts), receipt=None, as_of=None, cause=cause)
 

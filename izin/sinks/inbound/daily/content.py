@@ -94,12 +94,14 @@ class Download(ExitStack):
 
     def _begin(self, start: bytes) -> None:
         prefix, self._start = prefix_of(start), None
-        self._hashes = {one: hashlib.sha384(one) for one in known_prefixes(prefix)}
+        self._hashes = {
+            known_prefix: hashlib.sha384(known_prefix) for known_prefix in known_prefixes(prefix)
+        }
         self._add(start.removeprefix(prefix))
 
     def _add(self, chunk: bytes) -> None:
-        for one in self._hashes.values():
-            one.update(chunk)
+        for digest in self._hashes.values():
+            digest.update(chunk)
         self.lines.write(chunk)
         self.count += chunk.count(b"\n")
         self._last = chunk[-1:] or self._last
@@ -128,7 +130,7 @@ def compare(theirs: Iterable[bytes], ours: Iterable[bytes], *, prefix: bytes) ->
     digest, counts = hashlib.sha384(prefix), Counter[HeldBy]()
     for own, differing in by_place(theirs, ours):
         digest.update(b"".join(own))
-        counts.update(one.side for one in differing)
+        counts.update(difference.side for difference in differing)
     return Compared(
         own_hash=digest.hexdigest(),
         only_at_iys=counts[HeldBy.IYS],
@@ -209,8 +211,8 @@ class FileCheck(ExitStack):
         without their ends.
         """
         for _, differing in by_place(*self._lines()):
-            for one in differing:
-                yield one._replace(line=one.line.rstrip(b"\r\n"))
+            for difference in differing:
+                yield difference._replace(line=difference.line.rstrip(b"\r\n"))
 
     def hash_value(self) -> str:
         """Return the SHA-384 of the stored file in hex, once both were compared."""

@@ -83,7 +83,7 @@ class DailyFiles:
         context, now = self.context, self.context.clock()
         lease_owner = context.lease_owner
         await files.note(context.ledger, self.days(now), lease_owner=lease_owner, now=now)
-        known = {one.brand_code: one for one in await brands.every(context.ledger)}
+        known = {brand.brand_code: brand for brand in await brands.every(context.ledger)}
         due = await files.due(context.ledger, lease_owner=lease_owner, now=now)
         for file in due:
             await self._step(known, file)
@@ -129,7 +129,7 @@ class DailyFiles:
         reports, counts = context.client.reports, list[DayCount]()
         for recipient_type in RecipientType:
             counts += await reports.counts(brand.path, file.day, recipient_type)
-        stored = [one.to_json() for one in counts]
+        stored = [count.to_json() for count in counts]
         changes = sum(one.approvals + one.rejections for one in counts)
         agreement = None
         if any(one.total for one in counts) or await lines.has_own(
@@ -216,7 +216,11 @@ class DailyFiles:
                 ReportedMovements(context=context, publisher=self.publisher, path=PATH),
                 brand,
                 file,
-                ((one.number, one.line) for one in check.differences() if one.side is HeldBy.IYS),
+                (
+                    (difference.number, difference.line)
+                    for difference in check.differences()
+                    if difference.side is HeldBy.IYS
+                ),
                 empty_date=self.empty_date,
             )
         reply = await self._timestamp(brand, file)
@@ -302,7 +306,7 @@ class DailyFiles:
 
 def _is_gone(error: CallError) -> bool:
     """Whether İYS refused a call because it does not show the day any more."""
-    return any(one.code == _GONE for one in error.refusals)
+    return any(refusal.code == _GONE for refusal in error.refusals)
 
 
 def _why_not_yet(
@@ -341,11 +345,11 @@ async def enter(
         StreamUnavailableError: the broker did not acknowledge them; enter them again.
     """
     context, before, count = reported.context, file.entered_lines, 0
-    waiting = (one for one in lines if one[0] > file.entered_lines)
+    waiting = (line for line in lines if line[0] > file.entered_lines)
     while page := tuple(islice(waiting, AT_ONCE)):
         movements, unreadable = _read(page, empty_date)
         # A pull shows them in two streams.
-        theirs = [one for one in movements if is_of_citizens(one.source)]
+        theirs = [movement for movement in movements if is_of_citizens(movement.source)]
         seen = await reported.publish(
             brand,
             Stream.HS,
