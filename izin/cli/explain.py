@@ -378,10 +378,7 @@ def _decision(fact: RecordedFact) -> str:
         _DECISIONS.get(fact.data["reason"], fact.data["reason"]),
         f"follows from event {event['cause']}" if event.get("cause") else None,
         "published to subscribers" if fact.data.get("opted_out") else None,
-        *(
-            f"not registrable: {violation['reason']} ({violation['code']})"
-            for violation in violations
-        ),
+        *(f"not registrable: {one['reason']} ({one['code']})" for one in violations),
     )
 
 

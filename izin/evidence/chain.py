@@ -142,8 +142,8 @@ def unanchored(segments: Iterable[Segment], anchors: Anchors) -> list[str]:
         known = anchors.get((segment.shard, segment.place))
         if known is None:
             faults.append(
-                f"the anchors given have none of shard {segment.shard} at row {segment.place}; they "
-                "end too early or are of another ledger "
+                f"the anchors given have none of shard {segment.shard} at row {segment.place}; "
+                "they end too early or are of another ledger "
                 f"({segment.anchored_at} was the anchor)"
             )
         elif known != segment.link.hex():

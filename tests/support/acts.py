@@ -157,7 +157,7 @@ ROUTES: Mapping[str, str] = {
     "/metrics": STATE,
     "/iys/push": PUSHED,
     "PATH": ANSWERED,
-    "one.path": ANSWERED,
+    "feed.path": ANSWERED,
     "/v1/consents": "the key is the actor of the events that the history has",
 }
 """Every route, and why none writes an act or a look: no person stands behind it, but a key."""

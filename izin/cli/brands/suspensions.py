@@ -2,9 +2,7 @@
 
 A person stops a brand's calls to İYS, what may be sent for it, or both; or those of every brand of
 a customer. A lost right or subscription suspends by itself. Records of channels without a right are
-not sent, for İYS would refuse them (H353) and count each refusal against our address.
-
-``izin brands parked``, ``retailers``, ``requeue``: records that a person must act on.
+not sent, for İYS would refuse them (H353). ``parked``, ``retailers``, ``requeue``: a person acts.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -160,9 +158,7 @@ def resume(
     """
     target = _target(brand_code, customer)
     brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
-    ending = [
-        order for order in orders if order.target == target and Part(order.part) in what.parts
-    ]
+    ending = [one for one in orders if one.target == target and Part(one.part) in what.parts]
     if not ending:
         found = (suspension_orders.of_brand(brand, orders).values() for brand in brands)
         others = " or ".join(sorted({remedy_of_order(one) for some in found for one in some}))
@@ -322,9 +318,7 @@ def rights_changes(
     counts: Iterable[Count],
 ) -> list[str]:
     """Return, a line a channel, what changes if the brand may write ``channels`` and no others."""
-    suspended = {
-        suspension.channel: suspension for suspension in found if suspension.status == EVERY
-    }
+    suspended = {one.channel: one for one in found if one.status == EVERY}
     counted = list(counts)
     lines = []
     for channel in Channel:

@@ -375,7 +375,7 @@ ROUTES: Mapping[str, tuple[Ask, ...]] = {
         _may_send(FOREIGN_BRAND, PHONE, "unknown"),
         _may_send(FOREIGN_BRAND, FOREIGN_RECIPIENT, "unknown"),
     ),
-    "one.path": tuple(
+    "feed.path": tuple(
         Ask(server="feeds", path=f"/v1/{feed}", shows='"customer_id":"acme"')
         for feed in ("opt-outs", "permissions", "outcomes")
     ),

@@ -176,7 +176,6 @@ async def test_schema_registry_that_is_away_is_a_503(
     [
         ({"after": "x"}, 400, "Cursor not usable"),
         ({"limit": 0}, 422, "Parameter not usable"),
-        ({"at_least": "x"}, 400, "Parameter not usable"),
     ],
 )
 async def test_what_cannot_be_used_is_refused(
@@ -376,9 +375,7 @@ PARTITIONS = 2
 async def sent(api: Api, words: str, *, after: str) -> Any:  # noqa: ANN401  # any JSON
     """Send what curl would, with a wait of nothing; return the page."""
     url, option, header = shlex.split(
-        words.replace("$NEXT", after)
-        .replace("$TOKEN", token_of([]))
-        .replace("$IZIN_API_KEY", API_KEY)
+        words.replace("$NEXT", after).replace("$IZIN_API_KEY", API_KEY)
     )
     assert (option, header) == ("-H", f"Authorization: {AUTHORIZATION['Authorization']}")
     parts = urlsplit(url)
@@ -389,8 +386,8 @@ async def sent(api: Api, words: str, *, after: str) -> Any:  # noqa: ANN401  # a
 
 
 async def test_each_request_is_answered(api: Api):
-    """Copied, with a cursor and a token where they stand."""
-    assert len(CURLS) == 4
+    """Copied, with a cursor where it stands."""
+    assert len(CURLS) == 3
     begun = (await api.get("/v1/opt-outs")).json()["next"]
     for words in CURLS:
         assert set(await sent(api, words, after=begun)) >= {"items", "next", "complete"}
@@ -436,13 +433,12 @@ def test_every_status_is_on_the_page():
 def test_limits_are_those_of_the_code():
     """Numbers that a reader plans with."""
     settings = FeedsSettings()
-    assert (settings.readers, _SEARCH, settings.reflect_within.total_seconds()) == (4, 2.0, 5)
+    assert (settings.readers, _SEARCH) == (4, 2.0)
     said = (
         f"{_LIMITS.requests} requests at once",
         f"{settings.memory // 2**20} MiB",
         "for four\nrequests at a time",
         "searched for two seconds",
-        "within five seconds",
     )
     assert [one for one in said if one not in PAGE] == []
 
@@ -457,16 +453,12 @@ def test_nothing_need_be_said() -> None:
     """Then reading begins at the oldest record, without a wait."""
     asked = feed_request(QueryParams(""), OPT_OUTS)
     assert (asked.after, asked.is_from_now, asked.limit, asked.wait) == (None, False, 500, 0)
-    assert asked.at_least is None
 
 
 def test_everything_is_taken_as_it_is_said() -> None:
     """The limits themselves included."""
-    asked = feed_request(
-        QueryParams(f"after=abc&limit=1000&wait=30&at_least={WRITTEN}"), PERMISSIONS
-    )
+    asked = feed_request(QueryParams("after=abc&limit=1000&wait=30"), PERMISSIONS)
     assert (asked.after, asked.limit, asked.wait) == ("abc", 1000, 30)
-    assert asked.at_least == (LogPosition("consent-events", 0, 1),)
     assert feed_request(QueryParams("from=now&wait=0.5"), OPT_OUTS).is_from_now
 
 
@@ -493,9 +485,6 @@ def test_everything_is_taken_as_it_is_said() -> None:
         ("wait=1e1", "wait"),
         ("from=yesterday", "from"),
         ("from=now&after=x", "from"),
-        ("at_least=7", "at_least"),
-        ("at_least=", "at_least"),
-        ("atleast=7", "atleast"),
         ("After=7", "After"),
         ("limit=1&limit=2", "limit"),
     ],
@@ -571,7 +560,7 @@ def test_cursor_of_a_state_expires_before_tombstones_do() -> None:
 def test_cursor_with_an_impossible_instant_is_refused() -> None:
     """Whoever makes one up gets a refusal, and no error of ours."""
     impossible = replace(CURSOR, complete_at=Mock(**{"timestamp.return_value": 2.0**60}))
-    with pytest.raises(RequestRefusedError, match="instant"):
+    with pytest.raises(RequestRefusedError, match="no cursor of this endpoint"):
         read_cursor(impossible.text(OPT_OUTS, IDENTITY), OPT_OUTS, IDENTITY, NOON)
 
 
