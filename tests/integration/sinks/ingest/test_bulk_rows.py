@@ -96,7 +96,14 @@ def two_ledgers(postgres: str) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def urls(postgres: str) -> Iterator[tuple[str, str]]:
-    """Give the ledgers of all tests here."""
+    """Give the ledgers in which the tests ingest."""
+    with two_ledgers(postgres) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def settling(postgres: str) -> Iterator[tuple[str, str]]:
+    """Give the ledgers in which they settle, later: what is recorded then is of a later instant."""
     with two_ledgers(postgres) as found:
         yield found
 
@@ -434,7 +441,7 @@ async def settled(
 @example(_RETRIED)
 @given(_EXAMPLES)
 def test_bulk_settling_writes_the_same_as_one_by_one(
-    urls: tuple[str, str],
+    settling: tuple[str, str],
     examples: list[tuple[dict[str, Any], dict[str, Any], ItemResult | None]],
 ) -> None:
     """Rows, history and messages are equal whatever the rows are and whatever İYS answers."""
@@ -444,7 +451,7 @@ def test_bulk_settling_writes_the_same_as_one_by_one(
         in_flight_row(n, mark, fields, columns) for n, (fields, columns, _) in enumerate(examples)
     ]
     answers = {n: answer for n, (_, _, answer) in enumerate(examples) if answer is not None}
-    one, other = urls
+    one, other = settling
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(saving, "FEW", 2)
         found = asyncio.run(settled(one, entries, answers, mark, number))
@@ -478,11 +485,11 @@ async def settled_in_bulk(
 
 
 async def test_first_submissions_settle_in_bulk(
-    urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    settling: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One alone is settled by itself, because there is nothing to share."""
-    assert await settled_in_bulk(urls[0], [{}, {}, {}], monkeypatch) == [3]
-    assert await settled_in_bulk(urls[0], [{}], monkeypatch) == []
+    assert await settled_in_bulk(settling[0], [{}, {}, {}], monkeypatch) == [3]
+    assert await settled_in_bulk(settling[0], [{}], monkeypatch) == []
 
 
 @pytest.mark.parametrize(
@@ -498,7 +505,7 @@ async def test_first_submissions_settle_in_bulk(
     ],
 )
 async def test_unusual_row_settles_apart(
-    urls: tuple[str, str], columns: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    settling: tuple[str, str], columns: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is of another shape, or desires another event."""
-    assert await settled_in_bulk(urls[0], [{}, columns, {}], monkeypatch) == [2]
+    assert await settled_in_bulk(settling[0], [{}, columns, {}], monkeypatch) == [2]
