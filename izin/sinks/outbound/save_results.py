@@ -4,15 +4,16 @@ All in one transaction, so that a process that is killed here has settled all of
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from izin.consent import Action, Status
 from izin.iys.errors import Verdict
 from izin.ledger import submissions, suspensions
 from izin.ledger.bulk.saving import BulkChanges, RowChange
-from izin.ledger.db import Connection, microseconds
+from izin.ledger.db import Connection, microseconds, while_waiting
 from izin.ledger.history import Fact, result_fact
 from izin.ledger.record import (
     ACCEPTED,
@@ -77,7 +78,10 @@ async def save_results(
             for place, applied in applied_by_place.items()
         ]
         settled += [Settled(place, ACCEPTED) for place in bulk.saved]
-        counted = await submissions.settle(connection, submission, settled, now=now)
+        counted, facts = await while_waiting(
+            submissions.settle(connection, submission, settled, now=now),
+            partial(_result_facts, submission, items, answers, now),
+        )
         for item in await bulk.save(counted):
             others.append(item)
             applied_by_place[item.place] = bulk.applied(entries[item.key], item)
@@ -91,19 +95,21 @@ async def save_results(
             if item.place in counted:
                 row, applied = entries[item.key], applied_by_place[item.place]
                 entries[item.key] = _written(changes, row, applied, request_id)
-        settled_items = [item for item in items if item.place in counted]
-        changes.add_history(_result_facts(submission, settled_items, answers, now))
+        changes.add_history(fact for place, fact in facts.items() if place in counted)
         account = context.lease_owner.account
         await _update_suspensions(
             connection, submission, answers, applied_by_place, account=account, now=now
         )
 
 
-def _result_facts(
+async def _result_facts(
     submission: Submission, items: Sequence[Item], answers: Mapping[int, ItemResult], now: datetime
-) -> Iterator[Fact]:
+) -> Mapping[int, Fact]:
     at = microseconds(now)
-    return (result_fact(submission, item, answers[item.place], at) for item in items)
+    return {
+        item.place: result_fact(submission, item, answers[item.place], at)
+        async for item in with_pauses(items)
+    }
 
 
 class BulkSuccesses:
