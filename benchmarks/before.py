@@ -89,7 +89,7 @@ def _measured(tree: Path, part: str) -> float:
     options = (*run.split(), "--figure", figure, "--output", "json")
     command = [*(present if tree == ROOT else former), "-m", "benchmarks", *options]
     said = _run(command, tree, accepted=(0, 1))  # 1: short of its bar
-    (value,) = (one["value"] for one in json.loads(said)["figures"])
+    value = {one["name"]: one["value"] for one in json.loads(said)["figures"]}[figure]
     if value is None:
         raise TrialError(f"{figure} was not measured in {tree.name}")
     return float(value)
