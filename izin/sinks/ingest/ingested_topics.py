@@ -114,10 +114,14 @@ class TopicReader:
             else:
                 self.at_end.add(number)
         now = self.topic_id_now
-        goes_back = any(
-            (one.offset() or 0) < self.positions.get(one.partition() or 0, 0) for one in messages
-        )
-        if now is not None and goes_back and now() != self.topic_id:
+        if (
+            now is not None
+            and any(
+                (message.offset() or 0) < self.positions.get(message.partition() or 0, 0)
+                for message in messages
+            )
+            and now() != self.topic_id
+        ):
             raise StreamUnavailableError(f"{self.topic}: it was created again")
         return messages
 
