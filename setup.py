@@ -17,6 +17,7 @@ HOT = (
     "izin/schemas/fast/decision_writer.py",
     "izin/schemas/fast/cache.py",
     "izin/schemas/partitioning.py",
+    "izin/schemas/uuids.py",
     "izin/schemas/generated/consent_event_offsets.py",
     "izin/kafka/tables/packed_permissions.py",
     "izin/kafka/tables/permission_reader.py",

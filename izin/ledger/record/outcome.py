@@ -10,6 +10,7 @@ from izin.consent import ConsentKey
 from izin.kafka.tables.brand_directory import NOBODY
 from izin.ledger.record.consent_row import ConsentRow
 from izin.ledger.record.ruling import UNKNOWN_BRAND
+from izin.schemas.uuids import uuid5_of
 
 _OUTCOMES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e01")
 
@@ -71,8 +72,6 @@ def outcome_of(row: ConsentRow, outcome: str, now: datetime) -> Outcome:
 
 
 def outcome_id(key: str, event_id: str, outcome: str, attempt: int, code: str | None) -> str:
-    """Return the id of an outcome: UUIDv5 of its content, written out for speed."""
-    text = f"{key}|{event_id}|{outcome}|{attempt}|{code}"
-    digest = hashlib.sha1(_OUTCOMES.bytes + text.encode(), usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digest[16], 16) & 3]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+    """Return the id of an outcome: UUIDv5 of its content."""
+    content = f"{key}|{event_id}|{outcome}|{attempt}|{code}".encode()
+    return uuid5_of(hashlib.sha1(_OUTCOMES.bytes + content, usedforsecurity=False).hexdigest())

@@ -9,7 +9,7 @@ import hashlib
 from datetime import datetime
 from uuid import UUID
 
-from izin.schemas.uuids import uuid7
+from izin.schemas.uuids import uuid5_of, uuid7
 
 _FILES = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c01")
 _MESSAGES = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c02").bytes
@@ -30,7 +30,7 @@ class FileIds:
         """Return the id of the event in line ``row``, or of that in one ``part`` of it."""
         digest = self._start.copy()
         digest.update((f"{row}{_SEPARATOR}{part}" if part else str(row)).encode())
-        return _uuid5(digest.hexdigest())
+        return uuid5_of(digest.hexdigest())
 
 
 def message_event_id(origin: str, reference: str, version: str) -> str:
@@ -39,13 +39,7 @@ def message_event_id(origin: str, reference: str, version: str) -> str:
     ``version`` distinguishes two events of one reference: a number, or key, status and date.
     """
     name = _SEPARATOR.join((origin, reference, version)).encode("utf-8", "replace")
-    return _uuid5(hashlib.sha1(_MESSAGES + name, usedforsecurity=False).hexdigest())
-
-
-def _uuid5(digest: str) -> str:
-    """Return the UUIDv5 that a hexadecimal SHA-1 gives, without the cost of a UUID."""
-    variant = "89ab"[int(digest[16], 16) & 3]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+    return uuid5_of(hashlib.sha1(_MESSAGES + name, usedforsecurity=False).hexdigest())
 
 
 def new_event_id(at: datetime, chance: bytes) -> str:
