@@ -1,7 +1,6 @@
 """``izin explain``: everything that ever happened to a recipient, in the order we learnt it.
 
-In words; times are Turkish. Only what programs need is left out; it is in the JSON. ``izin
-receipts`` shows what the gate answered senders, by the id of the receipt.
+In words and Turkish time; what programs need is in the JSON. ``izin receipts``: what the gate said.
 """
 
 import re
@@ -388,9 +387,7 @@ def _answer(data: Mapping[str, Any]) -> str:
         _VERDICTS.get(data["verdict"], _words(data["verdict"])),
         _coded(data),
         f"recorded {turkish(data['creation_date'])}" if data.get("creation_date") else None,
-        f"transaction {transaction[:_LONGEST]}{'…' * (len(transaction) > _LONGEST)}"
-        if transaction
-        else None,
+        f"transaction {_short(transaction)}" if transaction else None,
     )
 
 
@@ -445,6 +442,10 @@ def _coded(data: Mapping[str, Any]) -> str | None:
 
 def _why(word: str | None) -> str | None:
     return None if word == ActionReason.SETTLED else _words(word)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _words(word: str | None) -> str | None:
