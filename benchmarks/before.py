@@ -6,9 +6,7 @@ per cent. The ratio of the present to itself (A/A) says how much of that is nois
 """
 
 import json
-import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -18,7 +16,7 @@ import typer
 from rich.table import Table
 
 from benchmarks import ROOT
-from benchmarks.order.timer import TrialError
+from benchmarks.order.timer import TrialError, printed_by
 from benchmarks.results import RunReport, progress
 
 COMMIT = "3feca898"
@@ -88,7 +86,8 @@ def _measured(tree: Path, part: str) -> float:
     former = ("env", f"PYTHONPATH={compiled / 'imports'}", str(compiled / "bin/python"))
     options = (*run.split(), "--figure", figure, "--output", "json")
     command = [*(present if tree == ROOT else former), "-m", "benchmarks", *options]
-    said = _run(command, tree, accepted=(0, 1))  # 1: short of its bar
+    # 1: short of its bar
+    said = printed_by(command, within=_WITHIN, folder=tree, fine=(0, 1))
     value = {one["name"]: one["value"] for one in json.loads(said)["figures"]}[figure]
     if value is None:
         raise TrialError(f"{figure} was not measured in {tree.name}")
@@ -98,29 +97,12 @@ def _measured(tree: Path, part: str) -> float:
 def _installed(tree: Path) -> Path:
     """Return ``tree`` with the former commit in it, compiled; raises TrialError."""
     if not tree.exists():
-        _run(["git", "worktree", "prune"], ROOT)
-        _run(["git", "worktree", "add", "--detach", str(tree), COMMIT], ROOT)
+        printed_by(["git", "worktree", "prune"], within=_WITHIN, folder=ROOT)
+        add = ["git", "worktree", "add", "--detach", str(tree), COMMIT]
+        printed_by(add, within=_WITHIN, folder=ROOT)
     alone = ("env", "--unset=PYTHONPATH", "--unset=PYTHONSAFEPATH")
-    _run([*alone, "make", ".venv/compiled/.ready"], tree)
+    printed_by([*alone, "make", ".venv/compiled/.ready"], within=_WITHIN, folder=tree)
     return tree
-
-
-def _run(
-    command: Sequence[str],
-    folder: Path,
-    accepted: Sequence[int] = (0,),
-) -> str:
-    done = subprocess.run(  # noqa: S603  # our own commands
-        command,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_WITHIN,
-    )
-    if done.returncode not in accepted:
-        raise TrialError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-2000:]}")
-    return done.stdout
 
 
 def _table(found: dict[str, list[Round]]) -> Table:

@@ -6,7 +6,6 @@ wheel, each first once so that pip has everything in its cache; a download is th
 """
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from time import perf_counter
 
 from rich.table import Table
 
-from benchmarks.order.timer import TrialError
+from benchmarks.order.timer import printed_by
 from benchmarks.results import RunReport, progress
 
 MODULE = "izin.producers"
@@ -133,13 +132,4 @@ def _pip(*arguments: str) -> None:
 
 
 def _run(*command: str) -> str:
-    """Run ``command``; return what it prints. Raises TrialError."""
-    try:
-        done = subprocess.run(  # noqa: S603  # our own command
-            command, capture_output=True, text=True, timeout=_WITHIN, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TrialError(f"{' '.join(command)} took over {_WITHIN} s") from error
-    if done.returncode:
-        raise TrialError(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
-    return done.stdout
+    return printed_by(command, within=_WITHIN)

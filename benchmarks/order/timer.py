@@ -1,9 +1,11 @@
 """Time processes over a dataset once a tenth of it is done, so that start-up does not count."""
 
+import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from benchmarks.order.verify_output import OutputDigest
 from benchmarks.process_usage import cpu_seconds, peak_megabytes
@@ -19,6 +21,30 @@ _INTERVAL = 0.05
 
 class TrialError(OurError):
     """A contender did not finish; the message says why, with the end of its log."""
+
+
+def printed_by(
+    command: Sequence[str],
+    *,
+    within: float,
+    folder: Path | None = None,
+    fine: Collection[int] = (0,),
+) -> str:
+    """Run a command of our own; return what it prints.
+
+    Raises:
+        TrialError: it took over ``within`` seconds, or its exit code is none of ``fine``.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603  # our own command
+            command, cwd=folder, capture_output=True, text=True, timeout=within, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TrialError(f"{' '.join(command)} took over {within} s") from error
+    if done.returncode not in fine:
+        said = done.stderr.strip()[-2000:]
+        raise TrialError(f"{' '.join(command)} ended with {done.returncode}: {said}")
+    return done.stdout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
