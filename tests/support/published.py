@@ -216,18 +216,21 @@ def delete_topics(settings: KafkaSettings, *some: str) -> None:
     until(lambda: not set(names) & set(client.list_topics(timeout=10).topics))
 
 
+_BRAND: dict[str, Any] = {
+    "brand_code": BRAND,
+    "iys_code": 200001,
+    "customer_id": CUSTOMER,
+    "name": "Example",
+    "activated_at": None,
+    "loading_deadline": None,
+    "status": "active",
+    "suspension": None,
+}
+
+
 def publish_brand(settings: KafkaSettings, **overrides: object) -> None:
     """Publish the record of the brand of the builders, so that producers and readers know it."""
-    record = {
-        "brand_code": BRAND,
-        "iys_code": 200001,
-        "customer_id": CUSTOMER,
-        "name": "Example",
-        "activated_at": None,
-        "loading_deadline": None,
-        "status": "active",
-        **overrides,
-    }
+    record = _BRAND | overrides
     key, value = str(record["brand_code"]).encode(), Codec().encode("Brand", record)
     produce(settings, settings.topics.brands.name, value, key=key)
 
@@ -254,17 +257,7 @@ class GateTopics(TopicWriter):
 
     def brand(self, **overrides: object) -> None:
         """Register the brand of the builders."""
-        fields: dict[str, Any] = {
-            "brand_code": BRAND,
-            "iys_code": 200001,
-            "customer_id": CUSTOMER,
-            "name": "Example",
-            "activated_at": None,
-            "loading_deadline": None,
-            "status": "active",
-            "suspension": None,
-        }
-        value = CODEC.encode("Brand", fields | overrides)
+        value = CODEC.encode("Brand", _BRAND | overrides)
         self.raw(self.topics.brands, str(BRAND).encode(), value)
 
     def pulled(self, key: ConsentKey, at: datetime) -> None:

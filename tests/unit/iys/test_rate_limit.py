@@ -1,4 +1,6 @@
-"""An outage of İYS costs a call every five seconds, and the first answer closes the circuit."""
+"""Calls keep İYS's pace; an outage costs one every five seconds, and the first answer closes the
+circuit.
+"""
 
 import asyncio
 from collections import Counter
