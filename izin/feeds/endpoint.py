@@ -35,6 +35,7 @@ from izin.feeds.protocol import (
     Feed,
     FeedRefusal,
     FeedRequest,
+    LogRecord,
     Stretch,
     feed_request,
     page,
@@ -93,6 +94,9 @@ class PageReading:
         self._scanned = 0
         self._waits = False
         """Whether a record waits until its brand is known."""
+        self._undecided: dict[tuple[int, int], LogRecord] = {}
+        """By partition and offset: such records as they were read first. One that is read again
+        from Kafka would wait anew."""
 
     @property
     def is_full(self) -> bool:
@@ -188,6 +192,9 @@ class PageReading:
         for record in stretch.records:
             item = self._source.items.of(record, self.key)
             if item is UNDECIDED:
+                first = self._undecided.setdefault((number, record.offset), record)
+                item = self._source.items.of(first, self.key)
+            if item is UNDECIDED:
                 self._waits = True
                 break
             self._scanned += 1
@@ -280,8 +287,7 @@ class FeedEndpoint:
             raise BrokerError("what was read may not be all")
         behind = reading.cursor(looked_at if is_current else None)
         self.metrics.items.labels(feed.name).inc(len(reading.items))
-        next_ = behind.text(feed, source.identity)
-        return page(reading.items, next_, complete=behind.ends is None)
+        return page(reading.items, behind.text(feed, source.identity), complete=behind.ends is None)
 
     async def _begin(self, source: FeedSource, asked: FeedRequest) -> Cursor:
         """Return the cursor from which a request reads.
@@ -298,15 +304,13 @@ class FeedEndpoint:
             raise FeedRefusal.UNREACHABLE.error("the end of the topic is not known yet")
         if asked.is_from_now:
             return Cursor(offsets=ends, complete_at=now)
-        begun = await self.sources.beginnings(source)
-        return Cursor(offsets=begun, ends=ends, complete_at=now)
+        return Cursor(offsets=await self.sources.beginnings(source), ends=ends, complete_at=now)
 
     async def _wait(
         self, request: Request, feed: Feed, changed: asyncio.Event, seconds: float
     ) -> None:
         """Wait for a change; raises ClientDisconnect where nobody waits any more."""
-        waiting = self.metrics.waiting.labels(feed.name)
-        with waiting.track_inprogress(), suppress(TimeoutError):
+        with self.metrics.waiting.labels(feed.name).track_inprogress(), suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await changed.wait()
         if await request.is_disconnected():
@@ -326,8 +330,12 @@ def serve(kafka: KafkaSettings, settings: FeedsSettings, codec: Codec) -> None:
         BrokerError: Kafka cannot be reached at the start, or lacks a topic.
     """
     tune_gc_for_batches()
-    how = partial(run, kafka, settings, codec)
-    serve_until_stopped(settings, how, server="the feeds", variables="IZIN_FEEDS")
+    serve_until_stopped(
+        settings,
+        partial(run, kafka, settings, codec),
+        server="the feeds",
+        variables="IZIN_FEEDS",
+    )
 
 
 async def run(

@@ -8,6 +8,8 @@ OlderRecords: who reads older records waits as long as others, however much they
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
 from datetime import timedelta
 from math import inf
 from unittest.mock import Mock
@@ -25,20 +27,23 @@ from izin.feeds.protocol import (
     Stretch,
     read_cursor,
 )
-from izin.feeds.sources import FeedSource, RecentRecords, Tail
+from izin.feeds.sources import FeedSource, Items, RecentRecords, Tail
 from izin.kafka.bounded_reader import OffsetGoneError
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.topics import Topics
-from tests.support.builders import NOON, an_api_key
+from tests.support.builders import CUSTOMER, NOON, an_api_key
 from tests.unit.feeds.conftest import (
+    CODEC,
+    PERMISSIONS,
     FakeLog,
     FakeOlderRecords,
     a_message,
     a_source,
     an_end,
     give,
+    known_brands,
 )
 
 KEY = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}), brands=frozenset({100001}))
@@ -202,6 +207,37 @@ async def test_tail_reads_cost_kafka_nothing() -> None:
         assert sum(map(len, client.read.values())) == 10
     assert isinstance(source.older, FakeOlderRecords)
     assert source.older.reads == 0
+
+
+class RepeatedOlderRecords(FakeOlderRecords):
+    """Makes records anew whenever it reads: each is certainly there since the reading alone."""
+
+    async def read(
+        self, topic: str, starts: Mapping[int, int], most: int, *, name: str
+    ) -> Mapping[int, Stretch]:
+        """Return what is asked for, appended by the number of this reading."""
+        found = await super().read(topic, starts, most, name=name)
+        for stretch in found.values():
+            for place, record in enumerate(stretch.records):
+                stretch.records[place] = copy(record)
+                stretch.records[place].appended_by = self.reads
+        return found
+
+
+async def test_record_of_nobody_waits_from_when_it_was_seen_first() -> None:
+    """Whoever reads it again, while its brand may be registered unseen, does not wait anew: the
+    opt-outs behind it come as soon as the topic of brands was read so far.
+    """
+    log = FakeLog(PARTITIONS)
+    log.append(a_message(0, 0, brand_code=OTHER_BRAND))
+    log.append(a_message(0, 1))
+    older = RepeatedOlderRecords(log)
+    brands = known_brands({100001: CUSTOMER})
+    brands.complete_at = lambda: older.reads - 1
+    items = Items(PERMISSIONS, CODEC, brands)
+    client = Client(replace(a_source(log), older=older, items=items), at(0, 0, 0))
+    assert (await client.page(5, until=asyncio.get_running_loop().time() + 2)).is_at_end
+    assert client.read == {0: [1]}
 
 
 async def test_snapshot_is_complete_at_the_end_it_began_with() -> None:
