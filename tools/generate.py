@@ -1,12 +1,15 @@
 """``python -m tools.generate`` (``make docs``): write the files that are generated from code."""
 
+import ast
 import json
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
+from inspect import getsource
+from itertools import pairwise
 from pathlib import Path
-from textwrap import indent
-from typing import get_args, get_origin
+from textwrap import dedent, indent
+from typing import cast, get_args, get_origin
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
@@ -257,17 +260,37 @@ def _settings() -> str:
 
 
 def _group(group: type[BaseSettings]) -> str:
+    described = {
+        name: text for one in reversed(group.__mro__) for name, text in _described(one).items()
+    }
     rows = "\n".join(
         _row(
             _variables(field),
             _named(field.annotation),
             "must be set" if field.is_required() else _default(field.default),
-            " ".join((field.description or "").replace("``", "`").split()),
+            " ".join(described.get(name, "").replace("``", "`").split()),
         )
-        for field in group.model_fields.values()
+        for name, field in group.model_fields.items()
     )
     doc = (group.__doc__ or "").strip()
     return _GROUP.format(name=_titled(group), doc=doc, rows=rows)
+
+
+def _described(group: type) -> Mapping[str, str]:
+    """Return the docstrings of the fields that ``group`` declares itself.
+
+    Read here, as no process that only has settings should read the source for them.
+    """
+    if not group.__module__.startswith("izin."):
+        return {}
+    (declared,) = ast.parse(dedent(getsource(group))).body
+    return {
+        field.target.id: doc
+        for field, behind in pairwise(cast("ast.ClassDef", declared).body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(behind, ast.Expr) and isinstance(behind.value, ast.Constant)
+        if isinstance(doc := behind.value.value, str)
+    }
 
 
 def _variables(field: FieldInfo) -> str:

@@ -63,7 +63,6 @@ class SettingsGroup(BaseSettings):
         frozen=True,
         extra="ignore",
         populate_by_name=True,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,
     )
 
@@ -102,8 +101,11 @@ def without_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
     """Return ``environ`` with the secrets of files as values; raises SettingError."""
     secrets = {name for group in SettingsGroup.__subclasses__() for name in secret_variables(group)}
     found = {name: secret_of(name, environ) for name in secrets}
-    files = {f"{name}{SUFFIX}" for name in secrets}
-    kept = {name: value for name, value in environ.items() if name not in files}
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.endswith(SUFFIX) or name.removesuffix(SUFFIX) not in secrets
+    }
     return kept | {name: value for name, value in found.items() if value is not None}
 
 

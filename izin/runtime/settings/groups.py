@@ -209,22 +209,18 @@ class HttpAddresses(BaseModel):
 
     host: str = "127.0.0.1"
     port: int
-    operations_host: str = Field(
-        "127.0.0.1",
-        description="Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are "
-        "served, without authentication: keep it from everyone but operators.",
-    )
+    operations_host: str = "127.0.0.1"
+    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
+    authentication: keep it from everyone but operators."""
     operations_port: int
 
 
 class ProxiedAddresses(HttpAddresses):
     """The same, where reverse proxies may be in front of it."""
 
-    proxies: str = Field(
-        "127.0.0.1",
-        description="Addresses of reverse proxies, with commas between them: their header "
-        "X-Forwarded-For names the client whose share of the requests in progress is counted.",
-    )
+    proxies: str = "127.0.0.1"
+    """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
+    the client whose share of the requests in progress is counted."""
 
 
 def _named(process: str) -> AliasGenerator:

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain, islice
+from mmap import mmap
 from typing import Any, Final
 
 import cramjam
@@ -51,9 +52,10 @@ _VERSION = 2
 MOST: Final = 32 * 1024 * 1024
 """Bytes: what is unpacked of a batch, which a broker has in one megabyte unless it is told
 otherwise. A worker may have so much of each of its partitions in memory."""
-_ROOM: Final = bytearray(MOST)
+_ROOM: Final[Any] = mmap(-1, MOST)
 """For all batches, one after the other: the system gives memory as it is first written, and takes
-longer for that than it takes to unpack. What a smaller batch leaves unwritten is another's."""
+longer for that than it takes to unpack. What a smaller batch leaves unwritten is another's. A map
+of nothing, as zeros would have to be written into a byte array, while a worker starts."""
 _IN_USE: Final = threading.Lock()
 _LEAST: Final = 64 * 1024
 _GROWTH: Final = 8
