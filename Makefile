@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 COMPILED := $(VENV)/compiled
 COMPILED_PYTHON = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED)/imports $(COMPILED)/bin/python
 # The campaigns that time it.
-AS_INSTALLED := hostile requests
+AS_INSTALLED := order hostile requests
 
 .PHONY: help setup demo up test chaos fuzz check check-form check-law check-tests mutants bench format docs pins clean
 
@@ -63,9 +63,9 @@ $(VENV)/mutants/.ready: $(READY)
 		-e '.[dev]' -e ./simulator 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
 
-chaos: $(READY) $(if $(filter $(AS_INSTALLED),$(STAGE)),$(COMPILED)/.ready) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=300, STAGE=gate, STAGE=inbound, STAGE=webhooks, STAGE=days DAYS=7, STAGE=outage, STAGE=onboarding, STAGE=reconcile, STAGE=files, STAGE=property, STAGE=late, STAGE=hostile, STAGE=words, STAGE=forgery, STAGE=requests; CHAOS_ARGS=options
+chaos: $(READY) $(if $(filter $(AS_INSTALLED),$(or $(STAGE),order)),$(COMPILED)/.ready) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=300, STAGE=gate, STAGE=inbound, STAGE=webhooks, STAGE=days DAYS=7, STAGE=outage, STAGE=onboarding, STAGE=reconcile, STAGE=files, STAGE=property, STAGE=late, STAGE=hostile, STAGE=words, STAGE=forgery, STAGE=requests; CHAOS_ARGS=options
 	@$(BIN)/izin download
-	@$(if $(filter $(AS_INSTALLED),$(STAGE)),$(COMPILED_PYTHON),$(BIN)/python) -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
+	@$(if $(filter $(AS_INSTALLED),$(or $(STAGE),order)),$(COMPILED_PYTHON),$(BIN)/python) -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DAYS),--days $(DAYS)) $(CHAOS_ARGS)
 
 fuzz: $(READY) ## generated requests to every operation of the simulator; EXAMPLES=100 for each

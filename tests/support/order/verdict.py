@@ -456,7 +456,7 @@ def decided_events(
         yield DecidedEvent(published, message.timestamp()[1] / 1000, partitions, is_opt_out)
 
 
-_ROOT = Path(__file__).parents[3]
+_ROOT = Path(__file__).resolve().parents[3]
 
 
 def until(effect: Callable[[], bool], *, within: float, what: str) -> None:
