@@ -33,7 +33,7 @@ from izin.cli.terminal.ledger_session import Look, cut_to, run_on_ledger
 from izin.consent import WAITING, ActionReason, SourceError
 from izin.consent.may_send import PermissionReason
 from izin.ledger import brands, reads, suspensions
-from izin.ledger.brake import decisions
+from izin.ledger.automatic_suspension import decisions
 from izin.ledger.db import Ledger
 from izin.ledger.history import NOT_SENT, receipt_key
 from izin.ledger.reads import History, RecordedFact
@@ -211,13 +211,13 @@ async def _look(ledger: Ledger, recipient: str, customer: str | None) -> _Found:
         facts=tuple(fact for fact in whole.facts if cut.has(fact.customer_id)),
     )
     known = {brand.brand_code: brand for brand in await brands.every(ledger)}
-    found, brakes = await suspensions.every(ledger), await decisions.undecided(ledger)
+    found, automatic = await suspensions.every(ledger), await decisions.undecided(ledger)
     suspended = {
         one.key: words
         for one in history.rows
         if (
             words := why_suspended(one, known.get(one.brand_code), found)
-            or why_not_sent(one, brakes)
+            or why_not_sent(one, automatic)
         )
     }
     return _Found(

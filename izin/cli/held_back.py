@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from izin.cli.remedies import held_back, remedy_of_brake
+from izin.cli.remedies import held_back, remedy_of_automatic
 from izin.cli.terminal import (
     BrandArgument,
     ByOption,
@@ -32,9 +32,9 @@ from izin.cli.terminal import (
 from izin.cli.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
 from izin.consent import SourceError, Status
 from izin.ledger import sequences
-from izin.ledger.brake import decisions
-from izin.ledger.brake.counting import BrakeLimits, limits_of, set_limits
-from izin.ledger.brake.decisions import Brake, BrakeDecision
+from izin.ledger.automatic_suspension import decisions
+from izin.ledger.automatic_suspension.counting import SuspensionLimits, limits_of, set_limits
+from izin.ledger.automatic_suspension.decisions import AutomaticSuspension, SuspensionDecision
 from izin.ledger.db import Ledger
 from izin.ledger.registry import customers
 
@@ -60,8 +60,8 @@ OptInsOption = Annotated[
     bool, typer.Option("--opt-ins", help="Its opt-ins over opt-outs, not its opt-outs.")
 ]
 _EFFECTS = {
-    BrakeDecision.RELEASED: "they are registered at İYS, which is final",
-    BrakeDecision.WITHDRAWN: "they would not be registered at İYS",
+    SuspensionDecision.RELEASED: "they are registered at İYS, which is final",
+    SuspensionDecision.WITHDRAWN: "they would not be registered at İYS",
 }
 _MINIMUM = 100
 """Of fewer opt-outs none is held back, unless it is said."""
@@ -96,7 +96,7 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
         },
         found,
         below=True,
-        remedy=remedy_of_brake,
+        remedy=remedy_of_automatic,
     )
     exit_if(found)
 
@@ -118,7 +118,7 @@ def release(
     """
     _decide(
         _of_source(brand_code, origin, Status.ONAY if opt_ins else Status.RET),
-        BrakeDecision.RELEASED,
+        SuspensionDecision.RELEASED,
         reason,
         by=by,
         execute=execute,
@@ -144,7 +144,7 @@ def withdraw(
     """
     _decide(
         _of_source(brand_code, origin, Status.ONAY if opt_ins else Status.RET),
-        BrakeDecision.WITHDRAWN,
+        SuspensionDecision.WITHDRAWN,
         reason,
         by=by,
         execute=execute,
@@ -152,21 +152,26 @@ def withdraw(
 
 
 def _decide(
-    found: Sequence[Brake], decision: BrakeDecision, reason: str, *, by: str, execute: bool
+    found: Sequence[AutomaticSuspension],
+    decision: SuspensionDecision,
+    reason: str,
+    *,
+    by: str,
+    execute: bool,
 ) -> None:
     """Show what is held back, and carry the decision out if it is meant."""
-    say(*(held_back(brake) for brake in found))
+    say(*(held_back(suspension) for suspension in found))
     end_dry_run(f"have them {decision}: {_EFFECTS[decision]}", execute=execute)
 
     async def each(ledger: Ledger) -> list[tuple[int, int]]:
         return [
             await decisions.carry_out(
-                *(ledger, topic_messages(), brake, decision),
+                *(ledger, topic_messages(), suspension, decision),
                 reason=reason,
                 by=by,
                 now=datetime.now(UTC),
             )
-            for brake in found
+            for suspension in found
         ]
 
     done = run_on_ledger(each)
@@ -176,8 +181,8 @@ def _decide(
             say(f"{due} of another source, of the same recipients, are registered from now on")
 
 
-def _of_source(brand_code: int, source: str, status: Status) -> tuple[Brake, ...]:
-    """Return the brakes on a source of a brand that hold something of a status back.
+def _of_source(brand_code: int, source: str, status: Status) -> tuple[AutomaticSuspension, ...]:
+    """Return the automatic suspensions of a source of a brand that hold something of a status back.
 
     Raises:
         UnregisteredBrandError: the brand is not registered.
@@ -185,9 +190,9 @@ def _of_source(brand_code: int, source: str, status: Status) -> tuple[Brake, ...
     """
     wanted = (brand_code, source, status)
     found = tuple(
-        brake
-        for brake in run_on_ledger(decisions.undecided, brand=brand_code)
-        if (brake.brand_code, brake.source, brake.status) == wanted
+        suspension
+        for suspension in run_on_ledger(decisions.undecided, brand=brand_code)
+        if (suspension.brand_code, suspension.source, suspension.status) == wanted
     )
     if not found:
         raise SourceError(
@@ -238,7 +243,7 @@ def limit(
     if (share is None and most_reversals is None) != off:
         raise typer.BadParameter("give --share, --most-reversals or both; or --off")
     before = limits_of(run_on_ledger(lambda ledger: customers.find(ledger, customer_id)))
-    limits = before or BrakeLimits()
+    limits = before or SuspensionLimits()
     if share is not None:
         limits = replace(limits, share=share, at_least=minimum)
     if most_reversals is not None:

@@ -7,7 +7,11 @@ from shlex import quote
 from izin.cli.terminal import turkish
 from izin.consent import TURKEY, WAITING, ActionReason, Channel, Status
 from izin.ledger import retailers
-from izin.ledger.brake.decisions import BEFORE_DUE, Brake, BrakeDecision
+from izin.ledger.automatic_suspension.decisions import (
+    BEFORE_DUE,
+    AutomaticSuspension,
+    SuspensionDecision,
+)
 from izin.ledger.reads import OpenOptOut
 from izin.ledger.record import EVERY, NOT_GRANTED, ORDERED, ConsentRow, Suspension, ruling
 from izin.ledger.registry.suspension_orders import SuspensionOrder
@@ -117,29 +121,31 @@ _WITHDRAWN = {
 }
 
 
-def held_back(brake: Brake) -> str:
-    """Return what ``brake`` holds back, since when and why."""
-    first = f", the first until {turkish(brake.first_until)}" if brake.first_until else ""
+def held_back(suspension: AutomaticSuspension) -> str:
+    """Return what ``suspension`` holds back, since when and why."""
+    first = f", the first until {turkish(suspension.first_until)}" if suspension.first_until else ""
     return (
-        f"{brake.held_back} {brake.words} of {brake.source} for brand {brake.brand_code} are held "
-        f"back since {turkish(brake.tripped_at)}{first}: {_why_tripped(brake)}"
+        f"{suspension.held_back} {suspension.words} of {suspension.source} for brand "
+        f"{suspension.brand_code} are held back since {turkish(suspension.tripped_at)}{first}: "
+        f"{_why_suspended(suspension)}"
     )
 
 
-def remedy_of_brake(brake: Brake) -> str:
-    """Return what a person does about ``brake``."""
-    orders = {decision.value: _order(brake, decision) for decision in BrakeDecision}
-    if brake.decision is not None:
+def remedy_of_automatic(suspension: AutomaticSuspension) -> str:
+    """Return what a person does about ``suspension``."""
+    orders = {decision.value: _order(suspension, decision) for decision in SuspensionDecision}
+    if suspension.decision is not None:
         return (
-            f"{brake.decision} by {brake.decided_by}, and cut off; again: {orders[brake.decision]}"
+            f"{suspension.decision} by {suspension.decided_by}, and cut off; again: "
+            f"{orders[suspension.decision]}"
         )
     return (
         f"ask the source: if they are right, {orders['released']}; if not, {orders['withdrawn']} "
-        f"({_WITHDRAWN[brake.status]})"
+        f"({_WITHDRAWN[suspension.status]})"
     )
 
 
-def why_not_sent(entry: ConsentRow, brakes: Iterable[Brake]) -> str | None:
+def why_not_sent(entry: ConsentRow, automatic: Iterable[AutomaticSuspension]) -> str | None:
     """Return by what the opt-out or opt-in of a key is held back, and until when, or that it was
     withdrawn; None: neither.
     """
@@ -150,25 +156,29 @@ def why_not_sent(entry: ConsentRow, brakes: Iterable[Brake]) -> str | None:
     if entry.brake_id is None or entry.due_at is None or entry.state not in WAITING:
         return None
     until: datetime = entry.due_at - BEFORE_DUE if is_ret else entry.due_at
-    by = next((brake for brake in brakes if brake.id == entry.brake_id), None)
+    by = next((one for one in automatic if one.id == entry.brake_id), None)
     of = "" if by is None else f", with others of {by.source} since {turkish(by.tripped_at)}"
-    return f"held back by a brake until {turkish(until)} at most{of}: izin held-back list"
-
-
-def _why_tripped(brake: Brake) -> str:
-    """Return what tripped ``brake``."""
-    if brake.status == Status.ONAY:
-        return f"{brake.keys} opt-outs reversed within an hour"
     return (
-        f"{brake.keys} within an hour beside {brake.opted_in} opt-ins, over {brake.share:g} %"
-        if brake.opted_in
-        else f"{brake.keys} within an hour beside no opt-in"
+        f"held back by an automatic suspension until {turkish(until)} at most{of}: "
+        "izin held-back list"
     )
 
 
-def _order(brake: Brake, decision: BrakeDecision) -> str:
-    source = f"{brake.brand_code} --origin {quote(brake.source)} --reason …"
-    opt_ins = " --opt-ins" if brake.status == Status.ONAY else ""
+def _why_suspended(suspension: AutomaticSuspension) -> str:
+    """Return what has begun ``suspension``."""
+    if suspension.status == Status.ONAY:
+        return f"{suspension.keys} opt-outs reversed within an hour"
+    return (
+        f"{suspension.keys} within an hour beside {suspension.opted_in} opt-ins, "
+        f"over {suspension.share:g} %"
+        if suspension.opted_in
+        else f"{suspension.keys} within an hour beside no opt-in"
+    )
+
+
+def _order(suspension: AutomaticSuspension, decision: SuspensionDecision) -> str:
+    source = f"{suspension.brand_code} --origin {quote(suspension.source)} --reason …"
+    opt_ins = " --opt-ins" if suspension.status == Status.ONAY else ""
     return f"izin held-back {decision.order} {source}{opt_ins} --execute"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from izin.consent import SourceError, Status
 from izin.iys.wire_format import Subscription
 from izin.ledger import retailers, suspensions
-from izin.ledger.brake import counting
+from izin.ledger.automatic_suspension import counting
 from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.history import HistoryEntry, act, append, brand_key
 from izin.ledger.reads import ParkedKey
@@ -69,7 +69,7 @@ async def upsert(
         (stored,) = await suspension_orders.follow(connection, [code]) or [stored]
         await append_messages(connection, [topic_messages.brand(stored, now)], now)
         if before is not None and before.customer_id != stored.customer_id:
-            # Another customer's brake counts anew.
+            # Another customer's limits count anew.
             await counting.forget(connection, [code])
         await append.append(connection, [_changed(before, stored, by, now)], now=now)
     await rule_again(

@@ -77,7 +77,7 @@ class Lag:
     opt_outs: int
     """The opt-outs among ``to_send``."""
     held_back: int
-    """Opt-outs that would be sent, but for a brake: a person decides (``ledger.brake``)."""
+    """Opt-outs that would be sent, but for an automatic suspension: a person decides."""
     in_flight: int
     awaiting_result: int
     unknown: int

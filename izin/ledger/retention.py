@@ -21,7 +21,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
-from izin.ledger.brake.counting import WINDOW
+from izin.ledger.automatic_suspension.counting import WINDOW
 from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.history import DROPPED, customer_key, record_act
 from izin.ledger.record import Anchor, TopicMessages
@@ -316,7 +316,7 @@ TABLES: Mapping[str, TableRetention] = {
     "bootstraps": _STAYS,
     "brakes": TableRetention(
         kept=_AS_LONG_AS_THE_LEDGER,
-        why=f"{_NO_PERSON}; opt-outs name the brake that held them back",
+        why=f"{_NO_PERSON}; opt-outs name the suspension that held them back",
     ),
     "brands": _STAYS,
     "chain_cuts": _PROVES,
@@ -375,7 +375,7 @@ TABLES: Mapping[str, TableRetention] = {
         kept=_AS_LONG_AS_THE_LEDGER,
         why=f"{_NO_PERSON}; the digest of the archive that was handed over",
     ),
-    "opt_in_counts": TableRetention(kept="until the brake is taken away", why=_NO_PERSON),
+    "opt_in_counts": TableRetention(kept="until the limits are taken away", why=_NO_PERSON),
     "outbox": TableRetention(
         kept="until delivered", why="a delivered row is deleted; the topic has its own retention"
     ),
@@ -393,7 +393,7 @@ TABLES: Mapping[str, TableRetention] = {
     "processes": TableRetention(kept="until others find it silent", why=_NO_PERSON),
     "recent_opt_outs": TableRetention(
         kept="1 hour",
-        why="which source opted a recipient out: counted by the brake within an hour",
+        why="which source opted a recipient out: counted within an hour",
         period=WINDOW,
     ),
     "recorded_offsets": _STAYS,

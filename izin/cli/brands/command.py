@@ -11,7 +11,7 @@ import typer
 
 from izin.cli.brands import suspensions
 from izin.cli.brands.suspensions import concerning, suspended_and_counted
-from izin.cli.remedies import remedy_of_brake, remedy_of_order
+from izin.cli.remedies import remedy_of_automatic, remedy_of_order
 from izin.cli.terminal import (
     BrandArgument,
     ByOption,
@@ -30,7 +30,7 @@ from izin.cli.terminal import (
 from izin.cli.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
 from izin.consent import Channel
 from izin.ledger import brands as registry, reads, suspensions as standing
-from izin.ledger.brake import decisions
+from izin.ledger.automatic_suspension import decisions
 from izin.ledger.db import Ledger
 from izin.ledger.reads import Count
 from izin.ledger.record import EVERY, ORDERED, Brand, BrandOfAnotherError, Suspension
@@ -75,7 +75,7 @@ def described(
     suspensions: Iterable[Suspension],
     counts: Iterable[Count],
     orders: Iterable[SuspensionOrder] = (),
-    brakes: Iterable[decisions.Brake] = (),
+    automatic: Iterable[decisions.AutomaticSuspension] = (),
     *,
     now: datetime,
 ) -> list[tuple[str, str, str]]:
@@ -110,12 +110,12 @@ def described(
         *_orders(brand, orders),
         *(
             (
-                f"{brake.words} of {brake.source}",
-                f"{brake.held_back:,} held back",
-                remedy_of_brake(brake),
+                f"{suspension.words} of {suspension.source}",
+                f"{suspension.held_back:,} held back",
+                remedy_of_automatic(suspension),
             )
-            for brake in brakes
-            if brake.brand_code == brand.brand_code
+            for suspension in automatic
+            if suspension.brand_code == brand.brand_code
         ),
         *_rights(suspensions),
         *_unsettled(counts),

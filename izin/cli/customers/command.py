@@ -36,7 +36,7 @@ from izin.cli.terminal.ledger_session import CustomerCut, cut_to, run_cut, run_o
 from izin.consent import Channel
 from izin.iys.errors import CallError
 from izin.ledger import brands as registry
-from izin.ledger.brake.counting import limits_of
+from izin.ledger.automatic_suspension.counting import limits_of
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand
 from izin.ledger.registry import api_keys, customers, granted as listing

@@ -23,8 +23,8 @@ from rich.text import Text
 from izin.cli.dead_letters.listing import acknowledged
 from izin.cli.doctor import faults, finding
 from izin.cli.doctor.faults import (
+    of_automatic,
     of_backlog,
-    of_brakes,
     of_brands,
     of_granted,
     of_memory,
@@ -57,7 +57,7 @@ from izin.iys.tokens import TokenPolicy
 from izin.kafka import clients
 from izin.kafka.bounded_reader import unread
 from izin.ledger import brands as registry, reads, sequences, stream_progress
-from izin.ledger.brake import decisions
+from izin.ledger.automatic_suspension import decisions
 from izin.ledger.db import Ledger, pending
 from izin.ledger.db.migrate import migrate
 from izin.ledger.registry import granted
@@ -231,7 +231,7 @@ def _brands() -> Iterator[DoctorFinding]:
             now=utc_now(),
         )
     )
-    found += of_brakes(_query(decisions.undecided))
+    found += of_automatic(_query(decisions.undecided))
     yield from found
     if not found:
         yield ok("brands", f"{len(brands)} registered, and none needs a person")

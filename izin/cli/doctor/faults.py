@@ -10,7 +10,7 @@ from shlex import quote
 import httpx
 
 from izin.cli.doctor.finding import DoctorFinding, ok, skipped, wrong
-from izin.cli.remedies import held_back, remedy_of_brake
+from izin.cli.remedies import held_back, remedy_of_automatic
 from izin.cli.terminal import turkish
 from izin.cli.terminal.iys_session import calling_iys
 from izin.consent import Status
@@ -20,7 +20,7 @@ from izin.iys.tokens import TokenPolicy
 from izin.kafka.bounded_reader import TopicRecord, Unread, reading, record_of
 from izin.ledger import brands as registry
 from izin.ledger.access_tokens import LedgerTokenStore
-from izin.ledger.brake.decisions import Brake
+from izin.ledger.automatic_suspension.decisions import AutomaticSuspension
 from izin.ledger.db import Ledger
 from izin.ledger.reads import Backlog, Memory, Parked
 from izin.ledger.record import Brand
@@ -361,10 +361,10 @@ def of_granted(
         yield ok("granted", f"no right is lost; the list was read at {turkish(last)}")
 
 
-def of_brakes(brakes: Sequence[Brake]) -> Iterator[DoctorFinding]:
-    """Yield what brakes hold back until a person decides."""
-    for brake in brakes:
-        yield wrong("brands", f"{held_back(brake)}; {remedy_of_brake(brake)}")
+def of_automatic(suspensions: Sequence[AutomaticSuspension]) -> Iterator[DoctorFinding]:
+    """Yield what automatic suspensions hold back until a person decides."""
+    for suspension in suspensions:
+        yield wrong("brands", f"{held_back(suspension)}; {remedy_of_automatic(suspension)}")
 
 
 def of_brands(

@@ -25,7 +25,7 @@ import orjson
 
 from izin.consent import ConsentEvent, ConsentKey
 from izin.ledger import reads
-from izin.ledger.brake import counting
+from izin.ledger.automatic_suspension import counting
 from izin.ledger.daily import lines
 from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history import ERASED, act, append, commitment_of_row, erasure_key

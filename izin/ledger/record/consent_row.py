@@ -117,7 +117,7 @@ class ConsentRow:
     ret_open: bool = False
     last_exchange_at: datetime | None = field(default=None, metadata=_CARRIED)
     brake_id: int | None = None
-    """The brake that holds the opt-out, or the opt-in over one, back (``ledger.brake``)."""
+    """The automatic suspension that holds the opt-out, or the opt-in over one, back."""
     withdrawn_at: datetime | None = field(default=None, metadata=_CARRIED)
     """When a person decided that the opt-out, or the opt-in over one, is not registered at İYS."""
     ret_withdrawn_at: datetime | None = field(default=None, metadata=_CARRIED)

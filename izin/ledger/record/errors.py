@@ -23,7 +23,7 @@ SourceError
 ├── NationalIdError          the number of a natural person, which is never stored
 ├── UnregisteredBrandError   a brand that is not registered
 ├── BrandOfAnotherError      a brand that another customer has
-├── DecidedBrakeError        what a brake holds back was decided about otherwise
+├── DecidedSuspensionError   what is held back was decided about otherwise
 ├── UnknownComplaintError    no complaint of this number
 ├── ClosedComplaintError     a complaint that is closed
 ├── ForeignBrandError        brands that belong to none of a key's customers
@@ -168,8 +168,8 @@ class UnregisteredBrandError(SourceError):
         super().__init__(f"brand {brand_code} is not registered; see: izin brands add --help")
 
 
-class DecidedBrakeError(SourceError):
-    """The opt-outs that a brake holds back were decided about otherwise."""
+class DecidedSuspensionError(SourceError):
+    """The opt-outs that are held back were decided about otherwise."""
 
     def __init__(self, source: str, decision: str) -> None:
         super().__init__(

@@ -123,7 +123,7 @@ class Customer:
     brake_share: float | None
     """Of a brand's keys, in percent: more opt-outs of one source an hour wait for a person."""
     brake_at_least: int | None
-    """Never fewer; None, as the share is: the customer has set no brake (``ledger.brake``)."""
+    """Never fewer; None, as the share is: the customer has set none."""
     brake_reversals: int | None = None
     """How many opt-outs one source may reverse within an hour; None: the customer has not set it.
     """

@@ -18,9 +18,9 @@ from itertools import islice
 from izin.consent import WAITING, Status
 from izin.kafka.tables.brand_directory import customer_of
 from izin.ledger import brands, offsets
-from izin.ledger.brake import counting
-from izin.ledger.brake.counting import SourcedEvent, Watched
-from izin.ledger.brake.decisions import put_back
+from izin.ledger.automatic_suspension import counting
+from izin.ledger.automatic_suspension.counting import SourcedEvent, Watched
+from izin.ledger.automatic_suspension.decisions import put_back
 from izin.ledger.bulk.saving import BulkChanges, RowChange
 from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history import Fact, decided, history_codec, source_of
@@ -34,9 +34,9 @@ from izin.sinks.ingest.decision_reader import DecisionApplier, DecisionReader, I
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrakeWatch:
-    """The decisions of one batch on brands with a brake, and the rows as they were before. Its
-    opt-outs, and opt-ins over opt-outs, are counted by their source.
+class SourceWatch:
+    """The decisions of one batch on brands whose sources are watched, and the rows as they were
+    before. Its opt-outs, and opt-ins over opt-outs, are counted by their source.
 
     Where no brand of a batch has one, this costs one statement a transaction.
     """
@@ -54,7 +54,7 @@ class BrakeWatch:
         watched: Watched,
         decisions: Sequence[IncomingDecision],
         rows: Mapping[str, ConsentRow],
-    ) -> BrakeWatch:
+    ) -> SourceWatch:
         """Watch ``decisions`` on the brands of ``watched``, before they change ``rows``."""
         by_key = defaultdict[str, list[IncomingDecision]](list)
         if codes := {*watched.opted_in, *watched.reversals}:
@@ -67,15 +67,15 @@ class BrakeWatch:
     async def end(
         self, connection: Connection, rows: Mapping[str, ConsentRow], now: datetime
     ) -> list[str]:
-        """Count what the decisions made of ``rows``, once all are written, and hold back what a
-        brake says; return which of the opt-outs that are held back another one may stand behind. A
+        """Count what the decisions made of ``rows``, once all are written, and hold back what the
+        limits say; return which of the opt-outs that are held back another one may stand behind. A
         key that is in no row was made in bulk.
         """
         if not self.decisions:
             return []
         watched = {key: rows[key] for key in self.decisions if key in rows}
         if reversals := list(self._of_rows(watched, Status.ONAY)):
-            await counting.brake(connection, reversals, Status.ONAY, now=now)
+            await counting.hold_back(connection, reversals, Status.ONAY, now=now)
         in_bulk = [found[0] for key, found in self.decisions.items() if key not in rows]
         opt_ins = Counter(decision.brand_code for decision in in_bulk if not decision.is_ret)
         opt_ins.update(counting.opt_in_changes(self.before, watched))
@@ -87,12 +87,12 @@ class BrakeWatch:
         ]
         if not opt_outs:
             return []
-        # The first opt-out of a brand since its customer set the brake: all it has is written.
+        # The first opt-out of a brand since its customer set the limits: all it has is written.
         if uncounted := {
             opt_out.brand_code for opt_out in opt_outs if opted_in[opt_out.brand_code] is None
         }:
             await counting.count_opt_ins(connection, uncounted)
-        return await counting.brake(connection, opt_outs, Status.RET, now=now)
+        return await counting.hold_back(connection, opt_outs, Status.RET, now=now)
 
     def _of_rows(self, rows: Mapping[str, ConsentRow], status: Status) -> Iterator[SourcedEvent]:
         """Yield the opt-outs of ours, or the opt-ins over opt-outs, that ``rows`` desire since this
@@ -230,7 +230,7 @@ class _Storing:
             )
 
     async def find_brands(self) -> None:
-        """Read the brands, note those that nobody has registered, and see who has a brake."""
+        """Read the brands, note those that nobody has registered, and whose sources are watched."""
         codes = {decision.brand_code for decision in self._decisions}
         self._brands = await brands.known_of_codes(
             self._changes.connection, codes, now=self._changes.now
@@ -274,7 +274,7 @@ class _Storing:
 
     def _is_usual(self, decision: IncomingDecision, before: ConsentRow | None) -> bool:
         """Whether a decision may be applied in bulk: it is simple, on a key of its customer, and
-        neither counted by a brake nor on what one, or a person, holds back.
+        neither counted nor on what a suspension, or a person, holds back.
         """
         brand, watched = self._brands.get(decision.brand_code), self._watched
         if decision.fields is None or brand is None or decision.customer_id != brand.customer_id:
@@ -298,7 +298,7 @@ class _Storing:
     async def apply_others(self) -> None:
         """Apply all other decisions one by one; the last of a key is ruled."""
         reader, rows, now = self._parts.reader, self._rows, self._changes.now
-        self._watch = BrakeWatch.begin(reader, self._watched, self._decisions, rows)
+        self._watch = SourceWatch.begin(reader, self._watched, self._decisions, rows)
         last = {one.key: one for one in self.others}
         async for decision in with_pauses(self.others):
             before = rows.get(decision.key)
@@ -311,7 +311,7 @@ class _Storing:
                 rows[decision.key] = self._changes.put(before, after)
 
     async def hold_back(self) -> None:
-        """Hold back what a brake says, and desire again the opt-outs that stand behind it."""
+        """Hold back what the limits say, and desire again the opt-outs that stand behind it."""
         behind = await self._watch.end(self._changes.connection, self._rows, self._changes.now)
         behind += [row.key for row in self._rows.values() if _is_kept_back(row)]
         if behind:

@@ -22,7 +22,7 @@ from confluent_kafka import Message
 from izin.consent import BOOTSTRAP, Consent, Status, restoration
 from izin.kafka.clients import watermarks
 from izin.ledger import brands, offsets
-from izin.ledger.brake import counting
+from izin.ledger.automatic_suspension import counting
 from izin.ledger.db import Connection, Ledger, exclusive
 from izin.ledger.history import HistoryEntry
 from izin.ledger.offsets import Bootstrap, Range

@@ -1,7 +1,7 @@
 """Alert on deadlines: at 50, 80 and 95 percent of a term, and when it is missed.
 
 Suspended opt-outs are alerted at once, for a person can withdraw them on İYS's own pages, and so
-are those that a brake holds back until a person decides, stale streams of İYS, which may have a
+are those that are held back until a person decides, stale streams of İYS, which may have a
 citizen's opt-out, and daily files that are late, lost or show what neither push nor pull brought.
 An alert is raised when it is about more records than before, not at every check.
 """
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from izin.consent import Status
 from izin.ledger import reads, stream_progress
-from izin.ledger.brake import decisions
+from izin.ledger.automatic_suspension import decisions
 from izin.ledger.daily import files
 from izin.ledger.db import Ledger, exclusive
 from izin.runtime.logs import get_logger
@@ -101,12 +101,12 @@ class DeadlineMonitor:
                 remedy="izin brands suspensions",
                 meanwhile=f"izin deadlines opt-outs {opt_outs.brand_code}",
             )
-        for brake in await decisions.undecided(self.ledger):
+        for suspension in await decisions.undecided(self.ledger):
             yield alert(
-                "opt-outs held back" if brake.status == Status.RET else "opt-ins held back",
-                records=brake.held_back,
-                brand=brake.brand_code,
-                source=brake.source,
+                "opt-outs held back" if suspension.status == Status.RET else "opt-ins held back",
+                records=suspension.held_back,
+                brand=suspension.brand_code,
+                source=suspension.source,
                 effect="not registered at İYS until a person decides; opt-outs: till a day before "
                 "due",
                 remedy="izin held-back list; then izin held-back release or izin held-back "

@@ -23,7 +23,7 @@ from izin.iys.rate_limit import STATUS
 from izin.iys.tokens import TokenPolicy
 from izin.kafka.broker_watch import TIMEOUT, AnswerWatch
 from izin.ledger import reads, sequences, stream_progress
-from izin.ledger.brake import decisions
+from izin.ledger.automatic_suspension import decisions
 from izin.ledger.daily import files
 from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import HOUR_LIMITS, Address, addresses
@@ -47,7 +47,7 @@ _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
     "izin_suspended_keys": ("Keys of suspended records or of a stopped brand, by lane", ["lane"]),
     "izin_held_back_keys": (
-        "Opt-outs and opt-ins that a brake holds back until a person decides, by brand and source",
+        "Opt-outs and opt-ins that are held back until a person decides, by brand and source",
         ["brand", "source"],
     ),
     "izin_backlog_keys": ("Keys not settled with İYS, by brand and lane", ["brand", "lane"]),
@@ -174,7 +174,7 @@ def backlog_figures(
     lag: reads.Lag,
     suspended: Iterable[DueGroup],
     ahead: Forecast,
-    brakes: Iterable[decisions.Brake] = (),
+    automatic: Iterable[decisions.AutomaticSuspension] = (),
 ) -> Figures:
     """Return what is still due to İYS, what is kept back, and the forecast."""
     return {
@@ -188,7 +188,8 @@ def backlog_figures(
             *((_LANES[str(group.status)], group.count) for group in suspended),
         ],
         "izin_held_back_keys": [
-            (brake.brand_code, brake.source, brake.held_back) for brake in brakes
+            (suspension.brand_code, suspension.source, suspension.held_back)
+            for suspension in automatic
         ],
     }
 
@@ -334,9 +335,9 @@ class LedgerFigures:
         now, ledger = self.clock(), self.ledger
         backlog = await reads.backlog(ledger)
         ahead = forecast(backlog.ready, now=now, records_per_second=self.records_per_second)
-        lag, brakes = await reads.lag(ledger, now=now), await decisions.undecided(ledger)
+        lag, automatic = await reads.lag(ledger, now=now), await decisions.undecided(ledger)
         figures = (
-            backlog_figures(lag, backlog.suspended, ahead, brakes),
+            backlog_figures(lag, backlog.suspended, ahead, automatic),
             deadline_figures(await reads.margins(ledger, now=now), now=now),
             account_figures(
                 await addresses(ledger),

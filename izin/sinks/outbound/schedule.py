@@ -18,7 +18,7 @@ from itertools import count
 from izin.consent import Status
 from izin.iys.rate_limit import CallClass, CircuitState, Reputation
 from izin.ledger import brands, submissions, suspensions
-from izin.ledger.brake import decisions
+from izin.ledger.automatic_suspension import decisions
 from izin.ledger.db import fetch, statements
 from izin.ledger.record import BATCH, SINGLE, ConsentRow, Submission
 from izin.sinks.outbound.context import OutboundContext
@@ -224,7 +224,7 @@ class Scheduler:
         return bool(entries)
 
     async def end_holds(self) -> bool:
-        """Let opt-outs go that a brake holds back and that are due within a day."""
+        """Let opt-outs go that are held back and that are due within a day."""
         return bool(
             await decisions.end(self.context.ledger, now=self.context.clock(), size=self.batch_size)
         )

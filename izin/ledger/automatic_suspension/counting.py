@@ -21,7 +21,7 @@ from izin.ledger.registry import customers
 WINDOW = timedelta(hours=1)
 _LONGEST = 200
 """Characters of a source: an origin is any text, and an entry of an index is not."""
-_SQL = statements("brakes")
+_SQL = statements("automatic_suspensions")
 _CUSTOMERS = statements("customers")
 
 
@@ -43,9 +43,9 @@ class Watched(NamedTuple):
     """What is counted of the brands of a batch."""
 
     opted_in: Mapping[int, int | None]
-    """How many keys desire ONAY of each brand with a brake on opt-outs; None: not counted yet."""
+    """How many keys desire ONAY of each brand whose opt-outs are watched; None: not counted yet."""
     reversals: Collection[int]
-    """The brands with a brake on opt-ins over opt-outs."""
+    """The brands whose opt-ins over opt-outs are watched."""
 
 
 async def watched(connection: Connection, codes: Collection[int]) -> Watched:
@@ -99,18 +99,18 @@ async def forget_keys(connection: Connection, keys: Collection[str]) -> None:
     await connection.execute(_SQL["forget-keys"], {"keys": list(keys)})
 
 
-async def brake(
+async def hold_back(
     connection: Connection, events: Sequence[SourcedEvent], status: Status, *, now: datetime
 ) -> list[str]:
-    """Note ``events`` of a ``status``, whose rows are written, and hold back those of sources with
-    an open brake; one is opened where a source has sent too many. Return which of the keys that are
-    held back were opted out before.
+    """Note ``events`` of a ``status``, whose rows are written, and hold back those of suspended
+    sources; one that has sent too many is suspended. Return which of the keys that are held back
+    were opted out before.
     """
     sources = await sources_of(connection, events)
     codes = [event.brand_code for event in events]
     # First: a person's decision, which forgets what was noted, waits for this transaction.
     values: dict[str, Any] = {"codes": sorted(set(codes)), "status": status, "now": now}
-    brakes = {
+    open_ids = {
         (row["brand_code"], row["source"]): row["id"]
         for row in await fetch(connection, _SQL["lock-open"], values)
     }
@@ -126,15 +126,15 @@ async def brake(
     for code, source in sorted(set(zip(codes, sources, strict=True))):
         values |= {"brand_code": code, "source": source, "since": now - WINDOW}
         await connection.execute(_SQL["forget-older"], values)
-        brake_id = brakes.get((code, source))
+        brake_id = open_ids.get((code, source))
         if brake_id is not None:
             values["since"] = now
         else:
-            # Those of the hour before too, if it trips.
+            # Those of the hour before too, if one begins.
             brake_id = next(
                 (
                     row["id"]
-                    for row in await fetch(connection, _SQL[f"trip-{status.lower()}"], values)
+                    for row in await fetch(connection, _SQL[f"begin-{status.lower()}"], values)
                 ),
                 None,
             )
@@ -164,15 +164,15 @@ async def sources_of(connection: Connection, events: Sequence[SourcedEvent]) -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BrakeLimits:
-    """Above what a brake trips."""
+class SuspensionLimits:
+    """Above what a source is suspended."""
 
     share: float | None = None
     """Of a brand's keys that one source opts out within an hour, in percent: above 0, below 100;
     None: opt-outs are not held back.
     """
     at_least: int | None = None
-    """Below so many opt-outs it never trips; given with the share."""
+    """Below so many opt-outs it never is; given with the share."""
     reversals: int | None = None
     """How many opt-outs of a brand one source may reverse within an hour; None: any number."""
 
@@ -185,22 +185,22 @@ class BrakeLimits:
         return "; ".join(f"more than {what}" for limit, what in found if limit is not None)
 
 
-def limits_of(customer: customers.Customer) -> BrakeLimits | None:
-    """Return the limits that ``customer`` has set; None: it has no brake."""
-    found = BrakeLimits(
+def limits_of(customer: customers.Customer) -> SuspensionLimits | None:
+    """Return the limits that ``customer`` has set; None: it has set none."""
+    found = SuspensionLimits(
         share=customer.brake_share,
         at_least=customer.brake_at_least,
         reversals=customer.brake_reversals,
     )
-    return None if found == BrakeLimits() else found
+    return None if found == SuspensionLimits() else found
 
 
 async def set_limits(
-    ledger: Ledger, customer_id: str, limits: BrakeLimits | None, *, by: str, now: datetime
+    ledger: Ledger, customer_id: str, limits: SuspensionLimits | None, *, by: str, now: datetime
 ) -> None:
-    """Set the brake of a customer, or take it away; the history has who ordered it, ``by``.
+    """Set the limits of a customer, or take them away; the history has who ordered it, ``by``.
 
-    With a brake on opt-outs, the opt-ins of the customer's brands are counted, which reads the
+    With one on opt-outs, the opt-ins of the customer's brands are counted, which reads the
     ledger once. Without, what was counted is forgotten; what is held back stays so until it is
     decided about.
     The same limits again count anew, and are no entry.
@@ -223,7 +223,7 @@ async def set_limits(
             _SQL["set-limits"],
             {
                 **values,
-                **asdict(limits or BrakeLimits()),
+                **asdict(limits or SuspensionLimits()),
             },
         )
         counts = limits is not None and limits.share is not None

@@ -1,5 +1,5 @@
 -- name: set-limits
--- Set the brake of a customer, or take it away (null).
+-- Set the limits of a customer, or take them away (null).
 UPDATE customers SET brake_share = %(share)s, brake_at_least = %(at_least)s, brake_reversals = %(reversals)s
 WHERE customer_id = %(customer_id)s
 
@@ -24,7 +24,7 @@ DELETE FROM recent_opt_outs WHERE brand_code = ANY(%(codes)s)
 DELETE FROM recent_opt_outs WHERE key = ANY(%(keys)s)
 
 -- name: watched
--- The brands among these whose customer has set a brake: on opt-outs, with how many of their keys desire ONAY (null: not
+-- The brands among these whose customer has set limits: on opt-outs, with how many of their keys desire ONAY (null: not
 -- counted), on opt-ins over opt-outs, or on both.
 SELECT b.brand_code, o.keys AS opted_in, c.brake_share IS NOT NULL AS of_ret, c.brake_reversals IS NOT NULL AS of_onay
 FROM brands AS b
@@ -56,12 +56,12 @@ ON CONFLICT (brand_code, source, key) DO UPDATE SET event_id = excluded.event_id
 DELETE FROM recent_opt_outs WHERE brand_code = %(brand_code)s AND source = %(source)s AND noted_at < %(since)s
 
 -- name: lock-open
--- The open brakes of brands; nobody decides about them until the transaction ends.
+-- The open suspensions of brands; nobody decides about them until the transaction ends.
 SELECT id, brand_code, source FROM brakes WHERE brand_code = ANY(%(codes)s) AND status = %(status)s
     AND decision IS NULL FOR SHARE
 
--- name: trip-ret
--- Open a brake where a source has opted out more than the allowed share of a brand's keys: of those that desire ONAY
+-- name: begin-ret
+-- Suspend a source that has opted out more than the allowed share of a brand's keys: of those that desire ONAY
 -- now, and those that it has opted out.
 INSERT INTO brakes (customer_id, brand_code, source, tripped_at, keys, opted_in, share)
 SELECT c.customer_id, b.brand_code, %(source)s, %(now)s, r.keys, o.keys, c.brake_share
@@ -75,8 +75,8 @@ WHERE b.brand_code = %(brand_code)s AND r.keys >= c.brake_at_least
     AND r.keys * 100 > c.brake_share * (o.keys + r.keys)
 RETURNING id
 
--- name: trip-onay
--- Open a brake where a source has reversed more opt-outs of a brand than its customer allows.
+-- name: begin-onay
+-- Suspend a source that has reversed more opt-outs of a brand than its customer allows.
 INSERT INTO brakes (customer_id, brand_code, source, status, tripped_at, keys, opted_in, share)
 SELECT c.customer_id, b.brand_code, %(source)s, 'ONAY', %(now)s, r.keys, 0, 0
 FROM brands AS b
@@ -116,7 +116,7 @@ WHERE key = ANY(ARRAY(
     ORDER BY c.due_at NULLS FIRST LIMIT %(size)s FOR UPDATE SKIP LOCKED))
 
 -- name: undecided
--- The brakes that hold opt-outs or opt-ins back, or would: those that nobody has decided about, and those whose decision was not
+-- The suspensions that hold opt-outs or opt-ins back, or would: those that nobody has decided about, and those whose decision was not
 -- carried out to its end.
 SELECT b.id, b.customer_id, b.brand_code, b.source, b.status, b.tripped_at, b.keys, b.opted_in, b.share, b.decision, b.decided_at,
     b.decided_by, b.reason, coalesce(h.keys, 0) AS held_back, h.due_at AS first_due_at
@@ -129,7 +129,7 @@ WHERE b.decision IS NULL OR h.keys > 0
 ORDER BY b.brand_code, b.tripped_at, b.id
 
 -- name: decide
--- Close a brake, unless it is decided already: what comes from its source is counted anew.
+-- Close a suspension, unless it is decided already: what comes from its source is counted anew.
 WITH decided AS (
     UPDATE brakes SET decision = %(decision)s, decided_at = %(now)s, decided_by = %(by)s, reason = %(reason)s
     WHERE id = %(id)s AND decision IS NULL
@@ -141,11 +141,11 @@ WITH decided AS (
 SELECT id FROM decided
 
 -- name: decision
--- What was decided about a brake.
+-- What was decided about a suspension.
 SELECT decision FROM brakes WHERE id = %(id)s
 
 -- name: held-back
--- A page of the keys that a brake holds back, the earliest due first.
+-- A page of the keys that a suspension holds back, the earliest due first.
 SELECT key FROM consents WHERE brake_id = %(id)s ORDER BY due_at LIMIT %(size)s
 
 -- name: opt-outs-of-keys

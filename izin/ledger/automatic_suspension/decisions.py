@@ -1,7 +1,7 @@
-"""What a person decides about the opt-outs, or the opt-ins over opt-outs, that a brake holds back:
-release or withdraw them.
+"""What a person decides about the opt-outs, or the opt-ins over opt-outs, that an automatic
+suspension holds back: release or withdraw them.
 
-A brake is decided once; then its rows follow, page by page. The same order again carries out what
+It is decided once; then its rows follow, page by page. The same order again carries out what
 was cut off. Where nobody decides, each opt-out goes by itself a day before it is due; an opt-in
 expires with its term.
 """
@@ -14,14 +14,14 @@ from enum import StrEnum
 from typing import Any
 
 from izin.consent import WAITING, Status
-from izin.ledger.brake.counting import SourcedEvent, sources_of
+from izin.ledger.automatic_suspension.counting import SourcedEvent, sources_of
 from izin.ledger.brands import of_codes
 from izin.ledger.db import Connection, Ledger, fetch, fetch_one, notifications, statements
 from izin.ledger.history import HistoryEntry, act, brand_key, history_codec, record_act
 from izin.ledger.record import (
     Brand,
     ConsentRow,
-    DecidedBrakeError,
+    DecidedSuspensionError,
     TopicMessages,
     apply,
     ruling,
@@ -34,11 +34,11 @@ from izin.schemas.records import event_from_avro
 BEFORE_DUE = timedelta(hours=24)
 """No opt-out is held back later than this before it is due."""
 _PAGE = 1000
-_SQL = statements("brakes")
+_SQL = statements("automatic_suspensions")
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-class BrakeDecision(StrEnum):
+class SuspensionDecision(StrEnum):
     """What a person has decided."""
 
     RELEASED = "released"
@@ -49,12 +49,12 @@ class BrakeDecision(StrEnum):
     @property
     def order(self) -> str:
         """The command that orders it."""
-        return "release" if self is BrakeDecision.RELEASED else "withdraw"
+        return "release" if self is SuspensionDecision.RELEASED else "withdraw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brake:
-    """A brake that tripped, and what it holds back."""
+class AutomaticSuspension:
+    """One of a source of a brand, and what it holds back."""
 
     id: int
     customer_id: str
@@ -92,49 +92,49 @@ class Brake:
         return "opt-outs" if self.status == Status.RET else "opt-ins over opt-outs"
 
 
-async def undecided(ledger: Ledger) -> tuple[Brake, ...]:
-    """Return the brakes that are open, and those whose decision was not carried out to its end."""
-    return tuple(Brake(**row) for row in await ledger.fetch(_SQL["undecided"]))
+async def undecided(ledger: Ledger) -> tuple[AutomaticSuspension, ...]:
+    """Return those that are open, and those whose decision was not carried out to its end."""
+    return tuple(AutomaticSuspension(**row) for row in await ledger.fetch(_SQL["undecided"]))
 
 
 async def carry_out(  # noqa: PLR0913  # which, what, why, and by whose order
     ledger: Ledger,
     topic_messages: TopicMessages,
-    brake: Brake,
-    decision: BrakeDecision,
+    suspension: AutomaticSuspension,
+    decision: SuspensionDecision,
     *,
     reason: str,
     by: str,
     now: datetime,
 ) -> tuple[int, int]:
-    """Have what ``brake`` holds back registered at İYS, or not, by a person's ``decision``; return
-    of how many, and how many withdrawn opt-outs are due all the same, for another source has opted
-    their recipients out too.
+    """Have what ``suspension`` holds back registered at İYS, or not, by a person's ``decision``;
+    return of how many, and how many withdrawn opt-outs are due all the same, for another source has
+    opted their recipients out too.
 
     The history has who ordered it, ``by``, and the ``reason``: of the brand, and of each that is
     withdrawn. Opt-outs stay opt-outs; of an opt-in the opt-out before it is due again, where İYS
     may not have it.
 
     Raises:
-        DecidedBrakeError: it was decided otherwise.
+        DecidedSuspensionError: it was decided otherwise.
     """
-    await _decide(ledger, brake, decision, reason=reason, by=by, now=now)
+    await _decide(ledger, suspension, decision, reason=reason, by=by, now=now)
     done, left = 0, 0
     while True:
         async with unit_of_work(ledger, topic_messages, now) as changes:
-            page = await _page(changes.connection, brake)
+            page = await _page(changes.connection, suspension)
             if page is None:
                 return done, left
-            brands = await of_codes(changes.connection, [brake.brand_code])
+            brands = await of_codes(changes.connection, [suspension.brand_code])
             waiting = {row.key: row for row in page if row.state in WAITING}
-            withdrawn = waiting if decision is BrakeDecision.WITHDRAWN else {}
+            withdrawn = waiting if decision is SuspensionDecision.WITHDRAWN else {}
             due: set[str] = set()
-            if brake.status == Status.RET:
+            if suspension.status == Status.RET:
                 due = await put_back(changes, withdrawn.values(), brands)
             done, left = done + len(waiting) - len(due), left + len(due)
             for row in page:
                 if row.key in withdrawn:
-                    changes.add_entry(_withdrawn(row, brake, reason, by, now))
+                    changes.add_entry(_withdrawn(row, suspension, reason, by, now))
                 if row.key not in withdrawn:
                     # Also what İYS has shown meanwhile, so that there is nothing to register.
                     changes.put(row, row.replace(brake_id=None))
@@ -152,56 +152,68 @@ async def end(ledger: Ledger, *, now: datetime, size: int) -> int:
     return ended
 
 
-async def _page(connection: Connection, brake: Brake) -> list[ConsentRow] | None:
-    """Return rows that ``brake`` holds back, locked; None: there are none any more.
+async def _page(connection: Connection, suspension: AutomaticSuspension) -> list[ConsentRow] | None:
+    """Return rows that ``suspension`` holds back, locked; None: there are none any more.
 
     A row that went meanwhile is left out, so that a page may be empty.
     """
-    found = await fetch(connection, _SQL["held-back"], {"id": brake.id, "size": _PAGE})
+    found = await fetch(connection, _SQL["held-back"], {"id": suspension.id, "size": _PAGE})
     if not found:
         return None
     return [
         row
         for row in (await lock(connection, (row["key"] for row in found))).values()
-        if row.brake_id == brake.id
+        if row.brake_id == suspension.id
     ]
 
 
 async def _decide(  # noqa: PLR0913  # what, why, and by whose order
-    ledger: Ledger, brake: Brake, decision: BrakeDecision, *, reason: str, by: str, now: datetime
+    ledger: Ledger,
+    suspension: AutomaticSuspension,
+    decision: SuspensionDecision,
+    *,
+    reason: str,
+    by: str,
+    now: datetime,
 ) -> None:
-    """Note the decision, unless it was noted before; raises DecidedBrakeError."""
+    """Note the decision, unless it was noted before; raises DecidedSuspensionError."""
     async with ledger.transaction() as connection:
-        values = {"id": brake.id, "decision": decision, "reason": reason, "by": by, "now": now}
+        values = {"id": suspension.id, "decision": decision, "reason": reason, "by": by, "now": now}
         if await fetch_one(connection, _SQL["decide"], values) is None:
             (row,) = await fetch(connection, _SQL["decision"], values)
             if row["decision"] != decision:
-                raise DecidedBrakeError(brake.source, row["decision"])
+                raise DecidedSuspensionError(suspension.source, row["decision"])
             return
         await record_act(
             connection,
-            f"{decision.order} {brake.words}",
-            brand_key(brake.brand_code),
+            f"{decision.order} {suspension.words}",
+            brand_key(suspension.brand_code),
             by=by,
             now=now,
             before={
-                "source": brake.source,
-                "tripped_at": brake.tripped_at,
-                "held_back": brake.held_back,
+                "source": suspension.source,
+                "tripped_at": suspension.tripped_at,
+                "held_back": suspension.held_back,
             },
-            after={"source": brake.source, "decision": decision, "why": reason},
-            customer_id=brake.customer_id,
+            after={"source": suspension.source, "decision": decision, "why": reason},
+            customer_id=suspension.customer_id,
         )
 
 
-def _withdrawn(row: ConsentRow, brake: Brake, reason: str, by: str, now: datetime) -> HistoryEntry:
+def _withdrawn(
+    row: ConsentRow, suspension: AutomaticSuspension, reason: str, by: str, now: datetime
+) -> HistoryEntry:
     """Return the statement of a person that an opt-out or opt-in is not registered, and why."""
     return act(
-        "withdraw opt-out" if brake.status == Status.RET else "withdraw opt-in",
+        "withdraw opt-out" if suspension.status == Status.RET else "withdraw opt-in",
         row.key,
         by=by,
         now=now,
-        before={"state": row.state, "source": brake.source, "tripped_at": brake.tripped_at},
+        before={
+            "state": row.state,
+            "source": suspension.source,
+            "tripped_at": suspension.tripped_at,
+        },
         after={"state": ruling.WITHDRAWN, "why": reason},
         customer_id=row.customer_id,
         event_id=row.desired_event_id,
