@@ -74,8 +74,13 @@ async def test_last_hour_opt_in_without_the_right_waits(harness: SinkHarness):
 
 
 async def test_suspension_by_a_person_is_ended_by_a_person_only(harness: SinkHarness):
-    """No retry, requeue, refusal of İYS or success of an earlier record ends it."""
+    """It replaces that of İYS, whose refused record is not tried again. No retry, requeue, refusal
+    of İYS or success of an earlier record ends it.
+    """
+    await harness.refuse_opt_out(403, "H353")
     await harness.set_rights(WITHOUT_MESAJ)
+    harness.advance(timedelta(hours=1))
+    assert await nothing_is_submitted(harness)
     assert await standing.recheck_now(harness.ledger, BRAND, by="ada", now=harness.clock()) == 0
     for reason in ("reconsent", brands.QUOTA_SPENT):
         await harness.requeue(reason)
@@ -114,15 +119,6 @@ async def test_retry_of_the_account_leaves_out_channels_without_right(
     assert await is_suspended_by_person(harness)
 
 
-async def test_suspension_by_a_person_replaces_that_of_iys(harness: SinkHarness):
-    """What İYS refused is not tried again."""
-    await harness.refuse_opt_out(403, "H353")
-    await harness.set_rights(WITHOUT_MESAJ)
-    harness.advance(timedelta(hours=1))
-    assert await nothing_is_submitted(harness)
-    assert await is_suspended_by_person(harness)
-
-
 async def test_opt_outs_without_the_right_alert_and_are_listed(harness: SinkHarness):
     """A person withdraws them on İYS's own pages meanwhile."""
     await harness.register_onay()
@@ -155,25 +151,16 @@ async def test_lost_opt_out_of_suspended_brand_is_only_queried(harness: SinkHarn
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_lost_batch_without_the_right_is_only_queried(harness: SinkHarness):
-    """Its status is queried once İYS can show it."""
-    await harness.ingest(onay(), onay(a_phone(2)))
-    await harness.lose_batch("after")
-    calls = harness.iys.calls("batchV2")
-    await harness.set_rights(WITHOUT_MESAJ)
-    assert await harness.recover()
-    assert harness.iys.calls("batchV2") == calls
-    assert (await harness.row()).state == (await harness.row(a_phone(2))).state == "accepted"
-
-
 async def test_lost_opt_ins_with_opt_outs_behind_them_are_queried_first(harness: SinkHarness):
-    """In one call; the others one by one, for their receipts."""
+    """In one call; the others one by one, for their receipts. Without the right, the batch is not
+    submitted again.
+    """
     people = await harness.ingest_for(onay, range(4))
-    await harness.lose_batch("after")
+    await harness.lose_batch(drop="after")
     await harness.set_rights(WITHOUT_MESAJ)
     await harness.ingest_for(ret, (1, 3))
     assert await harness.recover()
-    assert [harness.iys.calls(call) for call in ("statuses", "status")] == [1, 2]
+    assert [harness.iys.calls(call) for call in ("batchV2", "statuses", "status")] == [1, 1, 2]
     assert await harness.states_of(people) == ["accepted", "pending", "accepted", "pending"]
 
 

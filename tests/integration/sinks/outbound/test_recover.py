@@ -417,7 +417,7 @@ async def test_late_worker_changes_nothing_of_another(harness: SinkHarness):
 async def test_saved_batch_without_reply_is_registered_once(harness: SinkHarness):
     """The same list is sent again, and saved items succeed with their first request."""
     people = await harness.ingest_for(onay, range(3))
-    await harness.lose_batch("after")
+    await harness.lose_batch(drop="after")
     assert await harness.recover()
     assert await harness.settle()
     assert set(await harness.states_of(people)) == {"accepted"}
@@ -426,8 +426,7 @@ async def test_saved_batch_without_reply_is_registered_once(harness: SinkHarness
 
 async def test_lost_opt_in_is_not_sent_again_after_an_opt_out(harness: SinkHarness):
     """Its status is queried only, by what no hourly limit holds up."""
-    await harness.ingest(onay(minutes=10))
-    await harness.lose_batch()
+    await harness.lose_batch(onay(minutes=10))
     await harness.ingest(ret(minutes=5))
     harness.iys.inject_fault("status", status=429, code="H086", times=None)
     assert await harness.recover()
@@ -443,8 +442,7 @@ async def test_lost_batch_is_queried_once_iys_has_processed_the_last_of_its_call
     harness: SinkHarness,
 ):
     """A call that was on its way for long arrived later than it was stored."""
-    await harness.ingest(onay())
-    await harness.lose_batch("after")
+    await harness.lose_batch(onay(), drop="after")
     await harness.ingest(ret())
     late = harness.clock() + A_SECOND * 3
     await harness.ledger.fetch(
@@ -479,8 +477,7 @@ async def test_lost_opt_ins_with_an_opt_out_behind_them_are_recovered_first(harn
     await harness.register(onay(a_phone(1), minutes=40))
     await harness.submit_opt_out(ret(a_phone(1), minutes=30))
     for number in range(3):
-        await harness.ingest(onay(a_phone(number), minutes=20))
-        await harness.lose_batch()
+        await harness.lose_batch(onay(a_phone(number), minutes=20))
     await harness.ingest(ret(a_phone(1), minutes=10))
     harness.advance(RESULT_DELAY * 2)
     assert await harness.recovery.recover(opt_outs_only=True)
@@ -494,7 +491,7 @@ async def test_lost_opt_ins_before_many_opt_outs_are_queried_at_once(
 ):
     """One by one, a lost batch would spend the hour's queries, and opt-outs would wait for more."""
     people = await harness.ingest_for(onay, range(30))
-    await harness.lose_batch(drop)
+    await harness.lose_batch(drop=drop)
     await harness.ingest_for(ret, range(30))
     assert await harness.recover()
     assert (harness.iys.calls("statuses"), harness.iys.calls("status")) == (1, 0)
@@ -598,13 +595,12 @@ async def test_decisions_that_are_read_again_change_nothing(harness: SinkHarness
     assert found == {0: harness.offset}
 
 
-async def row_counts(harness: SinkHarness) -> list[tuple[int, int, int]]:
+async def row_counts(harness: SinkHarness) -> list[dict[str, Any]]:
     """Return how many rows ingesting has written, and how many consents are pending. How far
     the ledger is may be published again.
     """
-    rows = await harness.ledger.fetch(
+    return await harness.ledger.fetch(
         """SELECT (SELECT count(*) FROM history) AS m,
         (SELECT count(*) FROM outbox WHERE topic NOT LIKE '%%ledger-positions') AS o,
         (SELECT count(*) FROM consents WHERE state = 'pending') AS c"""
     )
-    return [(row["m"], row["o"], row["c"]) for row in rows]

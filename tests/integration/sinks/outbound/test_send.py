@@ -250,8 +250,7 @@ async def test_original_success_of_repeated_batch_permits_nothing(
     await harness.forget()
     harness.advance(timedelta(days=8))  # no pull shows it any more
     harness.iys.brand(activatedAt=None)
-    await harness.ingest(event)
-    await harness.lose_batch()
+    await harness.lose_batch(event)
     assert await harness.recover()
     assert await harness.settle()
     await harness.run(harness.query, times=3, every=timedelta(minutes=5))
@@ -268,8 +267,7 @@ async def test_original_success_of_single_add_permits_nothing(harness: SinkHarne
     await harness.set_columns(expires_at=soon)
     assert await harness.scheduler.last_hour()
     assert (await harness.row()).state == "accepted", "the result of a batch would come too late"
-    harness.iys.citizen("RET")
-    harness.advance(timedelta(minutes=20))
+    harness.citizen("RET", then=timedelta(minutes=20))
     await harness.forget()
     await harness.ingest(event)
     await harness.set_columns(expires_at=soon)
