@@ -267,8 +267,7 @@ def test_import_killed_and_repeated_loses_and_doubles_nothing(
         process.kill()
     assert process.returncode == -9
     assert not report.exists()
-    shown = ended(izin(*words), 5)
-    counts = json.loads(shown.stdout)
+    counts = json.loads(ended(izin(*words), 5).stdout)
     assert CHECKPOINT_ROWS < counts["resumed_after"] <= ROWS
     assert (counts["rows"], counts["published"], counts["refused"]) == (ROWS, ROWS - BAD, BAD)
     events = [one.value for one in lanes(topics)]

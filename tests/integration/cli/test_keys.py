@@ -32,8 +32,7 @@ def registered(izin: Izin, ledger: str) -> str:
 
 def keys(izin: Izin) -> list[dict[str, Any]]:
     """Return the keys that are listed."""
-    found: list[dict[str, Any]] = json.loads(izin("keys", "list", "--output", "json").stdout)
-    return found
+    return list(json.loads(izin("keys", "list", "--output", "json").stdout))
 
 
 def test_brands_add_takes_no_brand_of_others(izin: Izin, registered: str) -> None:
@@ -47,8 +46,7 @@ def test_brands_add_takes_no_brand_of_others(izin: Izin, registered: str) -> Non
     assert len(json.loads(izin("brands", "list", "--output", "json").stdout)) == 1
     assert izin("customers", "add", "beta", "--name=Beta").exit_code == 0
     for wrong in ((), ("--from=beta",)):
-        refused = ended(izin(*moved, *wrong, "--execute"), 3, "with --from")
-        assert "acme" not in refused.stderr
+        assert "acme" not in ended(izin(*moved, *wrong, "--execute"), 3, "with --from").stderr
     assert izin(*moved, "--from=acme", "--execute").exit_code == 0
     (brand,) = json.loads(izin("brands", "list", "--output", "json").stdout)
     assert brand["customer_id"] == "beta"
@@ -166,7 +164,7 @@ def with_history(izin: Izin, ledger: str) -> None:
 
 def listed(izin: Izin) -> dict[int, str]:
     """Return what `list` prints as suspended, by brand."""
-    rows: list[dict[str, Any]] = json.loads(izin("brands", "list", "--output", "json").stdout)
+    rows = json.loads(izin("brands", "list", "--output", "json").stdout)
     return {row["brand_code"]: row["suspended"] for row in rows}
 
 

@@ -78,8 +78,7 @@ LOSE = "UPDATE delivery_cursors SET next_offset = 1000000"
 def resent(izin: Izin, *words: str) -> list[dict[str, Any]]:
     """Return the rows of a resend that is only counted."""
     counted = ended(izin("subscribers", "resend", "crm", *words, "--output", "json"), 0)
-    rows: list[dict[str, Any]] = json.loads(counted.stdout)
-    return rows
+    return list(json.loads(counted.stdout))
 
 
 def test_resend_is_limited_counted_ordered_shown_and_cancelled(

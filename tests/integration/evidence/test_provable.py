@@ -194,8 +194,7 @@ async def test_emptied_row_needs_an_act_and_an_old_timestamp(ledger: Ledger, fil
 async def test_changed_column_of_a_decision_is_a_fault(ledger: Ledger, file: Path, change: str):
     """Readers filter by kind and status: neither may say what the decision does not."""
     async with ledger.transaction() as connection:
-        record = a_decision_record(decide(None, an_admitted_event()))
-        stored = Codec().encode("Decision", record)
+        stored = Codec().encode("Decision", a_decision_record(decide(None, an_admitted_event())))
         fact = decided(CUSTOMER, str(a_key()), 1_772_442_000_000_000, stored)
         await append_facts(connection, [fact], now=datetime.now(UTC))
     assert (await verified(ledger, file)).faults == ()

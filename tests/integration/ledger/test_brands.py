@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -444,16 +445,13 @@ async def test_created_key_is_stored_published_and_recorded(registered: Ledger) 
     assert SECRET_HASH.hex() not in stored
 
 
-async def test_key_that_cannot_be_published_is_not_stored(registered: Ledger) -> None:
+async def test_key_that_cannot_be_published_is_not_stored(
+    registered: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither row nor entry is left without the record."""
-
-    class Failing(TopicMessages):
-        def api_key(self, *_: object) -> Any:  # noqa: ANN401 - none
-            raise ValueError("no record")
-
-    failing = Failing(CODEC, Topics())
+    monkeypatch.setattr(TopicMessages, "api_key", Mock(side_effect=ValueError("no record")))
     with pytest.raises(ValueError, match="no record"):
-        await api_keys.create(registered, failing, KEY, by="ada", now=NOON)
+        await create(registered)
     assert await api_keys.every(registered) == ()
     assert await acts(registered) == []
 

@@ -75,8 +75,7 @@ async def answered(
         record = a_decision_record(decide(None, admitted))
         record |= {"kind": ERASED, "reason": reason, "event": event_to_avro(event)}
         record["consent"] |= {"status": ERASURE, "event_id": ""}
-        value = harness.codec.encode("Decision", record)
-        reads.append(DecisionReader(harness.codec).read(value))
+        reads.append(DecisionReader(harness.codec).read(harness.codec.encode("Decision", record)))
         assert reads[-1].is_erasure
         assert not reads[-1].is_ret
     await harness.ingester.store(TOPIC, "topic", reads, {})

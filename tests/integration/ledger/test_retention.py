@@ -341,8 +341,7 @@ async def test_settled_submission_goes_after_90_days(harness: SinkHarness):
 async def test_submission_that_was_withdrawn_from_goes_too(harness: SinkHarness):
     """İYS refused one of a batch; the others were submitted again, with answers of their own."""
     await harness.ingest(onay(), onay(a_phone(2)))
-    harness.iys.inject_fault("batchV2", status=403, code="H180")
-    assert await harness.bulk()
+    await harness.meet_fault("batchV2", harness.bulk, status=403, code="H180")
     assert [await harness.settle() for _ in range(2)] == [True, True]
     assert await harness.ledger.fetch("SELECT FROM submission_items WHERE state = 'withdrawn'")
     assert await left(harness, 91 * DAY) == (0, 0)

@@ -4,6 +4,7 @@ A person suspends a brand or a customer: its calls to İYS, what the gate permit
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +24,6 @@ pytestmark = pytest.mark.database
 WITHOUT_MESAJ = (Channel.ARAMA, Channel.EPOSTA)
 OURS, CUSTOMERS = Target(BRAND), Target(None, CUSTOMER)
 LATER = 100_009
-ACTIVE_LATER = replace(ACTIVE, brand_code=LATER)
 
 
 async def is_suspended_by_person(harness: SinkHarness) -> bool:
@@ -132,17 +132,22 @@ async def test_opt_outs_without_the_right_alert_and_are_listed(harness: SinkHarn
     assert one.recipient == PHONE
 
 
-@pytest.mark.parametrize("by", ["rights", "brand"])
-async def test_lost_opt_out_of_suspended_brand_is_only_queried(harness: SinkHarness, by: str):
+@pytest.mark.parametrize(
+    ("suspend", "how"),
+    [
+        (SinkHarness.set_rights, WITHOUT_MESAJ),
+        (SinkHarness.brand, replace(ACTIVE, status="stopped")),
+    ],
+    ids=["rights", "brand"],
+)
+async def test_lost_opt_out_of_suspended_brand_is_only_queried(
+    harness: SinkHarness, suspend: Callable[..., Awaitable[object]], how: object
+):
     """Without the right, or with the brand stopped by a person, it is not submitted again."""
     await harness.lose_opt_out()
-    calls = harness.iys.calls("addV2")
-    if by == "rights":
-        await harness.set_rights(WITHOUT_MESAJ)
-    else:
-        await harness.brand(replace(ACTIVE, status="stopped"))
+    await suspend(harness, how)
     assert await harness.recover()
-    assert harness.iys.calls("addV2") == calls
+    assert harness.iys.calls("addV2") == 1
     assert await harness.columns("state", "action") == ("retryable", "send")
     assert [one.keys for one in await reads.suspended_opt_outs(harness.ledger)] == [1]
     await harness.set_rights(tuple(Channel))
@@ -155,8 +160,7 @@ async def test_lost_opt_ins_with_opt_outs_behind_them_are_queried_first(harness:
     """In one call; the others one by one, for their receipts. Without the right, the batch is not
     submitted again.
     """
-    people = await harness.ingest_for(onay, range(4))
-    await harness.lose_batch(drop="after")
+    people = await harness.lose_batch_of(4, drop="after")
     await harness.set_rights(WITHOUT_MESAJ)
     await harness.ingest_for(ret, (1, 3))
     assert await harness.recover()
@@ -264,7 +268,7 @@ async def test_closed_gate_is_published_with_the_brand(harness: SinkHarness):
 async def test_suspended_customer_covers_brands_added_later(harness: SinkHarness):
     """An order of the brand itself comes first, and each is ended for itself."""
     await suspend(harness, CUSTOMERS)
-    await harness.brand(ACTIVE_LATER)
+    await harness.brand(replace(ACTIVE, brand_code=LATER))
     assert await gates(harness, LATER) == ["complaint"]
     assert await stopped_calls(harness) == {BRAND: "complaint", LATER: "complaint"}
     await suspend(harness, Target(LATER), Part.GATE, reason="own")

@@ -62,9 +62,8 @@ def test_correction_takes_from_the_letter_what_is_not_given(
     assert '"act": "correct dead letter", "by": "ada"' in words
     assert f' {name}"' in words
     ended(run("publish", "--corrects", name, "--source", "HS_WEB", "--by", "ada"), 3, event_id)
-    assert run("publish", "--corrects", "0/99999", "--by", "ada").exit_code == 3
-    assert run("publish", "--corrects", "rubbish", "--by", "ada").exit_code == 3
-    assert run("publish", "--status", "RET").exit_code == 2
+    for words, code in (("--corrects=0/99999", 3), ("--corrects=rubbish", 3), ("--status=RET", 2)):
+        assert run("publish", words, "--by", "ada").exit_code == code, words
 
 
 def test_opt_out_without_a_readable_key_counts_from_its_receipt(

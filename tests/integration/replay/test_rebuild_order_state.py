@@ -32,7 +32,8 @@ from tests.support.order.verdict import Worker, backlog, committed_records, unti
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
 KEY = str(a_key())
-OTHER = "+905550000002"
+OTHER, THIRD, FOURTH = (f"+90555000000{number}" for number in (2, 3, 4))
+OTHER_KEY, THIRD_KEY, FOURTH_KEY = (str(a_key(recipient=one)) for one in (OTHER, THIRD, FOURTH))
 
 
 def at(*, minutes: int, **fields: object) -> ConsentEvent:
@@ -176,14 +177,12 @@ def test_removed_events_cannot_be_judged(harness: RebuildHarness) -> None:
     harness.publish(at(minutes=9), at(minutes=1, recipient=OTHER), at(minutes=5))
     harness.decide(at(minutes=4, recipient=OTHER))
     harness.remove_below(harness.topics.events.name, 2)
-    third = str(a_key(recipient="+905550000003"))
-    other = str(a_key(recipient=OTHER))
-    row = Codec().decode_consent(harness.rows()[other])
-    harness.write_row(third, replace(row, key=a_key(recipient="+905550000003")))
-    harness.write_row(other, replace(row, effective_at=NOON, latest_onay_at=NOON))
+    row = Codec().decode_consent(harness.rows()[OTHER_KEY])
+    harness.write_row(THIRD_KEY, replace(row, key=a_key(recipient=THIRD)))
+    harness.write_row(OTHER_KEY, replace(row, effective_at=NOON, latest_onay_at=NOON))
     found = harness.dry_run()
     assert found.plan.options["uncovered"] == [0]
-    assert found.kinds == {KEY: "unjudged", third: "unjudged", other: "differing"}
+    assert found.kinds == {KEY: "unjudged", THIRD_KEY: "unjudged", OTHER_KEY: "differing"}
 
 
 def test_plan_that_cannot_hold_is_refused(
@@ -218,13 +217,6 @@ def test_plan_that_cannot_hold_is_refused(
         harness.dry_run()
 
 
-OTHER_KEY = str(a_key(recipient=OTHER))
-THIRD = "+905550000003"
-THIRD_KEY = str(a_key(recipient=THIRD))
-FOURTH = "+905550000004"
-FOURTH_KEY = str(a_key(recipient=FOURTH))
-
-
 def test_switch_writes_what_is_missing_or_differs(with_ledger: RebuildHarness) -> None:
     """A row that was changed by hand is repaired, one that was deleted comes back, with an opt-out
     for the key that becomes RET by it; surplus rows stay. Then nothing is left, and the history
@@ -243,8 +235,8 @@ def test_switch_writes_what_is_missing_or_differs(with_ledger: RebuildHarness) -
     )
     harness.write_row(KEY, older)
     harness.write_row(OTHER_KEY, None)
-    third = Codec().decode("Consent", harness.rows()[FOURTH_KEY])
-    harness.write_row(FOURTH_KEY, Codec().encode("Consent", {**third, "previous_status": "RET"}))
+    fourth = Codec().decode("Consent", harness.rows()[FOURTH_KEY])
+    harness.write_row(FOURTH_KEY, Codec().encode("Consent", {**fourth, "previous_status": "RET"}))
     harness.write_row(THIRD_KEY, replace(row, key=a_key(recipient=THIRD)))
     before = harness.ends()
     found = harness.dry_run()

@@ -557,6 +557,13 @@ class SinkHarness:
         assert await self.opt_out()
         assert (await self.row()).state == "unknown"
 
+    async def meet_fault(
+        self, operation: str, step: Callable[[], Awaitable[bool]], **fault: object
+    ) -> None:
+        """Take a step whose call of ``operation`` meets a fault of İYS."""
+        self.iys.inject_fault(operation, **fault)
+        assert await step()
+
     async def lose_batch(self, *events: ConsentEvent, drop: str = "before") -> None:
         """Ingest the decisions on ``events``, and submit what is due in bulk by a call that gets
         no reply.
@@ -565,6 +572,12 @@ class SinkHarness:
             await self.ingest(*events)
         self.iys.inject_fault("batchV2", drop=drop)
         assert await self.bulk()
+
+    async def lose_batch_of(self, count: int, drop: str = "before") -> list[str]:
+        """Submit so many opt-ins by a call that gets no reply; return the recipients."""
+        recipients = await self.ingest_for(onay, range(count))
+        await self.lose_batch(drop=drop)
+        return recipients
 
     async def refuse_opt_out(self, status: int, code: str, *others: ConsentEvent) -> None:
         """Submit the opt-out of a registered recipient, which İYS refuses."""

@@ -31,7 +31,7 @@ from izin.ledger.record import (
     UnknownSuppressionError,
     UnreadableArchiveError,
 )
-from izin.ledger.registry import complaints, suspension_orders
+from izin.ledger.registry import complaints
 from izin.ledger.registry.suspension_orders import Part, Target
 from izin.ledger.webhooks import deliveries
 from izin.replay.ledger import rebuild as rebuilding
@@ -44,6 +44,7 @@ from izin.streams.outputs import _erased_consent
 from tests.integration.evidence.test_provable import entered
 from tests.integration.ledger.test_erasure import anchor_writer
 from tests.integration.ledger.test_history import change
+from tests.integration.ledger.test_suspensions import resume
 from tests.integration.replay.ledger.test_rebuild import OTHER, decided, every_kind, rows
 from tests.integration.sinks.ingest.test_bootstrap import delete_decisions, write, write_state
 from tests.integration.sinks.sink_harness import (
@@ -149,18 +150,6 @@ def suppress(harness: SinkHarness, settings: KafkaSettings, key: str, at: dateti
     produce(settings, settings.topics.desired_consents.name, value, key=name, partition=0)
 
 
-async def resume(harness: SinkHarness) -> None:
-    """Let İYS be asked."""
-    await suspension_orders.resume(
-        harness.ledger,
-        harness.context.topic_messages,
-        Target(customer_id=CUSTOMER),
-        [Part.IYS],
-        by="ada",
-        now=harness.clock(),
-    )
-
-
 async def _offboarded(site: Site) -> Brand:
     """Have a customer that was offboarded, and in the topic its brand as it was before."""
     harness, brand = site.harness, replace(ACTIVE, brand_code=BRAND + 9, customer_id="left")
@@ -209,7 +198,7 @@ async def test_lost_ledger_is_restored_and_agrees_with_iys(site: Site):
     for step in (site.new.bulk, site.new.opt_out, site.new.query, site.new.scheduler.last_hour):
         assert not await step()
     assert not await site.new.scheduler.expire()
-    await resume(site.new)
+    await resume(site.new, Target(customer_id=CUSTOMER), Part.IYS)
     assert not await site.new.bulk()
     while await site.new.opt_out() or await site.new.query():
         pass

@@ -148,8 +148,7 @@ async def test_refused_call_has_the_list_read_once_in_a_while(
     assert harness.iys.calls("batchV2") == calls
     # A channel that İYS refused and lists as granted is tried before a minute is over.
     await next_day(harness, reader, WRITES)
-    harness.iys.inject_fault("batchV2", status=403, code="H353")
-    assert await harness.bulk()
+    await harness.meet_fault("batchV2", harness.bulk, status=403, code="H353")
     harness.advance(AGAIN)
     await harness.ledger.fetch(
         "UPDATE suspensions SET recheck_at = now() + interval '9 days' RETURNING code"

@@ -99,8 +99,7 @@ async def test_throttled_opt_in_after_pushed_opt_out_is_not_sent_again(harness: 
     origin = an_iys_origin(creation_date=at - timedelta(minutes=1))
     opt_out = an_iys_event(consent_date=datetime(2026, 1, 5, 7, tzinfo=UTC), iys=origin)
     harness.pacer.meanwhile = partial(harness.ingest, opt_out)
-    harness.iys.inject_fault("batchV2", status=400, code="H123")
-    assert await harness.bulk()
+    await harness.meet_fault("batchV2", harness.bulk, status=400, code="H123")
     harness.advance(timedelta(minutes=1))
     assert not await harness.bulk()
     await harness.settle()
@@ -108,19 +107,20 @@ async def test_throttled_opt_in_after_pushed_opt_out_is_not_sent_again(harness: 
     assert (await harness.row()).may_send is False
 
 
-@pytest.mark.parametrize("by", ["person", "iys"])
+@pytest.mark.parametrize("is_by_person", [True, False])
 async def test_opt_out_hidden_by_lost_right_is_pulled_after_right_returns(
-    harness: SinkHarness, by: str
+    harness: SinkHarness, *, is_by_person: bool
 ):
     """İYS leaves out of a page what a partner may not read, and the cursor moves on."""
     await harness.register_onay()
     await harness.pull()
     rights = {"ARAMA": "write", "EPOSTA": "write"}
     harness.iys.brand(rights=rights)
-    if by == "person":
-        await harness.set_rights((Channel.ARAMA, Channel.EPOSTA))
-    else:
-        await harness.suspend("H353", channel="MESAJ")
+    await (
+        harness.set_rights((Channel.ARAMA, Channel.EPOSTA))
+        if is_by_person
+        else harness.suspend("H353", channel="MESAJ")
+    )
     harness.iys.citizen("RET")
     harness.citizen(
         "ONAY", a_phone(2), type="ARAMA", source="IYS_WEB_YENI", then=timedelta(minutes=1)
@@ -128,10 +128,7 @@ async def test_opt_out_hidden_by_lost_right_is_pulled_after_right_returns(
     harness.iys.citizen("ONAY", a_phone(3), type="ARAMA", source="IYS_WEB_YENI")
     await harness.pull_and_ingest()
     harness.iys.brand(rights={**rights, "MESAJ": "write"})
-    if by == "person":
-        await harness.set_rights(tuple(Channel))
-    else:
-        await harness.resume("MESAJ", "ONAY")
+    await (harness.set_rights(tuple(Channel)) if is_by_person else harness.resume("MESAJ", "ONAY"))
     await harness.run(harness.pull_and_ingest, times=3, every=timedelta(minutes=15))
     assert harness.iys.register()[PHONE] == "RET"
     assert await harness.columns("registered", "may_send") == ("RET", False)
@@ -223,16 +220,9 @@ async def test_unchanged_cursor_ends_the_pull(
     """The last page is registered, and not pulled again and again."""
     await harness.register_onay()
     harness.citizen("RET", then=timedelta(minutes=1))
-    pages = [await harness.context.client.changes(ACTIVE.path, Stream.IYS, None)]
-    (last,) = pages
-    assert last is not None
-
-    async def the_same(*_: object) -> MovementPage:
-        pages.append(last)
-        assert len(pages) < 5, "the same page again and again"
-        return last
-
-    monkeypatch.setattr(IysClient, "changes", the_same)
+    last = await harness.context.client.changes(ACTIVE.path, Stream.IYS, None)
+    # It ends the process that asks for the same page again and again.
+    monkeypatch.setattr(IysClient, "changes", AsyncMock(side_effect=[last] * 4))
     await harness.pull_and_ingest(Stream.IYS)
     assert (await harness.row()).registered == "RET"
 
@@ -407,8 +397,7 @@ async def test_push_of_a_known_brand_does_not_wait_for_the_ledger(
     brands, topic = BrandCache(harness.ledger), InMemoryTopic()
     await brands.refresh()
 
-    away = LedgerUnavailableError("away")
-    monkeypatch.setattr(brands, "refresh", AsyncMock(side_effect=away))
+    monkeypatch.setattr(brands, "refresh", AsyncMock(side_effect=LedgerUnavailableError("away")))
     async with a_client(harness, brands, topic) as client:
         new = {**a_movement(a_phone(1)), "brandCode": BRAND + 1}
         answer = await client.post("/push", json={"list": [new, a_movement(a_phone(2)), "none"]})

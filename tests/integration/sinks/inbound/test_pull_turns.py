@@ -85,20 +85,19 @@ async def test_failed_pull_waits_and_only_as_long_as_it_must(harness: SinkHarnes
     """A closed subscription needs a person, and each call counts against the address."""
     puller = harness.puller(InMemoryTopic(), interval=AN_HOUR)
 
-    async def turns() -> int:
-        while await puller.pull_next():
-            pass
+    async def called() -> int:
+        await turns(puller)
         return harness.iys.calls("changes")
 
     harness.iys.inject_fault("changes", status=503, times=2)
-    assert await turns() == 2
+    assert await called() == 2
     harness.advance(A_SECOND * 10)
     harness.iys.inject_fault("changes", status=403, code="H521", times=2)
-    assert await turns() == 4
+    assert await called() == 4
     harness.advance(A_SECOND * 10)
-    assert await turns() == 4
+    assert await called() == 4
     harness.advance(A_MINUTE * 15)
-    assert await turns() == 6
+    assert await called() == 6
 
 
 async def streams_pause_for_a_right(harness: SinkHarness) -> Puller:
@@ -168,9 +167,7 @@ async def test_page_that_the_ledger_refuses_stops_no_other_stream(
 
     monkeypatch.setattr(ReportedMovements, "record", refuse)
     harness.citizen("RET", then=A_SECOND * 2)
-    puller = harness.puller(InMemoryTopic(), interval=HALF_A_MINUTE)
-    while await puller.pull_next():
-        pass
+    await turns(harness.puller(InMemoryTopic(), interval=HALF_A_MINUTE))
     assert [one["event"] for one in logged if one["log_level"] == "critical"] == ["page refused"]
     pulled = "SELECT stream FROM stream_cursors WHERE last_pulled_at IS NOT NULL"
     assert await harness.ledger.fetch(pulled) == [{"stream": "HS"}]
@@ -244,8 +241,7 @@ async def test_without_push_a_pull_brings_an_opt_out_within_a_minute(harness: Si
     harness.iys.citizen("RET")
     waited = timedelta(0)
     while not topic.messages and waited < AN_HOUR * 2:
-        while await puller.pull_next():
-            pass
+        await turns(puller)
         harness.advance(A_SECOND * 10)
         waited += A_SECOND * 10
         if waited == A_SECOND * 10:
@@ -268,9 +264,7 @@ async def test_outage_of_six_days_loses_no_opt_out(harness: SinkHarness):
         expected.append(a_phone(number))
         harness.citizen("RET", expected[-1], then=timedelta(hours=6))
     topic = InMemoryTopic()
-    puller = harness.puller(topic, interval=HALF_A_MINUTE)
-    while await puller.pull_next():
-        pass
+    await turns(harness.puller(topic, interval=HALF_A_MINUTE))
     assert await harness.ledger.fetch(
         "SELECT recipient, registered FROM consents ORDER BY registered_at"
     ) == [{"recipient": one, "registered": "RET"} for one in expected]

@@ -248,8 +248,7 @@ async def test_broker_that_goes_away_is_waited_for(
     harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ):
     """Its absence passes without us, and must not end the sink."""
-    away = Mock(side_effect=BrokerError("no broker"))
-    monkeypatch.setattr(bootstrap, "watermarks", away)
+    monkeypatch.setattr(bootstrap, "watermarks", Mock(side_effect=BrokerError("no broker")))
     with pytest.raises(StreamUnavailableError):
         await ingester_of(harness, kafka_settings).bootstrapper.begin_if_lost()
 

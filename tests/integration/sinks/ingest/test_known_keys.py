@@ -383,7 +383,11 @@ async def test_observe_takes_pages_as_they_come(database_url: str):
     case = next(iter(cases(random))) | {"brand": ACTIVE, "seen_near": NOON}
     rows = [a_row(random, case, "770005", number) for number in range(4)]
     first, twice, silent, erased = (a_movement_on(case, row, random) for row in rows)
-    page = [first, twice, as_seen(twice, "RET", 90), silent._replace(observation=None)]
+    seen = twice.observation
+    assert seen is not None
+    at = seen.creation_date + timedelta(seconds=90)
+    later = replace(seen, value=Registered.RET, creation_date=at)
+    page = [first, twice, twice._replace(observation=later), silent._replace(observation=None)]
     page.append(erased._replace(is_ours=True))
     found = await observed_of(database_url, [], "770005", page)
     assert {row["key"]: row["registered"] for row in found["consents"]} == {
@@ -392,11 +396,3 @@ async def test_observe_takes_pages_as_they_come(database_url: str):
     }
     recorded = [row["key"] for row in found["history"]]
     assert recorded == [rows[0].key, rows[1].key, rows[1].key, rows[2].key]
-
-
-def as_seen(entry: ObservedMovement, status: str, seconds: int) -> ObservedMovement:
-    """Return an entry of the same key to ``status``, so many seconds later."""
-    seen = entry.observation
-    assert seen is not None
-    at = seen.creation_date + timedelta(seconds=seconds)
-    return entry._replace(observation=replace(seen, value=Registered(status), creation_date=at))

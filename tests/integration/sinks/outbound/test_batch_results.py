@@ -169,8 +169,7 @@ async def test_lost_opt_out_is_recovered_while_bulk_circuit_is_open(harness: Sin
 
 async def test_lost_batch_is_queried_in_the_bulk_class(harness: SinkHarness):
     """The recovery of a stopped brand's batch spends nothing that is reserved for opt-outs."""
-    await harness.ingest_for(onay, range(21))
-    await harness.lose_batch()
+    await harness.lose_batch_of(21)
     await harness.brand(replace(ACTIVE, status="stopped"))
     before = len(harness.pacer.classes)
     await harness.recover()
@@ -187,13 +186,9 @@ async def test_paused_worker_does_not_resend_items_of_another(
     people = await harness.ingest_for(onay, range(1, 4))
     other = harness.other_worker()
     call = IysClient.add_batch
-    first = True
 
     async def paused(*args: Any, **named: Any) -> Any:  # noqa: ANN401 - whatever the call is given
-        nonlocal first
-        if not first:
-            return await call(*args, **named)
-        first = False
+        monkeypatch.setattr(IysClient, "add_batch", call)
         harness.iys.inject_fault("batchV2", status=422, code="H120")
         try:
             return await call(*args, **named)
@@ -257,8 +252,7 @@ async def test_bad_recipient_of_a_query_is_parked_alone(
 async def test_query_refused_without_recipient_is_halved(harness: SinkHarness):
     """Each half is queried, and all are answered."""
     await to_query(harness)
-    harness.iys.inject_fault("statuses", status=422, code="H464")
-    assert await harness.query()
+    await harness.meet_fault("statuses", harness.query, status=422, code="H464")
     assert set(await harness.states_of(PEOPLE)) == {"accepted"}
     assert harness.iys.calls("statuses") == 3
 
@@ -268,8 +262,7 @@ async def test_query_refused_for_every_recipient_is_given_up(harness: SinkHarnes
     nobody is parked for it.
     """
     await to_query(harness)
-    harness.iys.inject_fault("statuses", status=422, code="H117", times=1000)
-    assert await harness.query()
+    await harness.meet_fault("statuses", harness.query, status=422, code="H117", times=1000)
     assert harness.iys.calls("statuses") < SINGLES
     assert harness.iys.calls("status") == 2
     assert sorted(set(await harness.states_of(PEOPLE))) == ["accepted", "unknown"]
@@ -311,8 +304,7 @@ async def test_opt_out_is_read_back_though_the_queries_of_the_hour_are_spent(har
     await harness.register_onay()
     await harness.submit_opt_out(ret())
     await harness.set_columns(action="query", reason=READ_BACK)
-    harness.iys.inject_fault("status", status=429, code="H086", times=None)
-    assert await harness.query()
+    await harness.meet_fault("status", harness.query, status=429, code="H086", times=None)
     assert (harness.iys.calls("statuses"), harness.iys.calls("status")) == (1, 0)
     assert (await harness.row()).action is Action.NOTHING
 

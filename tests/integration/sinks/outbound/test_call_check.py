@@ -6,7 +6,7 @@ A failure of one record, account or worker affects no other.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -60,11 +60,7 @@ async def test_opt_out_while_a_batch_waits_takes_its_opt_in_out(harness: SinkHar
 async def test_opt_out_settled_while_its_opt_in_waits_is_the_last(harness: SinkHarness):
     """İYS would take the opt-in, for a line that is closed may have an old date there."""
     await harness.ingest(onay())
-
-    async def opt_out() -> None:
-        await harness.submit_opt_out(ret())
-
-    harness.pacer.meanwhile = opt_out
+    harness.pacer.meanwhile = partial(harness.submit_opt_out, ret())
     assert await harness.bulk()
     await harness.drain(harness.opt_out)
     assert harness.iys.calls("batchV2") == 0
@@ -72,18 +68,20 @@ async def test_opt_out_settled_while_its_opt_in_waits_is_the_last(harness: SinkH
     assert not await harness.ledger.fetch("SELECT FROM submissions WHERE state <> 'settled'")
 
 
-@pytest.mark.parametrize("how", ["stopped", "no right"])
-async def test_brand_closed_while_a_batch_waits_sends_nothing(harness: SinkHarness, how: str):
+@pytest.mark.parametrize(
+    ("close", "how"),
+    [
+        (SinkHarness.brand, replace(ACTIVE, status="stopped")),
+        (SinkHarness.set_rights, [Channel.EPOSTA]),
+    ],
+    ids=["stopped", "no right"],
+)
+async def test_brand_closed_while_a_batch_waits_sends_nothing(
+    harness: SinkHarness, close: Callable[..., Awaitable[object]], how: object
+):
     """Its records wait, and are sent once it is open again."""
     await harness.ingest(onay())
-
-    async def close() -> None:
-        if how == "stopped":
-            await harness.brand(replace(ACTIVE, status="stopped"))
-        else:
-            await harness.set_rights([Channel.EPOSTA])
-
-    harness.pacer.meanwhile = close
+    harness.pacer.meanwhile = partial(close, harness, how)
     assert await harness.bulk()
     assert harness.iys.calls("batchV2") == 0
     assert not await harness.bulk()
@@ -126,8 +124,7 @@ async def test_call_that_may_have_been_sent_is_not_rebuilt(harness: SinkHarness)
     """Its connection broke after İYS got it: İYS is asked, and shows the opt-in beside an opt-out
     that is newer.
     """
-    people = await harness.ingest_for(onay, range(2))
-    await harness.lose_batch(drop="after")
+    people = await harness.lose_batch_of(2, drop="after")
     other = harness.other_worker()
     harness.pacer.meanwhile = partial(harness.ingest, ret(people[0]))
     harness.advance(timedelta(minutes=20))
@@ -180,10 +177,7 @@ async def test_opt_in_sent_after_its_opt_out_is_read_back(
     harness.pacer.at_slot = freeze
     if ends == "lost":
         harness.iys.inject_fault("addV2" if kind == "single" else "batchV2", drop="after")
-    if kind == "single":
-        assert await harness.scheduler.last_hour()
-    else:
-        assert await harness.bulk()
+    assert await (harness.scheduler.last_hour() if kind == "single" else harness.bulk())
     harness.advance(timedelta(hours=1))
     assert harness.iys.register() == {PHONE: "ONAY"}
     assert (await harness.row()).action is Action.QUERY
@@ -241,14 +235,21 @@ async def test_process_that_lost_its_lease_to_itself_sends_once(harness: SinkHar
     assert (await harness.row()).state == "accepted"
 
 
-@pytest.mark.parametrize("code", ["H123", "H124", "H521", None])
-async def test_busy_iys_shows_nothing_of_the_first_call(harness: SinkHarness, code: str | None):
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 429, "code": "H123"},
+        {"status": 429, "code": "H124"},
+        {"status": 403, "code": "H521"},
+        {"drop": "before"},
+    ],
+)
+async def test_busy_iys_shows_nothing_of_the_first_call(
+    harness: SinkHarness, fault: dict[str, object]
+):
     """İYS has the batch whose reply was lost, and saves it after the opt-out was queried."""
     await harness.lose_batch(onay(), drop="after")
-    if code is None:
-        harness.iys.inject_fault("batchV2", drop="before")
-    else:
-        harness.iys.inject_fault("batchV2", status=403 if code == "H521" else 429, code=code)
+    harness.iys.inject_fault("batchV2", **fault)
     assert await harness.recover(A_SECOND * 5)
     await harness.ingest(ret())
     await finish(harness)
@@ -257,8 +258,7 @@ async def test_busy_iys_shows_nothing_of_the_first_call(harness: SinkHarness, co
 
 async def test_part_of_a_lost_batch_may_be_at_iys(harness: SinkHarness):
     """It is moved to a submission of its own, and opted out before that is sent."""
-    people = await harness.ingest_for(onay, range(3))
-    await harness.lose_batch(drop="after")
+    people = await harness.lose_batch_of(3, drop="after")
     await harness.ingest(ret(people[0]))
     harness.pacer.meanwhile = partial(harness.ingest, *map(ret, people[1:]))
     assert await harness.recover(A_SECOND * 5)
@@ -374,8 +374,7 @@ async def test_pending_status_at_iys_stops_no_worker(
 async def test_retailer_refusal_without_index_costs_no_other_item(harness: SinkHarness):
     """İYS answers a list as it answers a single add: H180, without an index."""
     people = await harness.ingest_for(onay, range(8))
-    harness.iys.inject_fault("batchV2", status=403, code="H180")
-    assert await harness.bulk()
+    await harness.meet_fault("batchV2", harness.bulk, status=403, code="H180")
     assert set(await harness.states_of(people)) == {"awaiting_result"}
 
 
@@ -420,12 +419,6 @@ def long_ago(harness: SinkHarness, event: ConsentEvent, days: int) -> ConsentEve
     return replace(event, consent_date=at, received_at=at + timedelta(seconds=2))
 
 
-def of_before(harness: SinkHarness) -> tuple[ConsentEvent, ConsentEvent]:
-    """Return an opt-out of twenty days ago, and an opt-in of ten days ago, past its term."""
-    no = long_ago(harness, ret(source="HS_CAGRI_MERKEZI", event_id="no"), 20)
-    return no, long_ago(harness, onay(event_id="void"), 10)
-
-
 async def submit_all(harness: SinkHarness) -> None:
     """Let the outbound loops do what is due, with the rescues that they publish."""
     for _ in range(2):
@@ -437,20 +430,19 @@ async def submit_all(harness: SinkHarness) -> None:
         await harness.ingest_each(await harness.published())
 
 
-async def hold_old_onay(harness: SinkHarness) -> None:
-    """Have İYS hold an opt-in of thirty days ago."""
-    await harness.register_onay()
-    harness.advance(timedelta(days=30))
-
-
 @pytest.mark.parametrize("is_late", [False, True], ids=["in order", "opt-out late"])
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "one by one"])
 async def test_void_opt_in_leaves_the_opt_out_to_iys(
     harness: SinkHarness, is_late: bool, together: bool
 ):
-    """In the same batch, or one after the other; the opt-out first, or last."""
-    await hold_old_onay(harness)
-    order = of_before(harness)[:: -1 if is_late else 1]
+    """In the same batch, or one after the other; the opt-out first, or last. İYS holds an opt-in of
+    thirty days ago; the new one is past its term.
+    """
+    await harness.register_onay()
+    harness.advance(timedelta(days=30))
+    opt_out = long_ago(harness, ret(source="HS_CAGRI_MERKEZI", event_id="no"), 20)
+    void = long_ago(harness, onay(event_id="void"), 10)
+    order = (void, opt_out) if is_late else (opt_out, void)
     await (harness.ingest(*order) if together else harness.ingest_each(order))
     columns = ("desired_status", "state", "action", "void_event_id", "may_send")
     assert await harness.columns(*columns) == ("RET", "pending", "send", "void", False)
