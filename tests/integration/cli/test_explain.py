@@ -241,9 +241,8 @@ def test_remedy_of_one_person_attests_no_other(
         ("parked", False),
     ]
     words = " ".join(izin("explain", PHONE).stdout.replace("│", " ").split())
-    assert "requeue (by ada); state: parked -> " in words
-    assert "reason: reconsent -> " in words
-    assert "add brand (by " in words
+    for said in ("requeue (by ada); state: parked ->", "reason: reconsent ->", "add brand (by "):
+        assert said in words
     ended(izin(*execute), 1, "1 of them changed")
 
 
@@ -321,7 +320,6 @@ COMPLAINT, EVIDENCE = COMMANDS[:2]
 @pytest.fixture
 def known(topics: KafkaSettings, ledger: str) -> str:
     """Return a ledger with the history of a consent that a citizen ended at İYS an hour ago."""
-    assert topics.topics.anchors
     asyncio.run(_store_ended())
     return ledger
 
@@ -410,7 +408,6 @@ def test_latency_is_printed_by_path_and_leg(
 ) -> None:
     """In 80 columns for people, in seconds for programs; only since the given time."""
     monkeypatch.setattr(out, "_width", 80)
-    assert known
     done = ended(izin("report", "latency", "--since=24h"), 0)
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "1.0 s" in done.stdout

@@ -157,7 +157,6 @@ OTHER = ("brands", "add", "100009", "--iys-code=100001", "--customer=acme", "--n
 @pytest.fixture
 def with_history(izin: Izin, ledger: str) -> None:
     """Register a brand in a new ledger that has the history of a recipient of it."""
-    assert ledger
     store_history()
     assert izin(*REGISTER).exit_code == 0
 

@@ -1,5 +1,6 @@
 """A person's rows are erased at once, the history when nothing retains it; the chain verifies."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -92,22 +93,22 @@ async def erased(harness: SinkHarness) -> None:
     assert await removed(harness) == 1
 
 
-async def rows_naming(harness: SinkHarness, key: str = KEY) -> dict[str, int]:
-    """Return how many rows of each table name a key."""
-    found = {}
-    for table in (
-        *("consents", "submission_items", "retailer_access", "history", "erasures"),
+async def rows_naming(harness: SinkHarness) -> Counter[str]:
+    """Return how many rows of each table name the recipient."""
+    tables = (
+        "consents",
+        "submission_items",
+        "retailer_access",
+        "history",
+        "erasures",
         "deliveries",
-    ):
-        query = f"SELECT count(*) AS n FROM {table} WHERE key = %(key)s"
-        (row,) = await harness.ledger.fetch(query, {"key": key})  # type: ignore[arg-type]
-        if row["n"]:
-            found[table] = row["n"]
-    (row,) = await harness.ledger.fetch(
-        "SELECT count(*) AS n FROM submissions WHERE body LIKE %(like)s",
-        {"like": f"%{key.rpartition('/')[2]}%"},
     )
-    return found | ({"submissions": row["n"]} if row["n"] else {})
+    of_key = [f"SELECT '{one}' AS it FROM {one} WHERE key = %(key)s" for one in tables]
+    query = " UNION ALL ".join(
+        [*of_key, "SELECT 'submissions' FROM submissions WHERE body ~ %(no)s"]
+    )
+    rows = await harness.ledger.fetch(query, {"key": KEY, "no": PHONE[1:]})  # type: ignore[arg-type]
+    return Counter(row["it"] for row in rows)
 
 
 def again(harness: SinkHarness) -> ConsentEvent:

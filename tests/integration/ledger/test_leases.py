@@ -21,6 +21,7 @@ from structlog.testing import capture_logs
 from izin.ledger.db import Connection, Ledger, exclusive, live, statements
 from izin.ledger.db.leases import enter
 from izin.ledger.record import FencedError, LedgerUnavailableError
+from izin.runtime.process import cancel_all
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.publish.publisher import OutboxReader
 from tests.integration.sinks.sink_harness import until
@@ -86,8 +87,7 @@ async def process(settings: LedgerSettings) -> AsyncIterator[Ledger]:
         try:
             yield ledger
         finally:
-            living.cancel()
-            await asyncio.gather(living, return_exceptions=True)
+            await cancel_all([living])
 
 
 async def said(output: TextIO, line: str) -> None:
@@ -202,8 +202,7 @@ async def test_ledger_clock_is_that_of_the_database(ledger: Ledger):
     living = asyncio.create_task(live(ledger, ahead))
     await ahead.wait()
     assert await _difference(ledger) < 60
-    living.cancel()
-    await asyncio.gather(living, return_exceptions=True)
+    await cancel_all([living])
 
 
 async def _difference(ledger: Ledger) -> float:

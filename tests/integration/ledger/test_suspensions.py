@@ -5,7 +5,6 @@ A person suspends a brand or a customer: its calls to İYS, what the gate permit
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -17,6 +16,7 @@ from izin.ledger.db import notifications
 from izin.ledger.record import NO_RIGHT, ORDERED, UnknownCustomerError, UnregisteredBrandError
 from izin.ledger.registry import suspension_orders
 from izin.ledger.registry.suspension_orders import Part, Target
+from izin.runtime.process import cancel_all
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import BRAND, CUSTOMER, PHONE
 
@@ -177,9 +177,7 @@ async def test_returned_right_wakes_both_lanes(harness: SinkHarness):
     before = [wakes.count(lane) for lane in lanes]
     await harness.set_rights(tuple(Channel))
     await until(lambda: [wakes.count(lane) for lane in lanes] == [one + 1 for one in before])
-    listening.cancel()
-    with suppress(asyncio.CancelledError):
-        await listening
+    await cancel_all([listening])
 
 
 async def suspend(
@@ -315,8 +313,7 @@ async def test_orders_are_acts_of_the_history(harness: SinkHarness):
         ("suspend customer", "ada"),
         ("resume brand", "ada"),
     ]
-    assert acts[0]["after"] == {"gate": "complaint"}
-    assert acts[2]["before"] == {"gate": "complaint"}
+    assert acts[0]["after"] == acts[2]["before"] == {"gate": "complaint"}
     (order,) = await suspension_orders.every(harness.ledger)
     assert (order.customer_id, order.part, order.ordered_by) == (CUSTOMER, "iys", "ada")
 

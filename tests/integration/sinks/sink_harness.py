@@ -553,8 +553,7 @@ class SinkHarness:
     async def lose_opt_out(self, drop: str = "before") -> None:
         """Submit the opt-out of a registered recipient by a call that gets no reply."""
         await self.ingest_opt_out()
-        self.iys.inject_fault("addV2", drop=drop)
-        assert await self.opt_out()
+        await self.meet_fault("addV2", self.opt_out, drop=drop)
         assert (await self.row()).state == "unknown"
 
     async def meet_fault(
@@ -570,8 +569,7 @@ class SinkHarness:
         """
         if events:
             await self.ingest(*events)
-        self.iys.inject_fault("batchV2", drop=drop)
-        assert await self.bulk()
+        await self.meet_fault("batchV2", self.bulk, drop=drop)
 
     async def lose_batch_of(self, count: int, drop: str = "before") -> list[str]:
         """Submit so many opt-ins by a call that gets no reply; return the recipients."""
@@ -582,8 +580,7 @@ class SinkHarness:
     async def refuse_opt_out(self, status: int, code: str, *others: ConsentEvent) -> None:
         """Submit the opt-out of a registered recipient, which İYS refuses."""
         await self.ingest_opt_out(*others)
-        self.iys.inject_fault("addV2", status=status, code=code)
-        assert await self.opt_out()
+        await self.meet_fault("addV2", self.opt_out, status=status, code=code)
 
 
 @asynccontextmanager

@@ -208,8 +208,7 @@ async def test_worker_submits_decisions_and_publishes_pushes(  # noqa: PLR0917 -
         assert (await client.get("/health/ready")).is_success
         began = time.monotonic()
     assert time.monotonic() - began < 5
-    former = "SELECT FROM kafka_offsets WHERE topic_id = 'former'"
-    assert not await harness.ledger.fetch(former)
+    assert not await harness.ledger.fetch("SELECT FROM kafka_offsets WHERE topic_id = 'former'")
 
 
 def a_movement(**overrides: object) -> dict[str, object]:
@@ -287,8 +286,7 @@ async def test_killed_worker_loses_nothing_and_sends_nothing_twice(
         processes.kill(0)
     processes.start()
     await until(is_settled, within=60)
-    received = {"all": RECEIPTS + KILLS}
-    await until(lambda: harness.ledger.fetch(EACH_ONCE, received))
+    await until(lambda: harness.ledger.fetch(EACH_ONCE, {"all": RECEIPTS + KILLS}))
     processes.end()
     assert processes.running[0].returncode == 0
     register = iys.register()

@@ -117,8 +117,7 @@ async def test_unreadable_record_is_posted_in_its_place(hooks: Hooks):
     async with hooks.delivering():
         await until(lambda: len(receiver.received) == 5)
         await hooks.until_acknowledged(5)
-    stored = await hooks.deliveries()
-    assert {one["key"] for one in stored} == {key}
+    assert {one["key"] for one in await hooks.deliveries()} == {key}
     assert all(one["open_offsets"] == [] for one in await hooks.cursors())
     bodies = [json.loads(one.body) for one in receiver.received]
     assert all(one["data"]["customer_id"] == CUSTOMER for one in bodies)

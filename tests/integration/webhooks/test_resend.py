@@ -198,8 +198,7 @@ async def test_resend_sends_only_what_still_holds(hooks: Hooks):
     assert came(hooks)[0][1] == "consent.opted-out", "opt-outs come first"
     assert {one.headers["webhook-id"] for one in hooks.receiver.received} < first
     assert plan.events.total() == 4
-    rows = await hooks.deliveries()
-    assert [row["resend_id"] for row in rows] == [None] * 12 + [1] * 4
+    assert [row["resend_id"] for row in await hooks.deliveries()] == [None] * 12 + [1] * 4
     assert {one.path for one in hooks.receiver.received} == {"/hook"}
 
 

@@ -32,7 +32,7 @@ from tests.integration.sinks.sink_harness import (
 )
 from tests.support.builders import API_KEY, AUTHORIZATION, BRAND, CUSTOMER, a_second_key
 from tests.support.customers import cuts, installation
-from tests.support.customers.cuts import FOREIGN, ORDERING, READING, ROUTES, Ask, CutRunner, traces
+from tests.support.customers.cuts import FOREIGN, ORDERING, READING, ROUTES, CutRunner, traces
 from tests.support.customers.installation import (
     BRANDS,
     FOREIGN_BRAND,
@@ -54,7 +54,6 @@ async def installed(
     with_topics: SinkHarness, izin: Izin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Installation:
     """Give an installation of forty customers, which ``izin`` finds by the environment."""
-    assert izin
     brands = await installation.fill_ledger(with_topics)
     await installation.fill_days(with_topics, brands)
     await with_topics.ingest(*(one.event() for one in of_others(brands)))
@@ -140,20 +139,14 @@ async def faults_of_routes(urls: Mapping[str, str]) -> list[str]:
     given = (str(FOREIGN_BRAND), FOREIGN_RECIPIENT)
     async with httpx.AsyncClient(headers=AUTHORIZATION, trust_env=False) as client:
         for ask in (one for asks in ROUTES.values() for one in asks):
-            response = await asked(client, urls[ask.server], ask)
+            method, url = "GET" if ask.body is None else "POST", f"{urls[ask.server]}{ask.path}"
+            response = await client.request(method, url, json=ask.body)
             is_right = response.status_code == ask.status and ask.shows in response.text
             text = response.text.replace(f'"status":{ask.status}', "")
             shown = [*traces(text, given), *traces(str(response.headers), counts=False)]
             if shown or not is_right:
                 found.append(f"{ask}: {shown}: {response.status_code} {text[:2000]}")
     return found
-
-
-async def asked(client: httpx.AsyncClient, url: str, ask: Ask) -> httpx.Response:
-    """Return the response to a request."""
-    if ask.body is None:
-        return await client.get(f"{url}{ask.path}")
-    return await client.post(f"{url}{ask.path}", json=ask.body)
 
 
 OURS = re.compile(r"acme|İkinci|(?<!\d)10000[12](?!\d)|\+9055510\d{5}|\*{3}19", re.IGNORECASE)

@@ -71,7 +71,6 @@ def offboard(izin: Izin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Off
 @pytest.fixture
 def ours(two: SinkHarness, offboard: Offboard, monkeypatch: pytest.MonkeyPatch) -> Worker:
     """Give our receiver of pushes, which the settings of the command name."""
-    assert offboard
     return our_receiver(two, monkeypatch)
 
 

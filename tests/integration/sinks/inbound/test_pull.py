@@ -345,8 +345,7 @@ async def test_hostile_movements_cost_no_neighbour_of_a_pull(
         return MovementPage.read(JsonReader(parse_json(bodies[int(after or 0)])))
 
     monkeypatch.setattr(IysClient, "changes", changes)
-    published = await harness.pull(Stream.IYS)
-    assert {event.recipient for event in published} >= set(opted_out)
+    assert {one.recipient for one in await harness.pull(Stream.IYS)} >= set(opted_out)
     shut = "SELECT FROM consents WHERE recipient = ANY(%(all)s) AND registered = 'RET'"
     assert len(await harness.ledger.fetch(shut, {"all": opted_out})) == PAGES
 

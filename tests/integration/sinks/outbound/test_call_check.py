@@ -18,6 +18,7 @@ from izin.consent import Action, Channel, ConsentEvent
 from izin.iys.wire_format import JsonReader, RegisterRecord
 from izin.ledger.db import exclusive
 from izin.ledger.record import EVERY
+from izin.runtime.process import cancel_all
 from izin.runtime.settings import SinkSettings
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
@@ -314,8 +315,7 @@ async def test_brand_of_another_address_of_the_account_is_pulled(harness: SinkHa
     async with exclusive(harness.ledger, other.exclusive("pull")):
         task = asyncio.create_task(puller.run(SinkSettings().poll_interval))
         await until(lambda: harness.iys.calls("changes") > 0)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_all([task])
 
 
 async def test_refused_account_suspends_only_its_own_brands(harness: SinkHarness):

@@ -319,8 +319,7 @@ async def test_lease_is_checked_when_the_slot_opens(harness: SinkHarness, *, is_
     if not is_taken:
         # The slot is used: if it were returned, workers could wait for one another for ever.
         assert len(harness.pacer.classes) == waited + 1
-    assert harness.iys.movements() == ["ONAY", "RET"]
-    assert harness.iys.calls("addV2") == 1
+    assert (harness.iys.movements(), harness.iys.calls("addV2")) == (["ONAY", "RET"], 1)
 
 
 @pytest.mark.usefixtures("opt_out")
