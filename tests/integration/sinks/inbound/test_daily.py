@@ -132,8 +132,10 @@ async def test_file_of_a_day_is_whole_equal_and_stamped(
     assert not await alerted(harness)
     shown = await izin("iys", "daily", "show", "--brand", BRAND, "--day", day, "--output=json")
     assert json.loads(ended(shown, 0).stdout)["hash"] == file.own_hash
-    # Only a brand of the settings agrees by itself.
-    assert not await agreed_at_iys(harness, day)
+
+
+async def test_brand_of_the_settings_agrees_where_equal(harness: SinkHarness, day: date):
+    """By itself, and once."""
     await look(harness, agree_brands=frozenset({BRAND}))
     assert await agreed_at_iys(harness, day)
     assert (await file_of(harness, day)).agreed_at is not None
