@@ -1,11 +1,12 @@
 """What several rooms need: the İYS simulator in a process of its own, the sinks over it and a
-migrated ledger, and who is trusted by TLS.
+migrated ledger, a sink worker as a process of its own, and who is trusted by TLS.
 """
 
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from click.testing import Result
@@ -16,9 +17,21 @@ from izin.cli.cli import app
 from izin.kafka.clients import ensure_topics
 from izin.ledger.db import Ledger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
-from tests.integration.sinks.sink_harness import Clock, Izin, SinkHarness, sinks_over
+from tests.integration.sinks.sink_harness import (
+    Clock,
+    Izin,
+    SinkHarness,
+    set_environment,
+    sinks_over,
+)
 from tests.support.secure import CLIENT_ID, SECRET, Authority, TokenEndpoint, running
-from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin, running_simulator
+from tests.support.simulator import (
+    PASSWORD,
+    USERNAME,
+    SimulatorAdmin,
+    SinkProcesses,
+    running_simulator,
+)
 
 
 @pytest.fixture(scope="session")
@@ -104,11 +117,23 @@ async def harness(
 
 
 @pytest.fixture
+async def with_topics(
+    ledger: Ledger,
+    iys: SimulatorAdmin,
+    iys_settings: IysSettings,
+    clock: Clock,
+    kafka_settings: KafkaSettings,
+) -> AsyncIterator[SinkHarness]:
+    """Give the sinks over an empty ledger and this test's topics."""
+    async with sinks_over(ledger, iys, iys_settings, clock, kafka_settings) as harness:
+        yield harness
+
+
+@pytest.fixture
 def izin(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Izin:
     """Give a function that runs a command on this test's ledger and returns its result."""
     given = {"DATABASE_URL": database_url, "IYS_USERNAME": "ada", "IYS_PASSWORD": "fake"}
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
+    set_environment(monkeypatch, given)
 
     async def run(*words: object) -> Result:
         arguments = [str(word) for word in words]
@@ -123,3 +148,26 @@ def kafka_settings(kafka: str, topic_prefix: str) -> KafkaSettings:
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=2)
     ensure_topics(settings)
     return settings
+
+
+@pytest.fixture
+async def processes(
+    harness: SinkHarness, database_url: str, kafka_settings: KafkaSettings, tmp_path: Path
+) -> AsyncIterator[SinkProcesses]:
+    """Give a sink worker that is not started; İYS processes batches at once."""
+    harness.iys.post("settings", resultDelay=0.2)
+    # The harness has published its brand to a topic without this test's prefix.
+    await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
+    processes = SinkProcesses(
+        count=1,
+        settings=kafka_settings,
+        database_url=database_url,
+        simulator=harness.iys,
+        log=tmp_path / "sinks.log",
+        result_delay=0.2,
+        environment={"IYS_REQUESTS_PER_SECOND": "100"},
+    )
+    try:
+        yield processes
+    finally:
+        await asyncio.to_thread(processes.end)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
@@ -270,7 +270,7 @@ class HttpsHandler(BaseHTTPRequestHandler):
         """Write nothing to standard error."""
 
 
-Server = TypeVar("Server", bound=HttpsServer)
+Server = TypeVar("Server", bound=HTTPServer)
 
 
 @contextmanager

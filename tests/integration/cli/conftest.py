@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from izin.cli.cli import app
 from izin.kafka.clients import ensure_topics
 from izin.runtime.settings import KafkaSettings
-from tests.integration.sinks.sink_harness import ended
+from tests.integration.sinks.sink_harness import ended, kafka_environment, set_environment
 from tests.support.published import publish_brand
 
 __all__ = ["ended"]
@@ -34,11 +34,9 @@ def izin() -> Izin:
 @pytest.fixture
 def broker(kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> KafkaSettings:
     """Put a broker with a prefix of its own, without topics, into the environment."""
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
-    monkeypatch.setenv("IZIN_TOPIC_PREFIX", topic_prefix)
-    monkeypatch.setenv("IZIN_PARTITIONS", "2")
-    monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
-    return KafkaSettings()
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=2)
+    set_environment(monkeypatch, kafka_environment(settings))
+    return settings
 
 
 @pytest.fixture
@@ -67,10 +65,14 @@ def put_brand(topics: KafkaSettings, code: int) -> int:
     return code
 
 
+def execute(ledger: str, statement: LiteralString, *values: object) -> list[Any]:
+    """Execute a statement on the ledger, as no command does; return its rows."""
+    with psycopg.connect(ledger, autocommit=True) as connection:
+        done = connection.execute(statement, values or None)
+        return [] if done.description is None else done.fetchall()
+
+
 def acts(ledger: str) -> list[dict[str, Any]]:
     """Return every act in the history, in order."""
-    with psycopg.connect(ledger) as connection:
-        rows = connection.execute(
-            "SELECT data FROM history WHERE kind = 'act' ORDER BY recorded_at, place"
-        ).fetchall()
-    return [row[0] for row in rows]
+    ordered = "SELECT data FROM history WHERE kind = 'act' ORDER BY recorded_at, place"
+    return [data for (data,) in execute(ledger, ordered)]

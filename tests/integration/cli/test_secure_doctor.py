@@ -10,6 +10,7 @@ import pytest
 from izin.cli.doctor import checks
 from izin.kafka import clients
 from tests.integration.cli.conftest import Izin
+from tests.integration.sinks.sink_harness import set_environment
 from tests.support.secure import PASSWORD, Authority, SecureKafka, database_with_tls
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.timeout(240)]
@@ -28,14 +29,8 @@ async def secured(
     monkeypatch.setattr(clients, "TIMEOUT", 10.0)
     monkeypatch.setattr(checks, "_TIMEOUT", 5.0)
     async with database_with_tls(empty_database, authority.issue("ledger"), authority) as url:
-        given = {
-            **secure_kafka.environment(),
-            "DATABASE_URL": url,
-            "IZIN_TOPIC_PREFIX": f"t{uuid4().hex[:8]}-",
-            "IZIN_PARTITIONS": "1",
-        }
-        for name, value in given.items():
-            monkeypatch.setenv(name, value)
+        settings = {"IZIN_TOPIC_PREFIX": f"t{uuid4().hex[:8]}-", "IZIN_PARTITIONS": "1"}
+        set_environment(monkeypatch, secure_kafka.environment() | settings | {"DATABASE_URL": url})
         yield url
 
 

@@ -85,15 +85,14 @@ def reported(evidence: Evidence) -> dict[str, Any]:
     """Return what evidence says of its first key."""
     files, faults = unpacked(evidence.packed())
     assert faults == []
-    found: dict[str, Any] = json.loads(files[REPORT])["keys"][0]
-    return found
+    return dict(json.loads(files[REPORT])["keys"][0])
 
 
 async def acknowledged(harness: SinkHarness) -> None:
     """Have a subscriber acknowledge the opt-outs of our recipient and of another."""
     await harness.ledger.fetch(LEASE)
-    rows = [a_receipt(1, key=str(a_key(recipient=a_phone(2)))), a_receipt(2, key=KEY), a_receipt(3)]
-    rows[2] = rows[2]._replace(key="another")
+    keys = (str(a_key(recipient=a_phone(2))), KEY, "another")
+    rows = [a_receipt(number, key=key) for number, key in enumerate(keys, 1)]
     group = DeliveryGroup(subscriber_id=1, epoch=1, acknowledgements=rows)
     await deliveries.write(harness.ledger, [group], now=harness.clock())
 

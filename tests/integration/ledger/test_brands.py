@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from pydantic import SecretStr
 
 from izin.consent import TURKEY, Calendar
 from izin.ledger import brands, reads, retailers
@@ -32,15 +32,15 @@ from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
 from izin.schemas.api_keys import ApiKey, new_api_key
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.inbound.push import BrandCache, Credentials, PushRegistrations
-from izin.sinks.inbound.push_connections import PushConnections, PushRegistrar
 from izin.sinks.monitor.accounts import refresh_subscriptions
+from tests.integration.sinks.inbound.test_push import Worker
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
     Izin,
     SinkHarness,
     a_phone,
+    ended,
     onay,
     ret,
 )
@@ -69,11 +69,11 @@ async def test_opt_out_is_submitted_by_account_and_address_of_its_brand(
     harness: SinkHarness, account: str | None, address: str | None
 ):
     """Workers of other accounts and addresses leave it."""
-    harness.become("ada", "192.0.2.1")
+    harness.become(account="ada", address="192.0.2.1")
     await harness.ingest_opt_out()
     await harness.brand(replace(ACTIVE, account=account, egress_address=address))
     assert not await harness.opt_out()
-    harness.become(account or "ada", address or "192.0.2.1")
+    harness.become(account=account or "ada", address=address or "192.0.2.1")
     assert await harness.opt_out()
     assert harness.iys.register() == {PHONE: "RET"}
 
@@ -108,24 +108,12 @@ async def test_subscription_is_read_once_a_day_and_stored(harness: SinkHarness):
 
 async def test_push_is_registered_by_account_of_brand_and_waits_if_refused(harness: SinkHarness):
     """Each refusal counts against the address."""
-    harness.become("ada", "")
+    harness.become(account="ada", address="")
     await harness.brand(replace(ACTIVE, account="bob"))
-    registrar = PushRegistrar(
-        context=harness.context,
-        brands=BrandCache(harness.ledger),
-        connections=PushConnections(
-            client=harness.context.client,
-            registrations=PushRegistrations(
-                ledger=harness.ledger, url="http://127.0.0.1:1/iys/push"
-            ),
-            credentials=Credentials(username="iys", password=SecretStr("fake")),
-            clock=harness.clock,
-        ),
-        only=None,
-    )
-    await registrar.register_due()
+    await Worker(harness, 1, "fake").registrar.register_due()
     assert harness.iys.calls("pushList") == 0
     await harness.brand(replace(ACTIVE, account="ada"))
+    registrar = Worker(harness, 1, "fake").registrar
     harness.iys.inject_fault("pushList", status=403, code="H521", times=1)
     await registrar.register_due()
     await registrar.register_due()
@@ -137,8 +125,7 @@ async def test_push_is_registered_by_account_of_brand_and_waits_if_refused(harne
     harness.iys.inject_fault("pushRegister", status=403, code="H521", times=3)
     await registrar.register_due()
     await registrar.register_due()
-    assert harness.iys.calls("pushRegister") == 3
-    assert harness.iys.calls("pushList") == 3
+    assert harness.iys.calls("pushRegister") == harness.iys.calls("pushList") == 3
 
 
 async def differences(harness: SinkHarness) -> list[tuple[object, object]]:
@@ -147,10 +134,10 @@ async def differences(harness: SinkHarness) -> list[tuple[object, object]]:
     return [(one.registered_access, one.desired_access) for one in found]
 
 
-async def register(harness: SinkHarness, *access: int) -> None:
+async def register(harness: SinkHarness, *access: int, **more: object) -> None:
     """Register an opt-in with these retailers at İYS."""
     harness.iys.brand(retailers=[ONE, OTHER])
-    await harness.register(onay(minutes=60, retailer_access=access or None))
+    await harness.register(onay(minutes=60, retailer_access=access or None, **more))
 
 
 @pytest.mark.parametrize(
@@ -176,20 +163,23 @@ async def test_retailers_that_iys_holds_are_no_difference(
 async def test_batch_is_settled_by_account_that_submitted(harness: SinkHarness, is_lost: bool):
     """İYS shows another account nothing of it, which could neither query nor repeat it."""
     await harness.brand(replace(ACTIVE, account="ada"))
-    harness.become("ada", "")
+    harness.become(account="ada", address="")
     await harness.ingest(onay())
-    await (harness.lose_batch("after") if is_lost else harness.bulk())
-    harness.become("bob", "")
+    await (harness.lose_batch(drop="after") if is_lost else harness.bulk())
+    harness.become(account="bob", address="")
     assert not await (harness.recover() if is_lost else harness.settle())
-    harness.become("ada", "")
+    harness.become(account="ada", address="")
     assert await (harness.recover() if is_lost else harness.poller.settle())
 
 
 async def test_changed_retailers_of_registered_consent_are_parked(harness: SinkHarness):
-    """The consent is settled, its retailers wait until a person requeues them."""
+    """The consent is settled, its retailers wait until a person requeues them. Nothing is published
+    for what is merely desired; then the list alone, with the answer.
+    """
     await register(harness, ONE)
     await harness.ingest(onay(minutes=30, retailer_access=(OTHER, ONE)))
     assert await harness.columns("state", "may_send") == ("not_needed", True)
+    assert (await published(harness))[1:] == [("registered", f"{ONE}")]
     assert not await harness.bulk()
     assert await differences(harness) == [([ONE], [ONE, OTHER])]
     (parked,) = await reads.parked(harness.ledger)
@@ -198,10 +188,17 @@ async def test_changed_retailers_of_registered_consent_are_parked(harness: SinkH
     assert await harness.requeue(retailers.DIFFERENCE) == 1
     assert await differences(harness) == []
     assert await reads.parked(harness.ledger) == ()
+    assert (await published(harness))[2:] == [("registered", REGISTERED)]
+    before, last = (await harness.outbox("%permissions", "Permission"))[-2:]
+    assert (last["may_send"], last["previous_may_send"]) == (True, True)
+    assert last["since"] == before["since"]
     facts = (await reads.history(harness.ledger, PHONE)).facts
     act = [one for one in facts if one.kind == "act"][-1]
     assert act.data["before"]["retailer_access"] == [ONE]
     assert (act.data["after"]["retailer_access"], act.data["by"]) == ([ONE, OTHER], "ada")
+    assert await harness.requeue(retailers.DIFFERENCE) == 0
+    await harness.brand()
+    assert len(await published(harness)) == 3, "nothing has changed since"
 
 
 async def test_retailers_of_consent_of_other_writer_are_a_difference(harness: SinkHarness):
@@ -233,26 +230,10 @@ REGISTERED = f"{ONE},{OTHER}"
 
 async def test_permission_has_the_retailers_that_iys_holds(harness: SinkHarness):
     """The one that collected the consent and those with access; none before, none after."""
-    harness.iys.brand(retailers=[ONE, OTHER])
-    await harness.register(onay(minutes=60, retailer_code=OTHER, retailer_access=(OTHER, ONE)))
+    await register(harness, OTHER, ONE, retailer_code=OTHER)
     assert await published(harness) == [("awaiting-iys", None), ("registered", REGISTERED)]
     await harness.submit_opt_out(ret(minutes=20))
     assert (await published(harness))[2:] == [("opted-out", None)]
-
-
-async def test_desired_retailers_are_published_once_a_person_settles_them(harness: SinkHarness):
-    """Nothing is published for what is merely desired; then the list alone, with the answer."""
-    await register(harness, ONE)
-    await harness.ingest(onay(minutes=30, retailer_access=(OTHER, ONE)))
-    assert (await published(harness))[1:] == [("registered", f"{ONE}")]
-    assert await harness.requeue(retailers.DIFFERENCE) == 1
-    assert (await published(harness))[2:] == [("registered", REGISTERED)]
-    before, last = (await harness.outbox("%permissions", "Permission"))[-2:]
-    assert (last["may_send"], last["previous_may_send"]) == (True, True)
-    assert last["since"] == before["since"]
-    assert await harness.requeue(retailers.DIFFERENCE) == 0
-    await harness.brand()
-    assert len(await published(harness)) == 3, "nothing has changed since"
 
 
 async def test_permission_in_bulk_has_no_retailers(harness: SinkHarness):
@@ -268,8 +249,7 @@ async def test_permission_in_bulk_has_no_retailers(harness: SinkHarness):
 async def test_consent_given_anew_begins_without_retailers(harness: SinkHarness):
     """Both entries come in one page of a pull: İYS does not hold the former access any more."""
     await register(harness, ONE)
-    harness.iys.citizen("RET")
-    harness.advance(A_SECOND)
+    harness.citizen("RET", then=A_SECOND)
     harness.iys.citizen("ONAY")
     await harness.pull()
     assert (await harness.row()).registered == "ONAY"
@@ -365,9 +345,9 @@ async def test_command_does_it_and_the_database_nothing_else(
     late, or whose term ends no later than it did.
     """
     for reason, end in (
+        ("refused-as-late", "expires_at + interval '1 day'"),
         ("term-ended", "expires_at"),
         ("term-ended", "expires_at - interval '1 second'"),
-        ("refused-as-late", "expires_at + interval '1 day'"),
     ):
         await late.ledger.fetch(
             "UPDATE consents SET reason = %(reason)s WHERE state = 'expired' RETURNING key",
@@ -378,19 +358,13 @@ async def test_command_does_it_and_the_database_nothing_else(
                 f"UPDATE consents SET state = 'pending', expires_at = {end}"  # above
                 " WHERE state = 'expired' RETURNING key"
             )
-    await late.ledger.fetch(
-        "UPDATE consents SET reason = 'term-ended' WHERE state = 'expired' RETURNING key"
-    )
     days = sorted(map(str, calendar(late, range(-3, 3)).extra_closed_days))
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", json.dumps(days))
-    would = await izin("deadlines", "recount-terms", f"--brand={BRAND}")
-    assert (would.exit_code, (await late.row(EXPIRED)).state) == (0, "expired")
-    assert "nothing is changed: add --execute" in would.stderr
-    assert days[0] in would.stderr
-    unknown = await izin("deadlines", "recount-terms", "--brand=7", "--execute")
-    assert unknown.exit_code == 3  # the input
-    done = await izin("deadlines", "recount-terms", "--execute")
-    assert "terms are counted again" in done.stderr
+    order, would = ("deadlines", "recount-terms"), "nothing is changed: add --execute"
+    ended(await izin(*order, f"--brand={BRAND}"), 0, would, days[0])
+    assert (await late.row(EXPIRED)).state == "expired"
+    ended(await izin(*order, "--brand=7", "--execute"), 3)
+    ended(await izin(*order, "--execute"), 0, "terms are counted again")
     assert (await late.row(EXPIRED)).state == "pending"
 
 
@@ -470,16 +444,13 @@ async def test_created_key_is_stored_published_and_recorded(registered: Ledger) 
     assert SECRET_HASH.hex() not in stored
 
 
-async def test_key_that_cannot_be_published_is_not_stored(registered: Ledger) -> None:
+async def test_key_that_cannot_be_published_is_not_stored(
+    registered: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither row nor entry is left without the record."""
-
-    class Failing(TopicMessages):
-        def api_key(self, *_: object) -> Any:  # noqa: ANN401 - none
-            raise ValueError("no record")
-
-    failing = Failing(CODEC, Topics())
+    monkeypatch.setattr(TopicMessages, "api_key", Mock(side_effect=ValueError("no record")))
     with pytest.raises(ValueError, match="no record"):
-        await api_keys.create(registered, failing, KEY, by="ada", now=NOON)
+        await create(registered)
     assert await api_keys.every(registered) == ()
     assert await acts(registered) == []
 

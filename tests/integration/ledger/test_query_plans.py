@@ -1,11 +1,9 @@
-"""The database enforces transitions, append-only history, a shared pace and a shared token.
+"""The database enforces transitions, and an append-only history.
 
 What is due, parked and unknown is found by indexes, however many keys are settled.
 """
 
-import asyncio
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,12 +14,11 @@ import pytest
 from benchmarks.sink.fixture import SinkFixture, sink_fixture
 from izin.consent import TURKEY, TURKEY_CALENDAR, Calendar, State, Status, due_at, expires_at
 from izin.consent.transitions import WRITTEN_CHANGES
-from izin.iys.rate_limit import CallClass, Pace
 from izin.ledger import reads
-from izin.ledger.db import Ledger, statements
-from izin.ledger.rate_limits import LedgerPacer
+from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.record import LISTS, TYPES, IllegalChangeError, LedgerFaultError
 from izin.runtime.settings import KafkaSettings
+from tests.integration.ledger.test_erasure import anchor_writer
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, onay, ret
 
 pytestmark = pytest.mark.database
@@ -54,54 +51,20 @@ async def test_database_allows_exactly_the_transitions_of_the_table(harness: Sin
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE history SET kind = 'act'", "DELETE FROM history", "TRUNCATE history"],
+    [
+        "UPDATE history SET kind = 'act'",
+        "DELETE FROM history",
+        "TRUNCATE history",
+        "DELETE FROM anchors",
+    ],
 )
 async def test_history_is_append_only(harness: SinkHarness, statement: str):
-    """The database refuses UPDATE, DELETE and TRUNCATE."""
+    """The database refuses UPDATE, DELETE and TRUNCATE; so are its anchors."""
     await harness.ingest(onay())
+    await anchor_writer(harness.ledger, None).anchor()
     with pytest.raises(LedgerFaultError, match="history_append_only"):
         async with harness.ledger.transaction() as connection:
             await connection.execute(statement)  # type: ignore[arg-type]
-
-
-async def test_pacers_of_an_address_share_its_pace(ledger: Ledger):
-    """Ten calls of two processes take as long as ten calls of one."""
-    pacers = [LedgerPacer(ledger, Pace(rate=50), address="one") for _ in range(2)]
-    await pacers[0].begin()
-    began = time.monotonic()
-    await asyncio.gather(*(pacers[n % 2].wait(CallClass.BULK, "add") for n in range(20)))
-    assert time.monotonic() - began > 18 / 50
-
-
-async def test_opt_out_takes_a_slot_before_waiting_bulk(ledger: Ledger):
-    """The most urgent call takes the next slot."""
-    pacer = LedgerPacer(ledger, Pace(rate=50), address="one")
-    await pacer.begin()
-    left: list[CallClass] = []
-
-    async def leave(call_class: CallClass) -> None:
-        await pacer.wait(call_class, "add")
-        left.append(call_class)
-
-    bulk = [asyncio.create_task(leave(CallClass.BULK)) for _ in range(5)]
-    await asyncio.sleep(0)
-    await asyncio.gather(leave(CallClass.RET), *bulk)
-    assert CallClass.RET in left[:2]
-
-
-async def test_throttled_call_halves_the_pace_of_the_address(ledger: Ledger):
-    """H124 does it once for a burst, and never to zero."""
-    pacer = LedgerPacer(ledger, Pace(rate=50), address="one")
-    await pacer.begin()
-    await pacer.throttled()
-    await pacer.throttled()
-    rows = await ledger.fetch("SELECT factor FROM rate_limits")
-    assert rows[0]["factor"] == 0.5
-    for _ in range(4):
-        await ledger.fetch("UPDATE rate_limits SET paused_until = clock_timestamp() RETURNING 1")
-        await pacer.throttled()
-    rows = await ledger.fetch("SELECT factor FROM rate_limits")
-    assert rows[0]["factor"] == Pace().slowest
 
 
 async def test_closed_days_of_the_settings_lengthen_terms(harness: SinkHarness):
@@ -218,18 +181,17 @@ def indexes(plan: Any) -> set[str]:  # noqa: ANN401  # PostgreSQL's JSON
 
 async def plan_of(ledger: SinkFixture, file: str, name: str, more: dict[str, Any]) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
     """Return PostgreSQL's plan of a statement."""
-    explain = b"EXPLAIN (FORMAT JSON) " + statements(file)[name].encode()
-    return await explained(ledger, explain, {**LANE, **more})
+    async with ledger.ledger.transaction() as connection:
+        return await explained(connection, statements(file)[name], {**LANE, **more})
 
 
 async def explained(
-    ledger: SinkFixture, explain: bytes, values: dict[str, Any] | None = None
+    connection: Connection, statement: str, values: dict[str, Any] | None = None, *options: str
 ) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
-    """Return the plan that an EXPLAIN gives."""
-    async with ledger.ledger.transaction() as connection:
-        row = await (await connection.execute(explain, values)).fetchone()
-        assert row is not None
-        return row["QUERY PLAN"][0]["Plan"]
+    """Return PostgreSQL's plan of a statement, explained with ``options``."""
+    explain = f"EXPLAIN ({', '.join([*options, 'FORMAT JSON'])}) {statement}"
+    (row,) = await (await connection.execute(explain.encode(), values)).fetchall()
+    return row["QUERY PLAN"][0]["Plan"]
 
 
 async def test_queries_of_the_loops_do_not_scan_settled_rows(database_url: str):
@@ -249,10 +211,8 @@ async def test_queries_of_the_loops_do_not_scan_settled_rows(database_url: str):
             await connection.execute(
                 f"INSERT INTO staged_rows SELECT 0, {staged} FROM consents LIMIT 1000".encode()
             )
-            explain = b"EXPLAIN (FORMAT JSON) " + statements("consents")["save-staged"].encode()
-            found = await (await connection.execute(explain, {"slice": 0})).fetchone()
-            assert found is not None
-            assert "consents" not in scanned(found["QUERY PLAN"][0]["Plan"])
+            saving = statements("consents")["save-staged"]
+            assert "consents" not in scanned(await explained(connection, saving, {"slice": 0}))
 
 
 async def test_history_of_a_key_is_found_by_index(database_url: str):
@@ -278,7 +238,7 @@ async def test_history_of_a_key_is_found_by_index(database_url: str):
 
 
 @pytest.mark.parametrize("name", ["save", "await-result"])
-async def test_bulk_statements_join_rows_without_nested_scans(database_url: str, name: str):
+async def test_bulk_statements_join_rows_without_nested_scans(ledger: Ledger, name: str):
     """A generic plan expects few rows, and to join each with each takes half a second."""
     numbers: dict[str, str] = {}
     statement = re.sub(
@@ -286,10 +246,10 @@ async def test_bulk_statements_join_rows_without_nested_scans(database_url: str,
         lambda found: numbers.setdefault(found[1], f"${len(numbers) + 1}"),
         statements("consents")[name],
     )
-    async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
-        explain = b"EXPLAIN (FORMAT JSON, GENERIC_PLAN) " + statement.encode()
-        kinds = [node["Node Type"] for node in nodes(await explained(ledger, explain))]
-        assert kinds.count("Function Scan") == 1, kinds
+    async with ledger.session() as connection:
+        plan = await explained(connection, statement, None, "GENERIC_PLAN")
+    kinds = [node["Node Type"] for node in nodes(plan)]
+    assert kinds.count("Function Scan") == 1, kinds
 
 
 async def test_items_of_a_submission_are_found_by_primary_key(database_url: str):

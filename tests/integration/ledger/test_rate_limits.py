@@ -6,6 +6,7 @@ A password that was refused, and is corrected: here, or at İYS.
 import asyncio
 import json
 import math
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -33,7 +34,15 @@ from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import LedgerPacer, addresses, codes
 from izin.runtime.settings import IysSettings
 from izin.sinks.outbound.context import iys_session
-from tests.integration.sinks.sink_harness import InMemoryTopic, Izin, SinkHarness, a_phone, onay
+from tests.integration.sinks.sink_harness import (
+    InMemoryTopic,
+    Izin,
+    SinkHarness,
+    a_phone,
+    ended,
+    onay,
+    set_environment,
+)
 from tests.support.builders import BRAND
 from tests.support.pace_model import PaceState, arrived, next_slot
 from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME
@@ -43,16 +52,52 @@ T = TypeVar("T")
 WRONG = "not-the-password-either"
 
 
-def a_pacer(ledger: Ledger, **more: object) -> LedgerPacer:
-    """Return one process's pacer of the address "one"."""
-    return LedgerPacer(ledger, Pace(rate=500), address="one", **more)  # type: ignore[arg-type]
+async def a_pacer(ledger: Ledger, *, rate: float = 500, **more: object) -> LedgerPacer:
+    """Return one process's pacer of the address "one", which has begun."""
+    pacer = LedgerPacer(ledger, Pace(rate=rate), address="one", **more)  # type: ignore[arg-type]
+    await pacer.begin()
+    return pacer
+
+
+async def test_pacers_of_an_address_share_its_pace(ledger: Ledger):
+    """Ten calls of two processes take as long as ten calls of one."""
+    pacers = [await a_pacer(ledger, rate=50) for _ in range(2)]
+    began = time.monotonic()
+    await asyncio.gather(*(pacers[n % 2].wait(CallClass.BULK, "add") for n in range(20)))
+    assert time.monotonic() - began > 18 / 50
+
+
+async def test_opt_out_takes_a_slot_before_waiting_bulk(ledger: Ledger):
+    """The most urgent call takes the next slot."""
+    pacer = await a_pacer(ledger, rate=50)
+    left: list[CallClass] = []
+
+    async def leave(call_class: CallClass) -> None:
+        await pacer.wait(call_class, "add")
+        left.append(call_class)
+
+    bulk = [asyncio.create_task(leave(CallClass.BULK)) for _ in range(5)]
+    await asyncio.sleep(0)
+    await asyncio.gather(leave(CallClass.RET), *bulk)
+    assert CallClass.RET in left[:2]
+
+
+async def test_throttled_call_halves_the_pace_of_the_address(ledger: Ledger):
+    """H124 does it once for a burst, and never to zero."""
+    pacer = await a_pacer(ledger, rate=50)
+    await pacer.throttled()
+    await pacer.throttled()
+    assert await ledger.fetch("SELECT factor FROM rate_limits") == [{"factor": 0.5}]
+    for _ in range(4):
+        await ledger.fetch("UPDATE rate_limits SET paused_until = clock_timestamp() RETURNING 1")
+        await pacer.throttled()
+    assert await ledger.fetch("SELECT factor FROM rate_limits") == [{"factor": Pace().slowest}]
 
 
 async def test_hourly_queries_are_shared_and_reserved_for_opt_outs(ledger: Ledger):
     """Ten an hour: eight for any class, two more for opt-outs; then an error with the time."""
     limits = {"status": HourLimit(calls=10)}
-    one, two = (a_pacer(ledger, hour_limits=limits) for _ in range(2))
-    await one.begin()
+    one, two = [await a_pacer(ledger, hour_limits=limits) for _ in range(2)]
     for pacer in (one, two) * 4:
         await pacer.wait(CallClass.RESULTS, "status")
     with pytest.raises(ThrottledError) as spent:
@@ -68,8 +113,8 @@ async def test_hourly_queries_are_shared_and_reserved_for_opt_outs(ledger: Ledge
 
 async def test_concurrent_processes_stay_within_hourly_limit(ledger: Ledger):
     """The last query is taken by one of them."""
-    pacers = [a_pacer(ledger, hour_limits={"status": HourLimit(calls=5)}) for _ in range(4)]
-    await pacers[0].begin()
+    limits = {"status": HourLimit(calls=5)}
+    pacers = [await a_pacer(ledger, hour_limits=limits) for _ in range(4)]
     asked = [pacer.wait(CallClass.RET, "status") for pacer in pacers for _ in range(3)]
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert sum(isinstance(one, Slot) for one in found) == 5
@@ -78,8 +123,7 @@ async def test_concurrent_processes_stay_within_hourly_limit(ledger: Ledger):
 async def test_failures_of_one_process_slow_down_all(ledger: Ledger):
     """Another process reads the reputation of the address, and halves its pace."""
     policy = ReputationPolicy(counts_from=10)
-    one, two = (a_pacer(ledger, policy=policy) for _ in range(2))
-    await one.begin()
+    one, two = [await a_pacer(ledger, policy=policy) for _ in range(2)]
     for number in range(10):
         one.answered("add", "H175" if number < 3 else "200", failed=number < 3)
     assert two.standing is Reputation.GOOD
@@ -131,12 +175,10 @@ async def test_token_calls_of_all_accounts_of_an_address_share_a_budget(ledger: 
 
 async def test_rate_limits_command_exits_1_on_bad_reputation(ledger: Ledger, izin: Izin):
     """It shows the address, its calls and its pauses, but for one that is over."""
-    pacer = a_pacer(ledger)
-    await pacer.begin()
+    pacer = await a_pacer(ledger)
     limits = ("iys", "limits", "--output", "json")
-    shown = await izin(*limits)
-    (found,) = json.loads(shown.output)
-    assert (shown.exit_code, found["reputation"]) == (0, "good")
+    (found,) = json.loads(ended(await izin(*limits), 0).stdout)
+    assert found["reputation"] == "good"
     assert (found["paused_until"], found["token_paused_until"]) == (None, None)
     await ledger.fetch(
         "UPDATE rate_limits SET paused_until = clock_timestamp() + interval '1 hour',"
@@ -145,33 +187,28 @@ async def test_rate_limits_command_exits_1_on_bad_reputation(ledger: Ledger, izi
     for _ in range(10_000):
         pacer.answered("add", "H121", failed=True)
     await pacer.flush()
-    shown = await izin(*limits)
-    (found,) = json.loads(shown.output)
-    assert (shown.exit_code, found["failed_24h"]) == (1, 10_000)
+    (found,) = json.loads(ended(await izin(*limits), 1).stdout)
+    assert found["failed_24h"] == 10_000
     assert (found["paused_until"] is None, found["token_paused_until"]) == (False, None)
 
 
 async def test_missed_slot_is_returned(ledger: Ledger):
     """A call that is 60 ms late may not use it, and the address loses nothing."""
     now = 100.0
-    pacer = LedgerPacer(ledger, Pace(rate=10), address="one", clock=lambda: now)
-    await pacer.begin()
+    pacer = await a_pacer(ledger, rate=10, clock=lambda: now)
     slot = await pacer._take()
     now = slot.at + 0.059
     assert not pacer.is_over(slot)
     now = slot.at + 0.061
     assert pacer.is_over(slot)
     await pacer._take()
-    (uses,) = await ledger.fetch(
-        "SELECT count(*) FILTER (WHERE arrived_at > 0) AS taken FROM rate_limits, unnest(uses)"
-    )
-    assert uses["taken"] == 1
+    used = "SELECT FROM rate_limits, unnest(uses) WHERE arrived_at > 0"
+    assert len(await ledger.fetch(used)) == 1
 
 
 async def test_wait_returns_just_before_the_slot_opens(ledger: Ledger):
     """10 ms before, and the call leaves no sooner than the slot has certainly opened."""
-    pacer = LedgerPacer(ledger, Pace(rate=10), address="one")
-    await pacer.begin()
+    pacer = await a_pacer(ledger, rate=10)
     for _ in range(3):
         slot = await pacer.wait(CallClass.BULK, "add_batch")
         assert pacer._clock() >= slot.opens_at - 0.01
@@ -182,8 +219,7 @@ async def test_wait_returns_just_before_the_slot_opens(ledger: Ledger):
 
 async def test_late_departure_moves_the_arrival_of_the_call(ledger: Ledger):
     """A connection had to be made first, and the reply shows when the call had arrived."""
-    pacer = LedgerPacer(ledger, Pace(rate=10), address="one")
-    await pacer.begin()
+    pacer = await a_pacer(ledger, rate=10)
 
     async def arrived_at(slot: Slot) -> float:
         await pacer._take()
@@ -212,8 +248,7 @@ async def test_late_departure_moves_the_arrival_of_the_call(ledger: Ledger):
 async def test_ledger_grants_the_slots_of_the_policy(ledger: Ledger):
     """A slot opens a span after the first arrival, or at once where a slot was not used."""
     pace = Pace(rate=10)
-    pacer = LedgerPacer(ledger, pace, address="one")
-    await pacer.begin()
+    pacer = await a_pacer(ledger, rate=pace.rate)
     began = pacer._clock()
     state = PaceState()
     taken, with_terms = [], []
@@ -299,18 +334,16 @@ async def test_corrected_password_wakes_what_waited_for_it(
     ledger: Ledger, harness: SinkHarness, settings: IysSettings
 ):
     """Streams pause for a quarter of an hour, and so do the account's suspensions: both end."""
-    harness.become(USERNAME, "test")
+    harness.become(account=USERNAME, address="test")
     await harness.suspend("token", scope="account", account=USERNAME)
     topic = InMemoryTopic()
     async with a_session(ledger, settings, WRONG) as client:
         harness.context = replace(harness.context, client=client)
-        assert await harness.puller(topic).pull_next()
-        assert await harness.puller(topic).pull_next()
+        assert [await harness.puller(topic).pull_next() for _ in range(2)] == [True, True]
     assert not await harness.puller(topic).pull_next()
     async with a_session(ledger, settings) as client:
         harness.context = replace(harness.context, client=client)
-        assert await harness.puller(topic).pull_next()
-        assert await harness.puller(topic).pull_next()
+        assert [await harness.puller(topic).pull_next() for _ in range(2)] == [True, True]
     (one,) = await harness.suspensions()
     assert one.recheck_at is not None
     assert one.recheck_at <= harness.clock()
@@ -325,8 +358,7 @@ async def test_retry_tries_the_same_password_at_once(
     async with a_session(ledger, settings, WRONG) as client:
         with pytest.raises(TokenLimitError):
             await client.brands(IYS_CODE)
-    shown = await izin("brands", "retry", BRAND, "--by", "ada")
-    assert shown.exit_code == 0, shown.output
+    ended(await izin("brands", "retry", BRAND, "--by", "ada"), 0)
     async with a_session(ledger, settings, WRONG) as client:
         assert await client.brands(IYS_CODE)
 
@@ -338,9 +370,13 @@ async def test_doctor_asks_for_a_token_itself(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """İYS answers a call without a token as ever; the doctor says what one with a token gets."""
-    given = {"BASE_URL": settings.base_url, "USERNAME": USERNAME, "PASSWORD": WRONG}
-    for name, value in (given | {"EGRESS_ADDRESS": "test"}).items():
-        monkeypatch.setenv(f"IYS_{name}", value)
+    given = {
+        "IYS_BASE_URL": settings.base_url,
+        "IYS_USERNAME": USERNAME,
+        "IYS_PASSWORD": WRONG,
+        "IYS_EGRESS_ADDRESS": "test",
+    }
+    set_environment(monkeypatch, given)
     first = await token_finding(ledger)
     await refused(ledger, settings, WRONG, times=3)
     held = await token_finding(ledger)

@@ -4,7 +4,7 @@ A person suspends a brand or a customer: its calls to İYS, what the gate permit
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,6 +16,7 @@ from izin.ledger.db import notifications
 from izin.ledger.record import NO_RIGHT, ORDERED, UnknownCustomerError, UnregisteredBrandError
 from izin.ledger.registry import suspension_orders
 from izin.ledger.registry.suspension_orders import Part, Target
+from izin.runtime.process import cancel_all
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import BRAND, CUSTOMER, PHONE
 
@@ -23,7 +24,6 @@ pytestmark = pytest.mark.database
 WITHOUT_MESAJ = (Channel.ARAMA, Channel.EPOSTA)
 OURS, CUSTOMERS = Target(BRAND), Target(None, CUSTOMER)
 LATER = 100_009
-ACTIVE_LATER = replace(ACTIVE, brand_code=LATER)
 
 
 async def is_suspended_by_person(harness: SinkHarness) -> bool:
@@ -74,8 +74,13 @@ async def test_last_hour_opt_in_without_the_right_waits(harness: SinkHarness):
 
 
 async def test_suspension_by_a_person_is_ended_by_a_person_only(harness: SinkHarness):
-    """No retry, requeue, refusal of İYS or success of an earlier record ends it."""
+    """It replaces that of İYS, whose refused record is not tried again. No retry, requeue, refusal
+    of İYS or success of an earlier record ends it.
+    """
+    await harness.refuse_opt_out(403, "H353")
     await harness.set_rights(WITHOUT_MESAJ)
+    harness.advance(timedelta(hours=1))
+    assert await nothing_is_submitted(harness)
     assert await standing.recheck_now(harness.ledger, BRAND, by="ada", now=harness.clock()) == 0
     for reason in ("reconsent", brands.QUOTA_SPENT):
         await harness.requeue(reason)
@@ -114,15 +119,6 @@ async def test_retry_of_the_account_leaves_out_channels_without_right(
     assert await is_suspended_by_person(harness)
 
 
-async def test_suspension_by_a_person_replaces_that_of_iys(harness: SinkHarness):
-    """What İYS refused is not tried again."""
-    await harness.refuse_opt_out(403, "H353")
-    await harness.set_rights(WITHOUT_MESAJ)
-    harness.advance(timedelta(hours=1))
-    assert await nothing_is_submitted(harness)
-    assert await is_suspended_by_person(harness)
-
-
 async def test_opt_outs_without_the_right_alert_and_are_listed(harness: SinkHarness):
     """A person withdraws them on İYS's own pages meanwhile."""
     await harness.register_onay()
@@ -136,17 +132,22 @@ async def test_opt_outs_without_the_right_alert_and_are_listed(harness: SinkHarn
     assert one.recipient == PHONE
 
 
-@pytest.mark.parametrize("by", ["rights", "brand"])
-async def test_lost_opt_out_of_suspended_brand_is_only_queried(harness: SinkHarness, by: str):
+@pytest.mark.parametrize(
+    ("suspend", "how"),
+    [
+        (SinkHarness.set_rights, WITHOUT_MESAJ),
+        (SinkHarness.brand, replace(ACTIVE, status="stopped")),
+    ],
+    ids=["rights", "brand"],
+)
+async def test_lost_opt_out_of_suspended_brand_is_only_queried(
+    harness: SinkHarness, suspend: Callable[..., Awaitable[object]], how: object
+):
     """Without the right, or with the brand stopped by a person, it is not submitted again."""
     await harness.lose_opt_out()
-    calls = harness.iys.calls("addV2")
-    if by == "rights":
-        await harness.set_rights(WITHOUT_MESAJ)
-    else:
-        await harness.brand(replace(ACTIVE, status="stopped"))
+    await suspend(harness, how)
     assert await harness.recover()
-    assert harness.iys.calls("addV2") == calls
+    assert harness.iys.calls("addV2") == 1
     assert await harness.columns("state", "action") == ("retryable", "send")
     assert [one.keys for one in await reads.suspended_opt_outs(harness.ledger)] == [1]
     await harness.set_rights(tuple(Channel))
@@ -155,25 +156,15 @@ async def test_lost_opt_out_of_suspended_brand_is_only_queried(harness: SinkHarn
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_lost_batch_without_the_right_is_only_queried(harness: SinkHarness):
-    """Its status is queried once İYS can show it."""
-    await harness.ingest(onay(), onay(a_phone(2)))
-    await harness.lose_batch("after")
-    calls = harness.iys.calls("batchV2")
-    await harness.set_rights(WITHOUT_MESAJ)
-    assert await harness.recover()
-    assert harness.iys.calls("batchV2") == calls
-    assert (await harness.row()).state == (await harness.row(a_phone(2))).state == "accepted"
-
-
 async def test_lost_opt_ins_with_opt_outs_behind_them_are_queried_first(harness: SinkHarness):
-    """In one call; the others one by one, for their receipts."""
-    people = await harness.ingest_for(onay, range(4))
-    await harness.lose_batch("after")
+    """In one call; the others one by one, for their receipts. Without the right, the batch is not
+    submitted again.
+    """
+    people = await harness.lose_batch_of(4, drop="after")
     await harness.set_rights(WITHOUT_MESAJ)
     await harness.ingest_for(ret, (1, 3))
     assert await harness.recover()
-    assert [harness.iys.calls(call) for call in ("statuses", "status")] == [1, 2]
+    assert [harness.iys.calls(call) for call in ("batchV2", "statuses", "status")] == [1, 1, 2]
     assert await harness.states_of(people) == ["accepted", "pending", "accepted", "pending"]
 
 
@@ -186,9 +177,7 @@ async def test_returned_right_wakes_both_lanes(harness: SinkHarness):
     before = [wakes.count(lane) for lane in lanes]
     await harness.set_rights(tuple(Channel))
     await until(lambda: [wakes.count(lane) for lane in lanes] == [one + 1 for one in before])
-    listening.cancel()
-    with suppress(asyncio.CancelledError):
-        await listening
+    await cancel_all([listening])
 
 
 async def suspend(
@@ -277,7 +266,7 @@ async def test_closed_gate_is_published_with_the_brand(harness: SinkHarness):
 async def test_suspended_customer_covers_brands_added_later(harness: SinkHarness):
     """An order of the brand itself comes first, and each is ended for itself."""
     await suspend(harness, CUSTOMERS)
-    await harness.brand(ACTIVE_LATER)
+    await harness.brand(replace(ACTIVE, brand_code=LATER))
     assert await gates(harness, LATER) == ["complaint"]
     assert await stopped_calls(harness) == {BRAND: "complaint", LATER: "complaint"}
     await suspend(harness, Target(LATER), Part.GATE, reason="own")
@@ -324,8 +313,7 @@ async def test_orders_are_acts_of_the_history(harness: SinkHarness):
         ("suspend customer", "ada"),
         ("resume brand", "ada"),
     ]
-    assert acts[0]["after"] == {"gate": "complaint"}
-    assert acts[2]["before"] == {"gate": "complaint"}
+    assert acts[0]["after"] == acts[2]["before"] == {"gate": "complaint"}
     (order,) = await suspension_orders.every(harness.ledger)
     assert (order.customer_id, order.part, order.ordered_by) == (CUSTOMER, "iys", "ada")
 

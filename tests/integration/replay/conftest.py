@@ -12,11 +12,12 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
-from izin.kafka.clients import admin, ensure_topics
+from izin.kafka.clients import ensure_topics
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from tests.integration.replay.rebuild_harness import RebuildHarness
+from tests.integration.sinks.sink_harness import kafka_environment, set_environment
 from tests.support.order.verdict import Worker, all_held, until
-from tests.support.published import publish_brand
+from tests.support.published import delete_topics, publish_brand
 from tests.support.replay.dead_letters import LetterHarness, Run
 from tests.support.servers.distribution import copy_database, drop_database
 
@@ -32,9 +33,7 @@ def topics(kafka: str) -> Iterator[KafkaSettings]:
     )
     ensure_topics(settings)
     yield settings
-    client = admin(settings)
-    for deleted in client.delete_topics([one.name for one in settings.topics]).values():
-        deleted.result(10)
+    delete_topics(settings)
 
 
 @pytest.fixture(scope="module")
@@ -68,22 +67,12 @@ def letters(topics: KafkaSettings) -> LetterHarness:
 
 
 @pytest.fixture
-def izin(topics: KafkaSettings, shared_ledger: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(topics: KafkaSettings, shared_ledger: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a function that runs a command in this installation."""
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", topics.bootstrap_servers)
-    monkeypatch.setenv("IZIN_TOPIC_PREFIX", topics.topic_prefix)
-    monkeypatch.setenv("IZIN_PARTITIONS", str(topics.partitions))
-    monkeypatch.setenv("DATABASE_URL", shared_ledger)
-    monkeypatch.setenv("IZIN_SUPPRESSION_SECRETS", SECRETS)
-    monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
+    given = {"DATABASE_URL": shared_ledger, "IZIN_SUPPRESSION_SECRETS": SECRETS}
+    set_environment(monkeypatch, kafka_environment(topics) | given)
     runner = CliRunner()
     return lambda *words: runner.invoke(app, [str(one) for one in words], catch_exceptions=False)
-
-
-@pytest.fixture
-def harness(make_settings: Callable[[int], KafkaSettings], tmp_path: Path) -> RebuildHarness:
-    """Return topics of one partition, without a ledger."""
-    return RebuildHarness(make_settings(1), tmp_path, None)
 
 
 @pytest.fixture

@@ -88,8 +88,9 @@ class RebuildHarness:
             producer.produce(lane.name, CODEC.encode("ConsentEvent", event_to_avro(event)), key)
         assert producer.flush(10) == 0
 
-    def decide(self, *, at_once: int = 40) -> None:
-        """Decide all that is undecided."""
+    def decide(self, *events: ConsentEvent, express: bool = False, at_once: int = 40) -> None:
+        """Append events to a lane, and decide all that is undecided."""
+        self.publish(*events, express=express)
         decide_all(self.settings, SuppressionKeys([SECRET]), at_once=at_once)
 
     def write_row(self, key: str, row: Consent | bytes | None, partition: int = 0) -> None:
@@ -144,14 +145,9 @@ class RebuildHarness:
 
     def latest(self) -> dict[str, bytes]:
         """Return the latest row of each key."""
-        found: dict[str, bytes] = {}
-        for one in committed_records(self.settings, self.topics.desired_consents.name):
-            key, value = (one.key() or b"").decode(), one.value()
-            if value is None:
-                found.pop(key, None)
-            else:
-                found[key] = value
-        return found
+        records = committed_records(self.settings, self.topics.desired_consents.name)
+        found = {(one.key() or b"").decode(): one.value() for one in records}
+        return {key: value for key, value in found.items() if value is not None}
 
     def written(self, topic: str) -> int:
         """Return how many records of ``topic`` are committed."""
@@ -209,22 +205,20 @@ class RebuildHarness:
         reader = DecisionReader(CODEC)
         messages = list(committed_records(self.settings, topic))
         async with self.opened_ledger() as ledger:
-            ingester = self.ingester(ledger)
-            for number in range(self.settings.partitions):
+            numbers, ids = (
+                range(self.settings.partitions),
+                (found.cluster_id, found.topic_ids[topic]),
+            )
+            starts = await offsets.positions(
+                ledger, topic, numbers, cluster_id=ids[0], topic_id=ids[1]
+            )
+            for number, start in starts.items():
                 some = [one for one in messages if one.partition() == number]
-                if not some:
-                    continue
-                after = (some[-1].offset() or 0) + 1
-                topic_id = found.topic_ids[topic]
-                before = await offsets.positions(
-                    ledger, topic, [number], cluster_id=found.cluster_id, topic_id=topic_id
-                )
-                start = before[number]
-                reads = [
-                    reader.read(one.value() or b"") for one in some if (one.offset() or 0) >= start
-                ]
-                if reads:
-                    await ingester.store(topic, topic_id, reads, {number: (start, after)})
+                new = [one for one in some if (one.offset() or 0) >= start]
+                if new:
+                    reads = [reader.read(one.value() or b"") for one in new]
+                    moves = {number: (start, (new[-1].offset() or 0) + 1)}
+                    await self.ingester(ledger).store(topic, ids[1], reads, moves)
 
     def opened_ledger(self) -> Ledger:
         """Return the ledger, to be entered."""

@@ -72,7 +72,7 @@ def ingested(settings: KafkaSettings, url: str) -> dict[str, str]:
 
 
 def test_wrong_rows_are_found_corrected_and_redriven(
-    izin: Run,
+    run: Run,
     letters: LetterHarness,
     shared_ledger: str,
     tmp_path: Path,
@@ -100,7 +100,7 @@ def test_wrong_rows_are_found_corrected_and_redriven(
         ]
         letters.publish(*opt_outs)
     # Found: the law cannot even read them here, so all of them would be refused again.
-    preview = redrive(izin, "--because", "unknown-schema")
+    preview = redrive(run, "--because", "unknown-schema")
     assert {tuple(one["codes"]) for one in preview["refused"]} == {("IZIN-UNKNOWN-SCHEMA",)}
     assert len(preview["refused"]) == ROWS
     # Repaired: the order workers, and this machine, know the schema of the producer's release.
@@ -111,21 +111,21 @@ def test_wrong_rows_are_found_corrected_and_redriven(
     monkeypatch.setenv("IZIN_SCHEMA_FOLDER", str(schemas))
     with working(settings, tmp_path / "after.log", IZIN_SCHEMA_FOLDER=str(schemas)):
         expected = {"applied": ROWS - WITHOUT_SOURCE - OPTED_OUT, "stale": OPTED_OUT}
-        preview = redrive(izin, "--origin", "crm")
+        preview = redrive(run, "--origin", "crm")
         assert preview["preview"] == expected | {"refused": WITHOUT_SOURCE}
-        done = redrive(izin, "--origin", "crm", "--execute", code=1)
+        done = redrive(run, "--origin", "crm", "--execute", code=1)
         assert (done["result"], done["differences"]) == (expected, [])
         # Corrected: what was wrong besides is a new event each, with what the letter has.
         for one in done["refused"]:
             words = ("publish", "--corrects", one["letter"], "--source", "HS_WEB", "--by", "ada")
-            assert izin(*words).exit_code == 0
+            assert run(*words).exit_code == 0
         letters.await_decided()
-    assert redrive(izin, "--origin", "crm")["acknowledged"] == ROWS
-    assert json.loads(izin("dead-letters", "list", "--waiting", "--output", "json").stdout) == []
+    assert redrive(run, "--origin", "crm")["acknowledged"] == ROWS
+    assert json.loads(run("dead-letters", "list", "--waiting", "--output", "json").stdout) == []
     assert max(letters.applied().values()) == 1
     rows = letters.rows()
     opted_out = set(people[-OPTED_OUT:])
     assert {one for one in people if rows[one].status is Status.RET} == opted_out
     assert {rows[one].effective_at for one in set(people) - opted_out} == {NOON}
     assert ingested(settings, shared_ledger) == {str(one.key): one.status for one in rows.values()}
-    assert izin("ledger", "verify").exit_code == 0
+    assert run("ledger", "verify").exit_code == 0

@@ -7,7 +7,7 @@ the worked case of docs/replaying.md: the order state is lost, and restored.
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,8 @@ from tests.support.order.verdict import Worker, backlog, committed_records, unti
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
 KEY = str(a_key())
-OTHER = "+905550000002"
+OTHER, THIRD, FOURTH = (f"+90555000000{number}" for number in (2, 3, 4))
+OTHER_KEY, THIRD_KEY, FOURTH_KEY = (str(a_key(recipient=one)) for one in (OTHER, THIRD, FOURTH))
 
 
 def at(*, minutes: int, **fields: object) -> ConsentEvent:
@@ -45,6 +46,12 @@ def at(*, minutes: int, **fields: object) -> ConsentEvent:
 def an_erasure(minutes: int) -> ConsentEvent:
     """Return an erasure of the recipient, so many minutes after noon."""
     return at(minutes=minutes, status=ERASURE, event_id=f"erasure-{minutes}", source=None)
+
+
+@pytest.fixture
+def harness(make_settings: Callable[[int], KafkaSettings], tmp_path: Path) -> RebuildHarness:
+    """Return topics of one partition, without a ledger."""
+    return RebuildHarness(make_settings(1), tmp_path, None)
 
 
 def test_rebuild_gives_what_a_worker_left(
@@ -99,12 +106,10 @@ def test_key_known_again_keeps_what_it_had(harness: RebuildHarness) -> None:
     """
     for recipient, is_erased_first in ((PHONE, True), (OTHER, False)):
         own = {"recipient": recipient}
-        harness.publish(at(minutes=1, status="RET", **own))
-        harness.decide()
+        harness.decide(at(minutes=1, status="RET", **own))
         events = [replace(an_erasure(2), **own), at(minutes=3, **own)]
         for event in events if is_erased_first else reversed(events):
-            harness.publish(event, express=event.status == ERASURE)
-            harness.decide()
+            harness.decide(event, express=event.status == ERASURE)
         harness.publish(at(minutes=1, event_id="old", **own))
     harness.decide()
     found = harness.dry_run()
@@ -115,19 +120,16 @@ def test_rebuild_finds_what_differs(harness: RebuildHarness) -> None:
     """A row that is missing, an older one, one that is none, and one that no event explains: key by
     key, field by field.
     """
-    keys = [str(a_key(recipient=f"+90555000000{number}")) for number in range(5)]
-    for number in range(4):
-        recipient = f"+90555000000{number}"
-        harness.publish(at(minutes=0, recipient=recipient), at(minutes=9, recipient=recipient))
-    harness.decide()
+    people = [f"+90555000000{number}" for number in range(5)]
+    keys = [str(a_key(recipient=one)) for one in people]
+    for one in people[:4]:
+        harness.decide(at(minutes=0, recipient=one), at(minutes=9, recipient=one))
     row = Codec().decode_consent(harness.rows()[keys[1]])
     older = replace(row, effective_at=NOON, latest_onay_at=NOON)
-    newer = replace(row, key=a_key(recipient="+905550000003"), event_id="zz")
-    harness.write_row(keys[0], None)
-    harness.write_row(keys[1], older)
-    harness.write_row(keys[2], b"no row")
-    harness.write_row(keys[3], newer)
-    harness.write_row(keys[4], replace(row, key=a_key(recipient="+905550000004")))
+    newer = replace(row, key=a_key(recipient=people[3]), event_id="zz")
+    surplus = replace(row, key=a_key(recipient=people[4]))
+    for key, written in zip(keys, (None, older, b"no row", newer, surplus), strict=True):
+        harness.write_row(key, written)
     found = harness.dry_run()
     assert found.kinds == dict(
         zip(keys, ("missing", "differing", "unreadable", "newer", "surplus"), strict=True)
@@ -140,8 +142,7 @@ def test_rebuild_finds_what_differs(harness: RebuildHarness) -> None:
 
 def test_selection_compares_the_selected_keys(harness: RebuildHarness) -> None:
     """By key, recipient, brand: others that differ are not looked at."""
-    harness.publish(at(minutes=1), at(minutes=2, recipient=OTHER, brand_code=100002))
-    harness.decide()
+    harness.decide(at(minutes=1), at(minutes=2, recipient=OTHER, brand_code=100002))
     other = str(a_key(recipient=OTHER, brand_code=100002))
     for key in (KEY, other):
         harness.write_row(key, None)
@@ -157,8 +158,7 @@ def test_retention_that_removes_events_meanwhile_is_noticed(
     harness: RebuildHarness, tmp_path: Path
 ) -> None:
     """Of a reader that begins behind them, and of one that has read them."""
-    harness.publish(at(minutes=1), at(minutes=2, recipient=OTHER))
-    harness.decide()
+    harness.decide(at(minutes=1), at(minutes=2, recipient=OTHER))
     harness.write_row(KEY, None)
     found, lane = harness.dry_run(), harness.topics.events.name
     gone = replace(found.plan.topics[lane], starts={0: 50}, ends={0: 99})
@@ -175,17 +175,14 @@ def test_removed_events_cannot_be_judged(harness: RebuildHarness) -> None:
     and one that is older than the events that are left is found all the same.
     """
     harness.publish(at(minutes=9), at(minutes=1, recipient=OTHER), at(minutes=5))
-    harness.publish(at(minutes=4, recipient=OTHER))
-    harness.decide()
+    harness.decide(at(minutes=4, recipient=OTHER))
     harness.remove_below(harness.topics.events.name, 2)
-    third = str(a_key(recipient="+905550000003"))
-    other = str(a_key(recipient=OTHER))
-    row = Codec().decode_consent(harness.rows()[other])
-    harness.write_row(third, replace(row, key=a_key(recipient="+905550000003")))
-    harness.write_row(other, replace(row, effective_at=NOON, latest_onay_at=NOON))
+    row = Codec().decode_consent(harness.rows()[OTHER_KEY])
+    harness.write_row(THIRD_KEY, replace(row, key=a_key(recipient=THIRD)))
+    harness.write_row(OTHER_KEY, replace(row, effective_at=NOON, latest_onay_at=NOON))
     found = harness.dry_run()
     assert found.plan.options["uncovered"] == [0]
-    assert found.kinds == {KEY: "unjudged", third: "unjudged", other: "differing"}
+    assert found.kinds == {KEY: "unjudged", THIRD_KEY: "unjudged", OTHER_KEY: "differing"}
 
 
 def test_plan_that_cannot_hold_is_refused(
@@ -204,18 +201,14 @@ def test_plan_that_cannot_hold_is_refused(
         harness.dry_run(Selection(keys=frozenset({KEY})))
     (stored,) = harness.positions().values()
     with monkeypatch.context() as patch:
-        moving = count()
-        patch.setattr(
-            DecidedOffsets,
-            "positions",
-            lambda _: {0: replace(stored, events_offset=next(moving))},
-        )
-        with pytest.raises(OurError, match="order workers"):
-            harness.dry_run()
-        ahead = {0: replace(stored, events_offset=99)}
-        patch.setattr(DecidedOffsets, "positions", lambda _: ahead)
-        with pytest.raises(PositionAheadError, match="99"):
-            harness.dry_run()
+        for offsets, error, words in (
+            (count(), OurError, "order workers"),
+            (repeat(99), PositionAheadError, "99"),
+        ):
+            moved = (replace(stored, events_offset=one) for one in offsets)
+            patch.setattr(DecidedOffsets, "positions", lambda _, moved=moved: {0: next(moved)})
+            with pytest.raises(error, match=words):
+                harness.dry_run()
     wrong = harness.settings.model_copy(update={"partitions": 2})
     with pytest.raises(OurError, match="IZIN_PARTITIONS"):
         plan_of(replace(harness.installation, kafka=wrong), Selection(), by="ada")
@@ -224,39 +217,26 @@ def test_plan_that_cannot_hold_is_refused(
         harness.dry_run()
 
 
-OTHER_KEY = str(a_key(recipient=OTHER))
-THIRD = "+905550000003"
-THIRD_KEY = str(a_key(recipient=THIRD))
-FOURTH = "+905550000004"
-FOURTH_KEY = str(a_key(recipient=FOURTH))
-
-
-def history(harness: RebuildHarness) -> list[dict[str, object]]:
-    """Return who rebuilt what, as the history has it."""
-    return [row["data"] for row in harness.query("SELECT data FROM history WHERE kind = 'act'")]
-
-
 def test_switch_writes_what_is_missing_or_differs(with_ledger: RebuildHarness) -> None:
     """A row that was changed by hand is repaired, one that was deleted comes back, with an opt-out
     for the key that becomes RET by it; surplus rows stay. Then nothing is left, and the history
     says who ordered it, once.
     """
     harness = with_ledger
-    harness.publish(
+    harness.decide(
         at(minutes=1),
         at(minutes=2, status="RET"),
         at(minutes=3, recipient=OTHER, status="RET"),
         at(minutes=4, recipient=FOURTH),
     )
-    harness.decide()
     row = Codec().decode_consent(harness.rows()[KEY])
     older = replace(
         row, status=Status.ONAY, effective_at=NOON, latest_onay_at=NOON, latest_ret_at=None
     )
     harness.write_row(KEY, older)
     harness.write_row(OTHER_KEY, None)
-    third = Codec().decode("Consent", harness.rows()[FOURTH_KEY])
-    harness.write_row(FOURTH_KEY, Codec().encode("Consent", {**third, "previous_status": "RET"}))
+    fourth = Codec().decode("Consent", harness.rows()[FOURTH_KEY])
+    harness.write_row(FOURTH_KEY, Codec().encode("Consent", {**fourth, "previous_status": "RET"}))
     harness.write_row(THIRD_KEY, replace(row, key=a_key(recipient=THIRD)))
     before = harness.ends()
     found = harness.dry_run()
@@ -279,33 +259,37 @@ def test_switch_writes_what_is_missing_or_differs(with_ledger: RebuildHarness) -
         for one in committed_records(harness.settings, harness.topics.opt_outs.name)
     ]
     assert opt_outs == [KEY, OTHER_KEY, KEY, OTHER_KEY]
-    (one,) = history(harness)
-    assert (one["act"], one["by"]) == ("rebuild", "grace")
-    assert one["after"] == {"plan": found.plan.digest, "planned_by": "ada", "rows": 3}
+    (row,) = harness.query("SELECT data FROM history WHERE kind = 'act'")
+    assert (row["data"]["act"], row["data"]["by"]) == ("rebuild", "grace")
+    assert row["data"]["after"] == {"plan": found.plan.digest, "planned_by": "ada", "rows": 3}
 
 
-def test_lost_topic_is_restored(with_ledger: RebuildHarness) -> None:
+def test_lost_topic_is_restored(
+    make_settings: Callable[[int], KafkaSettings], tmp_path: Path, ledger_url: str
+) -> None:
     """Rows, suppressions and positions, so that the worker goes on where it was: it decides nothing
-    again, and nobody is notified twice.
+    again, and nobody is notified twice. Each process compares a partition and writes its rows.
     """
-    harness = with_ledger
-    harness.publish(at(minutes=1, status="RET"), at(minutes=2, recipient=OTHER))
-    harness.decide()
+    ledger = LedgerSettings(database_url=SecretStr(ledger_url))
+    harness = RebuildHarness(make_settings(2), tmp_path, ledger)
+    harness.decide(at(minutes=1, status="RET"), at(minutes=2, recipient=OTHER))
     harness.publish(at(minutes=1, recipient=THIRD))
-    harness.publish(replace(an_erasure(5), recipient=THIRD), express=True)
-    harness.decide()
+    harness.decide(replace(an_erasure(5), recipient=THIRD), express=True)
     rows, suppressions = harness.rows(), harness.latest().keys() - harness.rows().keys()
     opt_outs = harness.written(harness.topics.opt_outs.name)
     decisions = harness.written(harness.topics.decisions.name)
     harness.lose_rows()
-    found = harness.dry_run()
-    assert found.plan.options["lost"] == [0]
+    found = harness.dry_run(workers=2)
+    assert found.plan.options["lost"] == [0, 1]
     assert set(found.kinds.values()) == {"missing"}
-    harness.execute(found)
+    harness.execute(found, workers=2)
+    name = harness.topics.desired_consents.name
+    topic_id = identities(clients.admin(harness.settings), [name]).topic_ids[name]
+    positions = harness.positions().values()
+    assert {one.desired_consents_topic_id for one in positions} == {topic_id}
     assert harness.rows() == rows
     assert harness.latest().keys() == rows.keys() | suppressions
-    harness.publish(at(minutes=1, event_id="old", recipient=THIRD))
-    harness.decide()
+    harness.decide(at(minutes=1, event_id="old", recipient=THIRD))
     assert harness.rows() == rows
     assert harness.written(harness.topics.opt_outs.name) == opt_outs == 1
     assert harness.written(harness.topics.decisions.name) == decisions
@@ -317,8 +301,7 @@ def test_execution_is_refused_once_something_moved(with_ledger: RebuildHarness) 
     event decided since: nothing is written.
     """
     harness = with_ledger
-    harness.publish(at(minutes=1))
-    harness.decide()
+    harness.decide(at(minutes=1))
     harness.write_row(KEY, None)
     found = harness.dry_run()
     with harness.worker_in_group(), pytest.raises(OurError, match="1 order workers run"):
@@ -330,8 +313,7 @@ def test_execution_is_refused_once_something_moved(with_ledger: RebuildHarness) 
     with pytest.raises(PlanMovedError, match="other rows"):
         harness.execute(replace(found, plan=replace(found.plan, options=others)))
     assert KEY not in harness.rows()
-    harness.publish(at(minutes=2, recipient=OTHER))
-    harness.decide()
+    harness.decide(at(minutes=2, recipient=OTHER))
     with pytest.raises(PlanMovedError, match="consent-events"):
         harness.execute(found)
     assert Plan.read(found.path) == found.plan
@@ -342,8 +324,7 @@ def test_execution_is_refused_once_something_moved(with_ledger: RebuildHarness) 
 def test_newer_row_is_not_overwritten(with_ledger: RebuildHarness) -> None:
     """Not even one that somebody writes after the plan was checked."""
     harness = with_ledger
-    harness.publish(at(minutes=1))
-    harness.decide()
+    harness.decide(at(minutes=1))
     row = Codec().decode_consent(harness.rows()[KEY])
     harness.write_row(KEY, None)
     found = harness.dry_run()
@@ -361,18 +342,15 @@ def test_removed_events_come_from_the_history(with_ledger: RebuildHarness) -> No
     cannot be judged, and then nothing is restored.
     """
     harness = with_ledger
-    harness.publish(
+    harness.decide(
         at(minutes=1, status="RET"),
         at(minutes=2),
         at(minutes=3, recipient=OTHER, status="RET"),
         at(minutes=4, recipient=THIRD, status="RET"),
     )
-    harness.decide()
-    harness.publish(replace(an_erasure(5), recipient=THIRD), express=True)
-    harness.decide()
+    harness.decide(replace(an_erasure(5), recipient=THIRD), express=True)
     harness.ingest()
-    harness.publish(at(minutes=6, recipient=OTHER))
-    harness.decide()
+    harness.decide(at(minutes=6, recipient=OTHER))
     for lane in (harness.topics.events.name, harness.topics.express.name):
         harness.remove_below(lane, clients.committed_ends(harness.settings, lane)[0] - 1)
     harness.remove_below(harness.topics.decisions.name, 2)
@@ -380,8 +358,7 @@ def test_removed_events_come_from_the_history(with_ledger: RebuildHarness) -> No
     assert found.is_identical, found.changes
     assert found.plan.history
     harness.ingest()
-    harness.publish(at(minutes=7, recipient=THIRD))
-    harness.decide()
+    harness.decide(at(minutes=7, recipient=THIRD))
     harness.remove_below(harness.topics.events.name, 5)
     # What the earlier plan has read of the history is not read again.
     assert harness.dry_run(path=found.path).is_identical
@@ -397,41 +374,16 @@ def test_removed_events_come_from_the_history(with_ledger: RebuildHarness) -> No
         harness.execute(harness.dry_run())
 
 
-def test_processes_restore_partitions(
-    make_settings: Callable[[int], KafkaSettings], tmp_path: Path, ledger_url: str
-) -> None:
-    """Each process compares a partition and writes its rows."""
-    ledger = LedgerSettings(database_url=SecretStr(ledger_url))
-    harness = RebuildHarness(make_settings(2), tmp_path, ledger)
-    harness.publish(*(at(minutes=1, recipient=f"+9055500001{number}") for number in range(10, 30)))
-    harness.decide()
-    rows = harness.rows()
-    harness.lose_rows()
-    harness.execute(harness.dry_run(workers=2), workers=2)
-    assert harness.rows() == rows
-    assert harness.dry_run().is_identical
-    name = harness.topics.desired_consents.name
-    topic_id = identities(clients.admin(harness.settings), [name]).topic_ids[name]
-    positions = harness.positions().values()
-    assert {one.desired_consents_topic_id for one in positions} == {topic_id}
-
-
-def desired(harness: RebuildHarness) -> dict[str, tuple[str, str, object]]:
+def desired(harness: RebuildHarness) -> dict[str, tuple[object, ...]]:
     """Return what the ledger wants, by recipient."""
     rows = harness.query(
         "SELECT recipient, desired_status, desired_event_id, desired_at FROM consents"
     )
-    return {
-        row["recipient"]: (
-            row["desired_status"],
-            row["desired_event_id"],
-            row["desired_at"],
-        )
-        for row in rows
-    }
+    names = ("desired_status", "desired_event_id", "desired_at")
+    return {row["recipient"]: tuple(row[name] for name in names) for row in rows}
 
 
-def standing(harness: RebuildHarness) -> dict[str, tuple[str, str, object]]:
+def standing(harness: RebuildHarness) -> dict[str, tuple[object, ...]]:
     """Return what the topic wants, by recipient."""
     found = map(CODEC.decode_consent, harness.rows().values())
     return {one.key.recipient: (one.status.value, one.event_id, one.effective_at) for one in found}

@@ -68,7 +68,7 @@ def an_opt_out(recipient: str, **fields: object) -> ConsentEvent:
     return an_event(**given | fields)
 
 
-def test_letters_of_each_reason_land_once_repaired(izin: Run, letters: LetterHarness) -> None:
+def test_letters_of_each_reason_land_once_repaired(run: Run, letters: LetterHarness) -> None:
     """The record has its bytes, key, id and first append; what it says is decided as of then."""
     reasons = ("undecodable", "unknown-schema", "poison", "repartitioned-twice", "refused")
     people = {reason: letters.person() for reason in reasons}
@@ -82,9 +82,9 @@ def test_letters_of_each_reason_land_once_repaired(izin: Run, letters: LetterHar
         for reason, person in people.items()
     ]
     names = letters.plant(planted)
-    assert redrive(izin, "--origin", "each")["preview"] == {"applied": 5}
+    assert redrive(run, "--origin", "each")["preview"] == {"applied": 5}
     assert letters.redriven("each") == []
-    done = redrive(izin, "--origin", "each", "--execute")
+    done = redrive(run, "--origin", "each", "--execute")
     assert (done["result"], done["differences"]) == ({"applied": 5}, [])
     rows = letters.rows()
     found = {(rows[one].status, rows[one].effective_at) for one in people.values()}
@@ -98,10 +98,10 @@ def test_letters_of_each_reason_land_once_repaired(izin: Run, letters: LetterHar
         assert headers[APPENDED_AT] == str(first).encode()
         assert record.headers()[-1][0] == APPENDED_AT
         assert headers["ce_id"] in {b"id", record.headers()[0][1]}
-    assert redrive(izin, "--origin", "each")["acknowledged"] == 5
+    assert redrive(run, "--origin", "each")["acknowledged"] == 5
 
 
-def test_erasure_that_had_no_secret_erases(izin: Run, letters: LetterHarness) -> None:
+def test_erasure_that_had_no_secret_erases(run: Run, letters: LetterHarness) -> None:
     """It is decided as of its first append: what came later is known again, and stays."""
     gone, back = letters.person(), letters.person()
     letters.publish(
@@ -121,16 +121,16 @@ def test_erasure_that_had_no_secret_erases(izin: Run, letters: LetterHarness) ->
     ]
     express = letters.settings.topics.express.name
     names = letters.plant(letters.letter(one, "not-erasable", topic=express) for one in erasures)
-    assert redrive(izin, *names)["preview"] == {"erased": 2}
-    assert redrive(izin, *names, "--execute")["result"] == {"erased": 2}
+    assert redrive(run, *names)["preview"] == {"erased": 2}
+    assert redrive(run, *names, "--execute")["result"] == {"erased": 2}
     assert letters.desired(gone) is None
     assert letters.desired(back) is not None
     (name,) = letters.plant([letters.letter(an_opt_in(gone, event_id="old"))])
-    assert redrive(izin, name, "--execute")["result"] == {"suppressed": 1}
+    assert redrive(run, name, "--execute")["result"] == {"suppressed": 1}
     assert letters.desired(gone) is None
 
 
-def test_old_letters_win_over_nothing_newer(izin: Run, letters: LetterHarness) -> None:
+def test_old_letters_win_over_nothing_newer(run: Run, letters: LetterHarness) -> None:
     """Not over an opt-out that came since, nor as of now where they have no date; two letters of a
     key are decided as the preview says.
     """
@@ -149,8 +149,8 @@ def test_old_letters_win_over_nothing_newer(izin: Run, letters: LetterHarness) -
     ]
     names = letters.plant(map(letters.letter, planted))
     expected = {"applied": 1, "stale": 4}
-    assert redrive(izin, *names)["preview"] == expected
-    done = redrive(izin, *names, "--execute")
+    assert redrive(run, *names)["preview"] == expected
+    done = redrive(run, *names, "--execute")
     assert (done["result"], done["differences"]) == (expected, [])
     rows = letters.rows()
     found = {(rows[one].status, rows[one].effective_at) for one in (behind, both)}
@@ -167,9 +167,7 @@ def test_old_letters_win_over_nothing_newer(izin: Run, letters: LetterHarness) -
     assert lanes == [letters.settings.topics.express.name]
 
 
-def test_letters_still_refused_stay_unless_they_are_meant(
-    izin: Run, letters: LetterHarness
-) -> None:
+def test_letters_still_refused_stay_unless_they_are_meant(run: Run, letters: LetterHarness) -> None:
     """The preview names the codes; with --refused each becomes a new letter that needs a person."""
     future = an_opt_in(letters.person(), consent_date=NOON + 9 * HOUR)
     names = letters.plant(
@@ -178,18 +176,18 @@ def test_letters_still_refused_stay_unless_they_are_meant(
             letters.letter(future, "undecodable", value=b"junk", offset=8),
         ]
     )
-    assert redrive(izin, *names)["refused"] == [
+    assert redrive(run, *names)["refused"] == [
         {"letter": names[0], "codes": ["H162"]},
         {"letter": names[1], "codes": ["IZIN-UNDECODABLE"]},
     ]
-    assert redrive(izin, *names, "--execute", code=1)["left"] == 2
-    done = redrive(izin, *names, "--refused", "--execute")
+    assert redrive(run, *names, "--execute", code=1)["left"] == 2
+    done = redrive(run, *names, "--refused", "--execute")
     assert (done["result"], done["differences"]) == ({"refused": 2}, [])
-    shown = " ".join(izin("dead-letters", "show", names[0]).stdout.split())
+    shown = " ".join(run("dead-letters", "show", names[0]).stdout.split())
     assert "redriven to" in shown
     assert "the fault is repaired (by ada" in shown
     waiting = ("dead-letters", "list", "--waiting", "--because", "H162", "--output", "json")
-    (again,) = json.loads(izin(*waiting).stdout)
+    (again,) = json.loads(run(*waiting).stdout)
     assert again["letter"] not in names
 
 
@@ -203,15 +201,15 @@ def test_letters_still_refused_stay_unless_they_are_meant(
     ],
 )
 def test_letter_that_cannot_be_redriven_says_why(
-    izin: Run, letters: LetterHarness, fields: dict[str, Any], why: str
+    run: Run, letters: LetterHarness, fields: dict[str, Any], why: str
 ) -> None:
     """By name it is refused with its remedy; among others it is counted, and left."""
     prefix, event = letters.settings.topic_prefix, an_opt_in(letters.person(), origin=why)
     if "topic" in fields:
         fields = {"topic": fields["topic"].format(prefix=prefix)}
     (name,) = letters.plant([letters.letter(event, why, **fields)])
-    ended(izin("dead-letters", "redrive", name, "--reason", "seen", "--execute"), 3, why)
-    found = redrive(izin, "--because", why, "--execute", code=1)
+    ended(run("dead-letters", "redrive", name, "--reason", "seen", "--execute"), 3, why)
+    found = redrive(run, "--because", why, "--execute", code=1)
     assert [one["letter"] for one in found["obstacles"]] == [name]
     assert found["result"] == {}
 
@@ -240,22 +238,21 @@ async def test_what_came_meanwhile_is_named(letters: LetterHarness, shared_ledge
     assert letters.applied()[f"onay-{repeated}"] == 1
 
 
-def test_letter_redriven_before_is_not_redriven_again(izin: Run, letters: LetterHarness) -> None:
+def test_letter_redriven_before_is_not_redriven_again(run: Run, letters: LetterHarness) -> None:
     """Unless --again is said; then the law finds its event decided."""
     (name,) = letters.plant([letters.letter(an_opt_in(letters.person()))])
-    assert redrive(izin, name, "--execute")["result"] == {"applied": 1}
-    ended(izin("dead-letters", "redrive", name, "--reason", "again"), 3, "--again")
-    done = redrive(izin, name, "--again", "--execute")
+    assert redrive(run, name, "--execute")["result"] == {"applied": 1}
+    ended(run("dead-letters", "redrive", name, "--reason", "again"), 3, "--again")
+    done = redrive(run, name, "--again", "--execute")
     assert (done["preview"], done["result"]) == ({"duplicate": 1}, {"duplicate": 1})
-    assert izin("dead-letters", "redrive", "0/999999", "--reason", "x").exit_code == 3
-    assert izin("dead-letters", "redrive", "--reason", "x").exit_code == 2
-    assert izin("dead-letters", "redrive", name, "--all", "--reason", "x").exit_code == 2
-    assert izin("ledger", "verify").exit_code == 0
+    for words, code in ((["0/999999"], 3), ([], 2), ([name, "--all"], 2)):
+        assert run("dead-letters", "redrive", *words, "--reason", "x").exit_code == code, words
+    assert run("ledger", "verify").exit_code == 0
 
 
 @pytest.mark.parametrize("moment", ["before it is noted", "before its result is noted"])
 def test_killed_redrive_is_run_again_and_lands_once(
-    izin: Run, letters: LetterHarness, moment: str
+    run: Run, letters: LetterHarness, moment: str
 ) -> None:
     """Kill -9 after the records were written, and after they were decided: the same end."""
     people = [letters.person() for _ in range(40)]
@@ -274,10 +271,10 @@ def test_killed_redrive_is_run_again_and_lands_once(
         timeout=60,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    done = redrive(izin, "--origin", moment, "--execute")
+    done = redrive(run, "--origin", moment, "--execute")
     assert sum(done["result"].values()) == 80
     assert not done["differences"]
-    assert redrive(izin, "--origin", moment)["acknowledged"] == 80
+    assert redrive(run, "--origin", moment)["acknowledged"] == 80
     letters.await_decided()
     applied = letters.applied()
     assert {applied[f"ret-{person}"] for person in people} == {1}
@@ -325,10 +322,12 @@ async def test_decisions_are_taken_once_the_ledger_can(
             assert preview.expected == {RedriveOutcome.RECORDED: 2, RedriveOutcome.REFUSED: 1}
             report = await redriver.execute(preview, how)
             assert report.became == preview.expected
-            (row,) = await ledger.fetch("SELECT desired_status, latest_onay_at FROM consents")
-            assert (row["desired_status"], row["latest_onay_at"]) == ("RET", opt_in.effective_at)
-            (queued,) = await ledger.fetch("SELECT topic FROM outbox WHERE topic LIKE '%-dlq'")
-            assert queued["topic"] == settings.topics.dead_letters.name
+            assert await ledger.fetch("SELECT desired_status, latest_onay_at FROM consents") == [
+                {"desired_status": "RET", "latest_onay_at": opt_in.effective_at}
+            ]
+            assert await ledger.fetch("SELECT topic FROM outbox WHERE topic LIKE '%-dlq'") == [
+                {"topic": settings.topics.dead_letters.name}
+            ]
             again = await redriver.preview(
                 DeadLetterSelection(names=frozenset(names[:2])), again=True
             )

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from click.testing import Result
@@ -18,7 +19,7 @@ from izin.consent import Status
 from izin.replay.order_state.repair import StateRebuild
 from tests.integration.replay.rebuild_harness import CODEC, SECRET, RebuildHarness
 from tests.integration.replay.test_rebuild_order_state import KEY, OTHER, at, desired, standing
-from tests.integration.sinks.sink_harness import ended
+from tests.integration.sinks.sink_harness import ended, kafka_environment, set_environment
 from tests.support.builders import NOON, PHONE
 from tests.support.order.verdict import until
 
@@ -32,18 +33,13 @@ def izin(with_ledger: RebuildHarness, monkeypatch: pytest.MonkeyPatch) -> Izin:
     """Return a function that runs a command on this test's servers."""
     settings, ledger = with_ledger.settings, with_ledger.ledger
     assert ledger is not None
-    given = {
-        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "IZIN_TOPIC_PREFIX": settings.topic_prefix,
-        "IZIN_PARTITIONS": str(settings.partitions),
+    given = kafka_environment(settings) | {
         "IZIN_SUPPRESSION_SECRETS": f'["{SECRET}"]',
         "DATABASE_URL": ledger.database_url.get_secret_value(),
         "IZIN_ACTOR": "ada",
         "COLUMNS": "80",
     }
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
+    set_environment(monkeypatch, given)
 
     def run(*words: object, stdin: str | None = None) -> Result:
         arguments = ["replay", *(str(word) for word in words)]
@@ -58,11 +54,6 @@ def rebuild(izin: Izin, path: Path, *options: str, stdin: str | None = None) -> 
     return izin(*words, stdin=stdin)
 
 
-def interrupted(*_: object, **_options: object) -> None:
-    """Do what a signal does."""
-    raise KeyboardInterrupt
-
-
 def test_plan_is_made_shown_and_executed(
     izin: Izin, with_ledger: RebuildHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,35 +61,30 @@ def test_plan_is_made_shown_and_executed(
     exit code says whether something is left.
     """
     harness, path = with_ledger, tmp_path / "plan.json"
-    harness.publish(at(minutes=1, status="RET"), at(minutes=2, recipient=OTHER))
-    harness.decide()
+    harness.decide(at(minutes=1, status="RET"), at(minutes=2, recipient=OTHER))
     row = CODEC.decode_consent(harness.rows()[KEY])
     harness.write_row(
         KEY,
         replace(row, status=Status.ONAY, effective_at=NOON, latest_onay_at=NOON),
     )
     before = harness.ends()
-    done = rebuild(izin, path, f"--recipient={OTHER}")
-    assert (done.exit_code, "keys: 1" in done.stdout) == (0, True), done.output
+    assert "keys: 1" in ended(rebuild(izin, path, f"--recipient={OTHER}"), 0).stdout
     done = ended(rebuild(izin, path), 1, f"izin replay run {path} --execute")
     assert "100001/MESAJ/BIREYSEL/+90***01" in done.stdout
     assert PHONE not in done.output
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert harness.ends() == before
     assert path.stat().st_mode & 0o777 == 0o600
-    shown = izin("show", path, "--unmasked", "--output=json")
-    found = json.loads(shown.stdout)
-    assert (shown.exit_code, found["left"], found["rows"][0]["key"]) == (1, 1, KEY)
+    found = json.loads(ended(izin("show", path, "--unmasked", "--output=json"), 1).stdout)
+    assert (found["left"], found["rows"][0]["key"]) == (1, KEY)
     ended(izin("run", path), 1, "the plan holds")
     with monkeypatch.context() as patch:
-        patch.setattr(StateRebuild, "execute", interrupted)
+        patch.setattr(StateRebuild, "execute", Mock(side_effect=KeyboardInterrupt))
         assert izin("run", path, "--execute").exit_code == 130
-    done = ended(izin("run", path, "--execute", "--output=json"), 0)
-    found = json.loads(done.stdout)
+    found = json.loads(ended(izin("run", path, "--execute", "--output=json"), 0).stdout)
     assert (found["rows_written"], found["opt_outs_written"], found["left"]) == (1, 1, 0)
-    done = ended(
-        rebuild(izin, tmp_path / "after.json", "--recipient=-", stdin=f"0555 000 00 01\n{OTHER}"), 0
-    )
+    listed = f"0555 000 00 01\n{OTHER}"
+    done = ended(rebuild(izin, tmp_path / "after.json", "--recipient=-", stdin=listed), 0)
     assert "keys: 2" in done.stdout
 
 
@@ -123,14 +109,13 @@ def test_killed_replay_ends_as_one_that_was_not(
     """
     harness, path = with_ledger, tmp_path / "plan.json"
     recipients = [f"+90555100{number:04d}" for number in range(3000)]
-    harness.publish(*(at(minutes=1, recipient=one, status="RET") for one in recipients))
-    harness.decide(at_once=3000)
+    events = [at(minutes=1, recipient=one, status="RET") for one in recipients]
+    harness.decide(*events, at_once=3000)
     rows = harness.rows()
     harness.lose_rows()
     options = ["rebuild", "desired-consents", f"--plan={path}", "--processes=1"]
     killed(options, path.with_name(f"{path.name}.work").exists, "folder")
-    done = rebuild(izin, path, "--output=json")
-    found = json.loads(done.stdout)
+    found = json.loads(rebuild(izin, path, "--output=json").stdout)
     assert (found["missing"], found["keys"]) == (len(rows), len(rows))
     topic = harness.topics.desired_consents.name
     killed(
@@ -138,8 +123,7 @@ def test_killed_replay_ends_as_one_that_was_not(
         lambda: harness.ends()[topic][0] > 3,
         "row",
     )
-    done = izin("run", path, "--execute")
-    assert done.exit_code == 0, done.output
+    ended(izin("run", path, "--execute"), 0)
     assert harness.rows() == rows
     assert harness.written(topic) == harness.written(harness.topics.opt_outs.name) == len(rows)
     assert harness.dry_run().is_identical
@@ -165,18 +149,15 @@ def test_lost_order_state_is_restored(
     """
     harness, plan = with_ledger, tmp_path / "lost-state.json"
     harness.publish(at(minutes=1), at(minutes=2, recipient=OTHER))
-    harness.publish(at(minutes=3, status="RET"), express=True)
-    harness.decide()
+    harness.decide(at(minutes=3, status="RET"), express=True)
     harness.ingest()
     rows = harness.rows()
     harness.lose_rows()
     harness.publish(at(minutes=9, recipient=OTHER, status="RET"), express=True)
-    done = izin("rebuild", "desired-consents", "--plan", plan, "--output=json")
-    assert done.exit_code == 1
+    done = ended(izin("rebuild", "desired-consents", "--plan", plan, "--output=json"), 1)
     assert json.loads(done.stdout)["missing"] == len(rows) == 2
     assert "created again" in izin("show", plan).stderr
-    done = izin("run", plan, "--execute")
-    assert done.exit_code == 0, done.output
+    ended(izin("run", plan, "--execute"), 0)
     assert harness.rows() == rows
     harness.decide()
     harness.ingest()
@@ -187,7 +168,7 @@ def test_lost_order_state_is_restored(
     findings = json.loads(CliRunner().invoke(app, words).stdout)
     states = {one["check"]: one["state"] for one in findings}
     assert {states[check] for check in ("topics", "database", "dead-letters")} == {"ok"}, findings
-    done = izin("rebuild", "desired-consents", "--plan", tmp_path / "later.json", "--output=json")
-    found = json.loads(done.stdout)
-    assert (done.exit_code, found["missing"]) == (0, 0)
+    later = ("desired-consents", "--plan", tmp_path / "later.json", "--output=json")
+    found = json.loads(ended(izin("rebuild", *later), 0).stdout)
+    assert found["missing"] == 0
     assert found["computed"] == found["standing"]

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any
 
+import pytest
 from click.testing import Result
 
 from izin.consent import Calendar, Consent, ConsentEvent, DecisionKind, RefusedEvent, admit, decide
@@ -67,6 +68,32 @@ def ended(done: Result, code: int, *words: str) -> Result:
         done.output
     )
     return done
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, given: Mapping[str, str]) -> None:
+    """Put what is ``given`` into the environment; of a schema registry nothing is known there."""
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
+
+
+def kafka_environment(settings: KafkaSettings) -> dict[str, str]:
+    """Return the variables that lead to the topics of ``settings``."""
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "IZIN_TOPIC_PREFIX": settings.topic_prefix,
+        "IZIN_PARTITIONS": str(settings.partitions),
+    }
+
+
+async def acts(ledger: Ledger, what: str = "%", *, key: str = "%") -> list[dict[str, Any]]:
+    """Return the acts of the history that match, in order."""
+    rows = await ledger.fetch(
+        "SELECT data FROM history WHERE kind = 'act' AND data ->> 'act' LIKE %(what)s"
+        " AND key LIKE %(key)s ORDER BY recorded_at, place",
+        {"what": what, "key": key},
+    )
+    return [row["data"] for row in rows]
 
 
 class Clock:
@@ -156,6 +183,13 @@ class SinkHarness:
         if at_iys:
             self.iys.advance(time.total_seconds())
 
+    def citizen(
+        self, status: str, recipient: str = PHONE, *, then: timedelta, **more: object
+    ) -> None:
+        """Have a citizen opt in or out at İYS, and let some time pass ``then``."""
+        self.iys.citizen(status, recipient, **more)
+        self.advance(then)
+
     def start_second(self) -> None:
         """Advance the clocks to the beginning of a second."""
         self.advance(A_SECOND - timedelta(microseconds=self.clock().microsecond))
@@ -215,15 +249,10 @@ class SinkHarness:
             requests_per_second=100,
         )
 
-    def become(self, account: str | None, address: str | None) -> None:
-        """Let these sinks be those of an account, behind an address."""
-        owner = replace(self.context.lease_owner, account=account, address=address)
+    def become(self, **fields: str | None) -> None:
+        """Let these sinks be those of another process, or of an account, behind an address."""
+        owner = replace(self.context.lease_owner, **fields)
         self.context = replace(self.context, lease_owner=owner)
-
-    def become_process(self, owner: str) -> None:
-        """Let these sinks be those of another process."""
-        lease_owner = replace(self.context.lease_owner, owner=owner)
-        self.context = replace(self.context, lease_owner=lease_owner)
 
     def other_worker(self) -> SubmissionRecovery:
         """Return the recovery of another process."""
@@ -327,6 +356,11 @@ class SinkHarness:
         await offsets.positions(self.ledger, TOPIC, [0], cluster_id="cluster", topic_id="topic")
         await self.ingester.store(TOPIC, "topic", reads, {0: (before, self.offset)})
         return reads
+
+    async def ingest_again(self, *events: ConsentEvent) -> None:
+        """Ingest ``events`` as decided by an order stage that has lost what stood."""
+        self.states.clear()
+        await self.ingest(*events)
 
     async def submit_bulk(self, *events: ConsentEvent) -> None:
         """Ingest the decisions on ``events``, and submit what the bulk lane has due."""
@@ -519,20 +553,34 @@ class SinkHarness:
     async def lose_opt_out(self, drop: str = "before") -> None:
         """Submit the opt-out of a registered recipient by a call that gets no reply."""
         await self.ingest_opt_out()
-        self.iys.inject_fault("addV2", drop=drop)
-        assert await self.opt_out()
+        await self.meet_fault("addV2", self.opt_out, drop=drop)
         assert (await self.row()).state == "unknown"
 
-    async def lose_batch(self, drop: str = "before") -> None:
-        """Submit what is due in bulk by a call that gets no reply."""
-        self.iys.inject_fault("batchV2", drop=drop)
-        assert await self.bulk()
+    async def meet_fault(
+        self, operation: str, step: Callable[[], Awaitable[bool]], **fault: object
+    ) -> None:
+        """Take a step whose call of ``operation`` meets a fault of İYS."""
+        self.iys.inject_fault(operation, **fault)
+        assert await step()
+
+    async def lose_batch(self, *events: ConsentEvent, drop: str = "before") -> None:
+        """Ingest the decisions on ``events``, and submit what is due in bulk by a call that gets
+        no reply.
+        """
+        if events:
+            await self.ingest(*events)
+        await self.meet_fault("batchV2", self.bulk, drop=drop)
+
+    async def lose_batch_of(self, count: int, drop: str = "before") -> list[str]:
+        """Submit so many opt-ins by a call that gets no reply; return the recipients."""
+        recipients = await self.ingest_for(onay, range(count))
+        await self.lose_batch(drop=drop)
+        return recipients
 
     async def refuse_opt_out(self, status: int, code: str, *others: ConsentEvent) -> None:
         """Submit the opt-out of a registered recipient, which İYS refuses."""
         await self.ingest_opt_out(*others)
-        self.iys.inject_fault("addV2", status=status, code=code)
-        assert await self.opt_out()
+        await self.meet_fault("addV2", self.opt_out, status=status, code=code)
 
 
 @asynccontextmanager

@@ -12,12 +12,10 @@ import json
 import re
 import signal
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
 from structlog.typing import EventDict
 
@@ -30,6 +28,7 @@ from izin.webhooks import resends
 from izin.webhooks.resends import ResendError
 from tests.integration.cli.conftest import RUNNER, app
 from tests.integration.feeds.conftest import serving
+from tests.integration.sinks.sink_harness import ended, kafka_environment, set_environment
 from tests.support.builders import API_KEY, CUSTOMER, NOON, a_key, an_api_key
 from tests.support.published import publish_brand, publish_key, remove_below
 from tests.support.subscribers.page_clients import RunningClient, blocks, python_command
@@ -99,8 +98,7 @@ async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
     finally:
         processes.end()
     came = Counter(one.headers["webhook-id"] for one in hooks.receiver.received)
-    assert came.keys() > before
-    assert len(came) == 81
+    assert (came.keys() > before, len(came)) == (True, 81)
     assert {came[one] for one in taken} == {1}, "what was taken came again"
     assert len(taken) < 81, "it was killed too late"
     recipients = {json.loads(one.body)["data"]["recipient"] for one in hooks.receiver.received}
@@ -157,13 +155,11 @@ async def test_erased_key_is_not_sent_again(hooks: Hooks):
 
 def came(hooks: Hooks) -> Sequence[tuple[str, str, bool]]:
     """Return what came: recipient, type, and whether it says that it is a repetition."""
-    found = []
-    for one in hooks.receiver.received:
-        body: Mapping[str, Any] = orjson.loads(one.body)
-        is_repetition = "repetition" in body
-        assert is_repetition == ("webhook-repetition" in one.headers)
-        found.append((body["data"]["recipient"][-2:], body["type"], is_repetition))
-    return found
+    webhooks = [(json.loads(one.body), one.headers) for one in hooks.receiver.received]
+    assert all(("repetition" in one) == ("webhook-repetition" in it) for one, it in webhooks)
+    return [
+        (one["data"]["recipient"][-2:], one["type"], "repetition" in one) for one, _ in webhooks
+    ]
 
 
 async def test_resend_sends_only_what_still_holds(hooks: Hooks):
@@ -202,8 +198,7 @@ async def test_resend_sends_only_what_still_holds(hooks: Hooks):
     assert came(hooks)[0][1] == "consent.opted-out", "opt-outs come first"
     assert {one.headers["webhook-id"] for one in hooks.receiver.received} < first
     assert plan.events.total() == 4
-    rows = await hooks.deliveries()
-    assert [row["resend_id"] for row in rows] == [None] * 12 + [1] * 4
+    assert [row["resend_id"] for row in await hooks.deliveries()] == [None] * 12 + [1] * 4
     assert {one.path for one in hooks.receiver.received} == {"/hook"}
 
 
@@ -262,16 +257,10 @@ async def test_what_was_not_delivered_comes_once_and_as_first(hooks: Hooks):
     """A resend leaves to the lanes that are followed what they still have to bring."""
     await hooks.subscribe()
     await store_rows(hooks.ledger, an_opt_out(1), an_opt_out(2))
-    refused = set[str]()
-
-    def answer(webhook: ReceivedWebhook) -> ScriptedAnswer:
-        refused.add(webhook.headers["webhook-id"])
-        return ScriptedAnswer(500)
-
-    hooks.receiver.answer = answer
+    hooks.receiver.answer = lambda _: ScriptedAnswer(500)
     async with hooks.delivering():
         hooks.topics.opt_outs(a_consent(1))
-        await until(lambda: bool(refused))
+        await until(lambda: bool(hooks.receiver.received))
     hooks.topics.opt_outs(a_consent(2))
     assert (await hooks.count()).events.total() == 0
     hooks.receiver.received.clear()
@@ -287,14 +276,10 @@ async def test_what_was_not_delivered_comes_once_and_as_first(hooks: Hooks):
 async def test_older_opt_outs_begin_at_since_and_end_before_until(hooks: Hooks):
     """As the cursors of the topics do: each instant is in one period alone."""
     await store_rows(hooks.ledger, an_opt_out(5))
-
-    async def found(since: datetime, until: datetime) -> int:
+    for begin, end, count in ((NOON, LATER, 1), (NOON - (LATER - NOON), NOON, 0)):
         page = {"customer_id": CUSTOMER, "keys": None, "after": "", "size": 9}
-        period = {"since": since, "until": until}
-        return len(await hooks.ledger.fetch(statements("resends")["older"], page | period))
-
-    assert await found(NOON, LATER) == 1
-    assert await found(NOON - (LATER - NOON), NOON) == 0
+        page |= {"since": begin, "until": end}
+        assert len(await hooks.ledger.fetch(statements("resends")["older"], page)) == count
 
 
 class CustomerRelations:
@@ -356,18 +341,15 @@ async def test_lost_list_is_restored_however_one_subscribes(
 ):
     """A receiver that only applies what comes, and the two programs that read by themselves."""
     settings = hooks.settings
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", settings.bootstrap_servers)
-    monkeypatch.setenv("IZIN_TOPIC_PREFIX", settings.topic_prefix)
-    monkeypatch.setenv("IZIN_PARTITIONS", str(settings.partitions))
-    monkeypatch.setenv("DATABASE_URL", hooks.database_url)
+    given = kafka_environment(settings) | {"DATABASE_URL": hooks.database_url}
+    set_environment(monkeypatch, given)
     publish_key(settings, an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value})))
     await asyncio.to_thread(publish_brand, settings)
     await history_of(hooks)
     await hooks.subscribe()
     crm = hooks.receiver.answer = CustomerRelations()
     words = ["subscribers", "resend", "crm", "--since", "2020-01-01", "--execute", "--by", "ada"]
-    ordered = await asyncio.to_thread(RUNNER.invoke, app, words)
-    assert ordered.exit_code == 0, ordered.stderr
+    ordered = ended(await asyncio.to_thread(RUNNER.invoke, app, words), 0)
     assert re.search(r"history\s+│ consent.opted-out\s+│ 1\s", ordered.stdout)
     with run_in(tmp_path / "library", "subscribing.md") as library:
         async with serving(settings) as feeds, hooks.delivering():

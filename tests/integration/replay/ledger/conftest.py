@@ -11,17 +11,6 @@ from pydantic import SecretStr
 from izin.ledger.db import Ledger
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.settings import LedgerSettings
-from tests.integration.conftest import (  # noqa: F401  # fixtures of the sinks
-    clock,
-    database_url,
-    harness,
-    iys,
-    iys_settings,
-    izin,
-    kafka_settings,
-    ledger,
-    ledger_settings,
-)
 from tests.integration.sinks.sink_harness import SinkHarness
 from tests.support.servers.distribution import copy_database, drop_database
 
@@ -33,7 +22,7 @@ def plan_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rebuild(harness: SinkHarness, ledger_settings: LedgerSettings) -> LedgerRebuild:  # noqa: F811  # fixtures
+def rebuild(harness: SinkHarness, ledger_settings: LedgerSettings) -> LedgerRebuild:
     """Give rebuilds of the ledger of the harness, in this process."""
     return LedgerRebuild(
         ledger=harness.ledger, settings=ledger_settings, clock=harness.clock, workers=1
@@ -51,5 +40,5 @@ def new_settings(postgres: str, ledger_template: str) -> Iterator[LedgerSettings
 @pytest.fixture
 async def new_ledger(new_settings: LedgerSettings) -> AsyncIterator[Ledger]:
     """Give that ledger."""
-    async with Ledger(new_settings, owner=secrets.randbelow(2**31 - 1) + 1) as ledger:  # noqa: F811  # as above
+    async with Ledger(new_settings, owner=secrets.randbelow(2**31 - 1) + 1) as ledger:
         yield ledger

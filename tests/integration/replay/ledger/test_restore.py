@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import LiteralString
+from unittest.mock import Mock
 
 import pytest
 
@@ -30,7 +31,7 @@ from izin.ledger.record import (
     UnknownSuppressionError,
     UnreadableArchiveError,
 )
-from izin.ledger.registry import complaints, suspension_orders
+from izin.ledger.registry import complaints
 from izin.ledger.registry.suspension_orders import Part, Target
 from izin.ledger.webhooks import deliveries
 from izin.replay.ledger import rebuild as rebuilding
@@ -43,6 +44,7 @@ from izin.streams.outputs import _erased_consent
 from tests.integration.evidence.test_provable import entered
 from tests.integration.ledger.test_erasure import anchor_writer
 from tests.integration.ledger.test_history import change
+from tests.integration.ledger.test_suspensions import resume
 from tests.integration.replay.ledger.test_rebuild import OTHER, decided, every_kind, rows
 from tests.integration.sinks.ingest.test_bootstrap import delete_decisions, write, write_state
 from tests.integration.sinks.sink_harness import (
@@ -50,6 +52,7 @@ from tests.integration.sinks.sink_harness import (
     Killed,
     SinkHarness,
     a_phone,
+    kafka_environment,
     onay,
     ret,
     until,
@@ -147,18 +150,6 @@ def suppress(harness: SinkHarness, settings: KafkaSettings, key: str, at: dateti
     produce(settings, settings.topics.desired_consents.name, value, key=name, partition=0)
 
 
-async def resume(harness: SinkHarness) -> None:
-    """Let İYS be asked."""
-    await suspension_orders.resume(
-        harness.ledger,
-        harness.context.topic_messages,
-        Target(customer_id=CUSTOMER),
-        [Part.IYS],
-        by="ada",
-        now=harness.clock(),
-    )
-
-
 async def _offboarded(site: Site) -> Brand:
     """Have a customer that was offboarded, and in the topic its brand as it was before."""
     harness, brand = site.harness, replace(ACTIVE, brand_code=BRAND + 9, customer_id="left")
@@ -207,7 +198,7 @@ async def test_lost_ledger_is_restored_and_agrees_with_iys(site: Site):
     for step in (site.new.bulk, site.new.opt_out, site.new.query, site.new.scheduler.last_hour):
         assert not await step()
     assert not await site.new.scheduler.expire()
-    await resume(site.new)
+    await resume(site.new, Target(customer_id=CUSTOMER), Part.IYS)
     assert not await site.new.bulk()
     while await site.new.opt_out() or await site.new.query():
         pass
@@ -215,10 +206,9 @@ async def test_lost_ledger_is_restored_and_agrees_with_iys(site: Site):
     # Of what İYS had, only the withdrawal that was due before; the consents that it lacks follow.
     assert site.harness.iys.calls("addV2") + site.harness.iys.calls("batchV2") == submitted + 1
     assert await site.new.bulk()
-    known = await site.new.ledger.fetch(
-        "SELECT topic, partition, next_offset FROM recorded_offsets"
-    )
-    assert {row["next_offset"] for row in known} == {site.harness.offset - 1}
+    assert await site.new.ledger.fetch("SELECT DISTINCT next_offset FROM recorded_offsets") == [
+        {"next_offset": site.harness.offset - 1}
+    ]
 
 
 async def test_erased_person_stays_erased(site: Site):
@@ -234,9 +224,8 @@ async def test_erased_person_stays_erased(site: Site):
     done = await site.restored(site.restoration(SECRET))
     assert (done.erased, done.rows) == (1, 1)
     assert [row.recipient for row in (await rows(site.new)).values()] == [OTHER]
-    (one,) = await site.new.ledger.fetch("SELECT key, removed_at FROM erasures")
-    assert one["key"] == key
-    assert one["removed_at"]
+    removed = "SELECT key FROM erasures WHERE removed_at IS NOT NULL"
+    assert await site.new.ledger.fetch(removed) == [{"key": key}]
     again = await site.restored(site.restoration(SECRET, is_archived=False))
     assert (again.rows, again.erased) == (0, 0)
     assert len(await rows(site.new)) == 1
@@ -257,8 +246,8 @@ async def test_ledger_is_restored_from_topics_alone(site: Site):
     )
     # What was restored is in the history too, with everything that a rebuild needs.
     assert (found.differences, found.shadow) == ({}, found.standing)
-    (offset,) = await site.new.ledger.fetch("SELECT max(next_offset) AS next FROM kafka_offsets")
-    assert offset["next"] == 1
+    offsets = "SELECT max(next_offset) AS next FROM kafka_offsets"
+    assert await site.new.ledger.fetch(offsets) == [{"next": 1}]
 
 
 @pytest.mark.parametrize("at", ["load", "rows"])
@@ -272,9 +261,11 @@ async def test_killed_restoration_goes_on_to_the_same_end(
     await publish(site.harness, site.kafka)
     restoration = site.restoration()
     if at == "load":
-        killed = replace(restoration, on_load=die)
+        killed = replace(restoration, on_load=Mock(side_effect=Killed))
     else:
-        killed = replace(restoration, rebuild=replace(restoration.rebuild, on_repair=die))
+        killed = replace(
+            restoration, rebuild=replace(restoration.rebuild, on_repair=Mock(side_effect=Killed))
+        )
     with pytest.raises(Killed):
         await site.restored(killed, anchors)
     stand = len(await rows(site.new))
@@ -286,11 +277,6 @@ async def test_killed_restoration_goes_on_to_the_same_end(
         key: decided(row) for key, row in (await rows(site.harness)).items()
     }
     assert (await verify.verify(site.new.ledger, anchors)).faults == ()
-
-
-def die(*_: object) -> None:
-    """End the process."""
-    raise Killed
 
 
 async def test_archive_that_ends_too_early_needs_a_word(site: Site):
@@ -389,9 +375,7 @@ def environment(kafka: KafkaSettings, url: str) -> Mapping[str, str]:
     return {
         **os.environ,
         "DATABASE_URL": url,
-        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-        "IZIN_TOPIC_PREFIX": kafka.topic_prefix,
-        "IZIN_PARTITIONS": str(kafka.partitions),
+        **kafka_environment(kafka),
         "IZIN_ACTOR": "ada",
     }
 
@@ -456,21 +440,9 @@ async def killed(
     """Kill a command that waits for the lock which the statement ``at`` takes: nothing of its last
     transaction is committed.
     """
-
-    async def is_alone() -> bool:
-        (row,) = await ledger.fetch("SELECT cardinality(living()) AS living")
-        return bool(row["living"] == 0)
-
+    waits = "SELECT FROM pg_stat_activity WHERE %(one)s = ANY(pg_blocking_pids(pid))"
+    is_alone = "SELECT WHERE cardinality(living()) = 0"
     async with ledger.session() as blocking:
-
-        async def waits() -> bool:
-            return bool(
-                await ledger.fetch(
-                    "SELECT FROM pg_stat_activity WHERE %(one)s = ANY(pg_blocking_pids(pid))",
-                    {"one": blocking.info.backend_pid},
-                )
-            )
-
         await blocking.execute("BEGIN")
         await blocking.execute(at)
         process = await asyncio.create_subprocess_exec(
@@ -480,12 +452,12 @@ async def killed(
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await until(waits, within=60)
+        await until(lambda: ledger.fetch(waits, {"one": blocking.info.backend_pid}), within=60)
         process.kill()
         await process.wait()
         await blocking.execute("ROLLBACK")
     # PostgreSQL finds out that the client is gone.
-    await until(is_alone, within=30)
+    await until(lambda: ledger.fetch(is_alone), within=30)
 
 
 @pytest.mark.timeout(180)

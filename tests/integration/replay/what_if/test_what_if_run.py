@@ -13,13 +13,13 @@ import pytest
 from izin.consent import BrandTerms
 from izin.ledger.db import Ledger, microseconds
 from izin.ledger.history import Fact, append
-from izin.ledger.record import Brand, TopicMessages
+from izin.ledger.record import TopicMessages
 from izin.replay.what_if.changes import LawSettings, Period
 from izin.replay.what_if.run import WhatIf, WhatIfResult
 from izin.runtime.plan import Selection
-from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.integration.sinks.sink_harness import a_phone
+from izin.schemas.topics import Topics
+from tests.integration.sinks.sink_harness import ACTIVE as OUR_BRAND, a_phone
 from tests.support.builders import BRAND, CUSTOMER, a_key, an_event
 from tests.support.registration import register_brand
 from tests.support.replay.entries import HistoryEntry, KeyStory
@@ -38,8 +38,7 @@ async def test_changes_are_found_and_only_commercial_yes_counts(ledger: Ledger):
     """A consent in time by the wrong calendar is void by the right one, and so is each message
     that rested on it; not one of an exempt class.
     """
-    in_time = registered_late(a_phone(90), at=MONDAY)
-    await store(ledger, [*map(registered_late, PHONES), in_time])
+    await store(ledger, [*map(registered_late, PHONES), registered_late(a_phone(90), at=MONDAY)])
     found = await judged(ledger)
     assert {one: count for one, count in counted(found).items() if count > 1} == FOUND | {
         ("yes: registered", "no: void"): len(PHONES) * 1
@@ -49,7 +48,8 @@ async def test_changes_are_found_and_only_commercial_yes_counts(ledger: Ledger):
 
 async def test_selection_narrows_keys_and_times(ledger: Ledger):
     """By recipient, brand and time."""
-    await registered_brand(ledger)
+    messages = TopicMessages(Codec(), Topics())
+    await register_brand(ledger, messages, OUR_BRAND, now=MONDAY - A_DAY)
     await store(ledger, map(registered_late, PHONES))
     for asked, keys, sent in (
         (Selection(recipients=frozenset({PHONES[0]})), 1, 1),
@@ -86,15 +86,6 @@ AFTER = datetime(2026, 6, 1, tzinfo=UTC)
 ACTIVE = {BRAND: BrandTerms(activated_at=datetime(2020, 1, 1, tzinfo=UTC))}
 WRONG = LawSettings(terms=ACTIVE, closed_days=frozenset({CLOSED}))
 RIGHT = LawSettings(terms=ACTIVE)
-
-
-async def registered_brand(ledger: Ledger) -> None:
-    """Register our brand, before everything else."""
-    messages = TopicMessages(Codec(), KafkaSettings(topic_prefix="", partitions=1).topics)
-    brand = Brand(
-        brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek", status="active"
-    )
-    await register_brand(ledger, messages, brand, now=MONDAY - A_DAY)
 
 
 async def store(ledger: Ledger, stories: Iterable[KeyStory]) -> None:

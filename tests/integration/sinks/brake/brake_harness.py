@@ -1,6 +1,7 @@
 """A brand with registered opt-ins whose customer has set a brake, and mass opt-outs of it."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from izin.consent import ConsentEvent
 from izin.ledger.brake import decisions
@@ -55,21 +56,15 @@ async def submit_all(harness: SinkHarness) -> dict[str, str]:
     return {one: status for one, status in harness.iys.register().items() if status == "RET"}
 
 
-async def withdraw(harness: SinkHarness, brake: Brake, by: str = "ada") -> tuple[int, int]:
-    """Withdraw what ``brake`` holds back."""
-    return await carry_out(harness, brake, BrakeDecision.WITHDRAWN, "wrong list", by)
-
-
-async def release(harness: SinkHarness, brake: Brake) -> tuple[int, int]:
-    """Release what ``brake`` holds back."""
-    return await carry_out(harness, brake, BrakeDecision.RELEASED, "a closed branch", "ada")
-
-
 async def carry_out(
-    harness: SinkHarness, brake: Brake, decision: BrakeDecision, reason: str, by: str
+    harness: SinkHarness, brake: Brake, decision: BrakeDecision, reason: str
 ) -> tuple[int, int]:
-    """Carry a decision out."""
+    """Carry a decision out about what ``brake`` holds back."""
     messages, now = harness.context.topic_messages, harness.clock()
     return await decisions.carry_out(
-        harness.ledger, messages, brake, decision, reason=reason, by=by, now=now
+        harness.ledger, messages, brake, decision, reason=reason, by="ada", now=now
     )
+
+
+withdraw = partial(carry_out, decision=BrakeDecision.WITHDRAWN, reason="wrong list")
+release = partial(carry_out, decision=BrakeDecision.RELEASED, reason="a closed branch")

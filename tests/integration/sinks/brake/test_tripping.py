@@ -20,7 +20,7 @@ from izin.runtime.process import cancel_all
 from izin.runtime.settings import SinkSettings
 from izin.sinks.ingest.batch import BrakeWatch
 from izin.sinks.outbound.loops import outbound_loops
-from tests.integration.ledger.test_query_plans import LANE, indexes, nodes
+from tests.integration.ledger.test_query_plans import LANE, explained, indexes, nodes
 from tests.integration.sinks.brake.brake_harness import (
     ALLOWED,
     OPT_INS,
@@ -288,8 +288,7 @@ async def test_kill_after_the_trip_leaves_neither_brake_nor_rows(
     assert await sources_of(harness) == {}
     assert not await harness.opt_out()
     harness.offset = before
-    harness.states.clear()
-    await harness.ingest(*events)
+    await harness.ingest_again(*events)
     assert await sources_of(harness) == {"crm": 5}
 
 
@@ -350,23 +349,15 @@ async def test_claims_do_not_read_what_is_held_back(harness: SinkHarness):
             [template],
         )
         await connection.execute("VACUUM ANALYZE consents")
-        query = decisions.statements("claims")["claim"]
-        found = await connection.execute(
-            b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + query.encode(),
-            {**LANE, "status": "RET", "now": harness.clock()},
-        )
-        (row,) = await found.fetchall()
-        plan = row["QUERY PLAN"][0]["Plan"]
+        query, now = decisions.statements("claims")["claim"], harness.clock()
+        lane = {**LANE, "status": "RET", "now": now}
+        plan = await explained(connection, query, lane, "ANALYZE", "BUFFERS")
         assert "consents_sendable" in indexes(plan)
         assert sum(one.get("Rows Removed by Filter", 0) for one in nodes(plan)) == 0
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 50
         for name in ("end", "held-back", "undecided"):
-            found = await connection.execute(
-                b"EXPLAIN (FORMAT JSON) " + decisions.statements("brakes")[name].encode(),
-                {"id": 1, "size": 1000, "now": harness.clock()},
-            )
-            (row,) = await found.fetchall()
-            plan = row["QUERY PLAN"][0]["Plan"]
+            query = decisions.statements("brakes")[name]
+            plan = await explained(connection, query, {"id": 1, "size": 1000, "now": now})
             assert name == "undecided" or "consents_held_back" in indexes(plan), name
 
 
@@ -419,8 +410,7 @@ async def test_stale_opt_out_of_another_source_opens_the_key(
     await harness.ingest(genuine())
     assert await facts(harness) == DUE
     assert await held_back(harness) == (set() if is_withdrawn else OTHERS)
-    harness.states.clear()
-    await harness.ingest(*faulty)
+    await harness.ingest_again(*faulty)
     assert await facts(harness) == DUE
     assert await submit_all(harness) == {FIRST: "RET"}
     await harness.ingest(onay(FIRST, minutes=-1))

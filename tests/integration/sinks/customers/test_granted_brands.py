@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from structlog.typing import EventDict
@@ -26,8 +25,10 @@ from tests.integration.sinks.sink_harness import (
     InMemoryTopic,
     Izin,
     SinkHarness,
+    acts,
     onay,
     ret,
+    set_environment,
 )
 from tests.support.builders import BRAND, PHONE
 from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME, SimulatorAdmin
@@ -81,15 +82,6 @@ async def lost_rights(harness: SinkHarness) -> list[tuple[str, str]]:
     return [(one.right, one.channel) for one in await listing.lost_rights(harness.ledger)]
 
 
-async def acts(harness: SinkHarness) -> list[dict[str, Any]]:
-    """Return the changes of rights in the history."""
-    rows = await harness.ledger.fetch(
-        "SELECT data FROM history WHERE kind = 'act' AND data ->> 'act' = 'change rights'"
-        " ORDER BY recorded_at"
-    )
-    return [row["data"] for row in rows]
-
-
 async def test_lost_right_to_write_suspends_until_it_is_listed(
     harness: SinkHarness, reader: GrantedBrandsReader, logged: list[EventDict]
 ) -> None:
@@ -109,7 +101,7 @@ async def test_lost_right_to_write_suspends_until_it_is_listed(
     assert (alert["log_level"], alert["channel"]) == ("critical", "MESAJ")
     await harness.ingest(ret())
     assert not await harness.opt_out()
-    (one,) = await acts(harness)
+    (one,) = await acts(harness.ledger, "change rights")
     assert (one["by"], one["after"]["rights"]) == (BY_LIST, ["ARAMA", "EPOSTA"])
     await next_day(harness, reader, WRITES)
     assert await harness.opt_out()
@@ -156,8 +148,7 @@ async def test_refused_call_has_the_list_read_once_in_a_while(
     assert harness.iys.calls("batchV2") == calls
     # A channel that İYS refused and lists as granted is tried before a minute is over.
     await next_day(harness, reader, WRITES)
-    harness.iys.inject_fault("batchV2", status=403, code="H353")
-    assert await harness.bulk()
+    await harness.meet_fault("batchV2", harness.bulk, status=403, code="H353")
     harness.advance(AGAIN)
     await harness.ledger.fetch(
         "UPDATE suspensions SET recheck_at = now() + interval '9 days' RETURNING code"
@@ -240,25 +231,23 @@ async def test_loss_is_believed_only_if_the_providers_own_list_shows_it(
     """
     await reader.look()
     brands = PartnerCalls.brands
+    away: Exception | None = None
 
     async def without(
         self: PartnerCalls, code: int, iys_code: int | None = None, **how: object
     ) -> GrantedBrands:
         found = await brands(self, code, iys_code, **how)
-        return found if iys_code is not None else replace(found, brands=())
+        if iys_code is None:
+            return replace(found, brands=())
+        if away is not None:
+            raise away
+        return found
 
     monkeypatch.setattr(PartnerCalls, "brands", without)
     await next_day(harness, reader)
     assert await suspended(harness) == []
 
-    async def failing(
-        self: PartnerCalls, code: int, iys_code: int | None = None, **how: object
-    ) -> GrantedBrands:
-        if iys_code is not None:
-            raise BusyError("away")
-        return await without(self, code, **how)
-
-    monkeypatch.setattr(PartnerCalls, "brands", failing)
+    away = BusyError("away")
     await next_day(harness, reader)
     assert await suspended(harness) == []
     reading = await listing.reading_of(harness.ledger, "")
@@ -275,8 +264,7 @@ async def test_loss_is_believed_only_if_the_providers_own_list_shows_it(
     harness.iys.post("brands", **other, name="İkinci", grants=granted)
     await reader.look()
     assert [one.brand_code for one in await listing.every(harness.ledger)] == [BRAND, OTHER]
-    registered = await harness.ledger.fetch("SELECT brand_code FROM brands")
-    assert [row["brand_code"] for row in registered] == [BRAND]
+    assert await harness.ledger.fetch("SELECT brand_code FROM brands") == [{"brand_code": BRAND}]
     harness.iys.post("brands", **other, grants=[])
     await next_day(harness, reader)
     assert [one.brand_code for one in await listing.every(harness.ledger)] == [BRAND]
@@ -292,8 +280,7 @@ async def test_sync_command_shows_first_and_follows_with_execute(
         "IYS_PASSWORD": PASSWORD,
         "IYS_INTEGRATOR_CODE": str(PARTNER),
     }
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
+    set_environment(monkeypatch, given)
     granted = [{"integratorCode": PARTNER, "rights": {"ARAMA": "write"}}]
     for code, iys_code, name in ((BRAND, IYS_CODE, "Örnek"), (OTHER, IYS_CODE, "O'nun")):
         harness.iys.post("brands", brandCode=code, iysCode=iys_code, name=name, grants=granted)
@@ -318,9 +305,9 @@ async def test_sync_command_shows_first_and_follows_with_execute(
     monkeypatch.setenv("IYS_INTEGRATOR_CODE", str(PARTNER))
     assert (await izin("customers", "sync", "--execute", "--by=ada")).exit_code == 1
     assert {channel for _, channel, _ in await suspended(harness)} == {"MESAJ", "EPOSTA"}
-    assert [one["by"] for one in await acts(harness)] == ["ada"]
-    (brand,) = await harness.ledger.fetch("SELECT subscription FROM brands")
-    assert brand["subscription"] == "ACTIVE"
+    assert [one["by"] for one in await acts(harness.ledger, "change rights")] == ["ada"]
+    subscriptions = await harness.ledger.fetch("SELECT subscription FROM brands")
+    assert subscriptions == [{"subscription": "ACTIVE"}]
     listed = json.loads((await izin("customers", "granted-brands", "--output=json")).stdout)
     assert [(row["brand_code"], row["writes"]) for row in listed] == [
         (BRAND, "ARAMA"),

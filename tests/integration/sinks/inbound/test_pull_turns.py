@@ -85,20 +85,19 @@ async def test_failed_pull_waits_and_only_as_long_as_it_must(harness: SinkHarnes
     """A closed subscription needs a person, and each call counts against the address."""
     puller = harness.puller(InMemoryTopic(), interval=AN_HOUR)
 
-    async def turns() -> int:
-        while await puller.pull_next():
-            pass
+    async def called() -> int:
+        await turns(puller)
         return harness.iys.calls("changes")
 
     harness.iys.inject_fault("changes", status=503, times=2)
-    assert await turns() == 2
+    assert await called() == 2
     harness.advance(A_SECOND * 10)
     harness.iys.inject_fault("changes", status=403, code="H521", times=2)
-    assert await turns() == 4
+    assert await called() == 4
     harness.advance(A_SECOND * 10)
-    assert await turns() == 4
+    assert await called() == 4
     harness.advance(A_MINUTE * 15)
-    assert await turns() == 6
+    assert await called() == 6
 
 
 async def streams_pause_for_a_right(harness: SinkHarness) -> Puller:
@@ -167,14 +166,11 @@ async def test_page_that_the_ledger_refuses_stops_no_other_stream(
         await record(reported, connection, brand, seen, now=now)
 
     monkeypatch.setattr(ReportedMovements, "record", refuse)
-    harness.iys.citizen("RET")
-    harness.advance(A_SECOND * 2)
-    puller = harness.puller(InMemoryTopic(), interval=HALF_A_MINUTE)
-    while await puller.pull_next():
-        pass
+    harness.citizen("RET", then=A_SECOND * 2)
+    await turns(harness.puller(InMemoryTopic(), interval=HALF_A_MINUTE))
     assert [one["event"] for one in logged if one["log_level"] == "critical"] == ["page refused"]
-    rows = await harness.ledger.fetch("SELECT stream, last_pulled_at FROM stream_cursors")
-    assert {row["stream"] for row in rows if row["last_pulled_at"]} == {"HS"}
+    pulled = "SELECT stream FROM stream_cursors WHERE last_pulled_at IS NOT NULL"
+    assert await harness.ledger.fetch(pulled) == [{"stream": "HS"}]
 
 
 async def test_cursor_that_iys_refuses_is_given_up(harness: SinkHarness):
@@ -245,8 +241,7 @@ async def test_without_push_a_pull_brings_an_opt_out_within_a_minute(harness: Si
     harness.iys.citizen("RET")
     waited = timedelta(0)
     while not topic.messages and waited < AN_HOUR * 2:
-        while await puller.pull_next():
-            pass
+        await turns(puller)
         harness.advance(A_SECOND * 10)
         waited += A_SECOND * 10
         if waited == A_SECOND * 10:
@@ -262,22 +257,17 @@ async def test_outage_of_six_days_loses_no_opt_out(harness: SinkHarness):
     """
     await harness.pull()
     expected = [a_phone(99)]
-    harness.iys.citizen("RET", expected[0], recipientType="TACIR", source="IYS_AHS_HAT_KAPATMA")
-    harness.advance(A_MINUTE)
+    harness.citizen(
+        "RET", expected[0], recipientType="TACIR", source="IYS_AHS_HAT_KAPATMA", then=A_MINUTE
+    )
     for number in range(24):
         expected.append(a_phone(number))
-        harness.iys.citizen("RET", expected[-1])
-        harness.advance(timedelta(hours=6))
+        harness.citizen("RET", expected[-1], then=timedelta(hours=6))
     topic = InMemoryTopic()
-    puller = harness.puller(topic, interval=HALF_A_MINUTE)
-    while await puller.pull_next():
-        pass
-    rows = await harness.ledger.fetch(
+    await turns(harness.puller(topic, interval=HALF_A_MINUTE))
+    assert await harness.ledger.fetch(
         "SELECT recipient, registered FROM consents ORDER BY registered_at"
-    )
-    assert [(row["recipient"], row["registered"]) for row in rows] == [
-        (one, "RET") for one in expected
-    ]
+    ) == [{"recipient": one, "registered": "RET"} for one in expected]
     assert len(topic.messages) == len(expected)
     closed, *others = (
         event_from_avro(harness.codec.decode("ConsentEvent", one.value)) for one in topic.messages

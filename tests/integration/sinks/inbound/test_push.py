@@ -6,10 +6,9 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
-from typing import Any
 
 import httpx
 import pytest
@@ -39,7 +38,9 @@ from tests.integration.sinks.sink_harness import (
     Izin,
     SinkHarness,
     a_phone,
+    acts,
     ended,
+    set_environment,
     until,
 )
 from tests.support.builders import BRAND
@@ -48,7 +49,6 @@ from tests.support.simulator import PASSWORD, USERNAME
 pytestmark = pytest.mark.database
 DAY = timedelta(days=1)
 OUR_PASSWORD = "our-fake-password"
-ACTS = "SELECT data FROM history WHERE kind = 'act' AND key = %(key)s ORDER BY place"
 
 
 def url_of(port: int) -> str:
@@ -269,8 +269,7 @@ def our_receiver(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> Worke
         "IZIN_PUSH_PASSWORD": OUR_PASSWORD,
         "IZIN_ACTOR": "ada",
     }
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
+    set_environment(monkeypatch, given)
     return worker
 
 
@@ -283,14 +282,7 @@ def ours(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> Worker:
 @pytest.fixture
 def izin(izin: Izin, ours: Worker) -> Izin:
     """Give the function that runs a command, once the settings name our receiver."""
-    assert ours.port
     return izin
-
-
-async def acts(harness: SinkHarness) -> list[Mapping[str, Any]]:
-    """Return what people did to our brand's pushes."""
-    rows = await harness.ledger.fetch(ACTS, {"key": f"brand/{BRAND}"})
-    return [row["data"] for row in rows if "push" in row["data"]["act"]]
 
 
 async def registered_by_worker(ours: Worker, harness: SinkHarness) -> None:
@@ -342,7 +334,7 @@ async def test_place_is_freed_only_with_its_own_password(
         status = await izin("iys", "push", "status", BRAND, "--output", "json")
     urls = {row["url"] for row in json.loads(status.stdout) if row["type"] == "MESAJ"}
     assert urls == {url_of(ours.port), url_of(older[1].port)}
-    assert [one["act"] for one in await acts(harness)] == ["unregister push"]
+    assert [one["act"] for one in await acts(harness.ledger, "%push%")] == ["unregister push"]
 
 
 async def test_push_status_without_a_receiver_names_the_setting(

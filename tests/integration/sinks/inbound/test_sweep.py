@@ -40,6 +40,13 @@ async def order(harness: SinkHarness) -> Sweep:
     return sweep
 
 
+async def registered(harness: SinkHarness, count: int) -> list[str]:
+    """Register so many opt-ins of an hour ago; return the recipients."""
+    recipients = [a_phone(number) for number in range(count)]
+    await harness.register(*(onay(one, minutes=60) for one in recipients))
+    return recipients
+
+
 async def swept(harness: SinkHarness) -> Sweep:
     """Return the latest sweep."""
     (sweep,) = await sweeps.latest(harness.ledger)
@@ -56,7 +63,7 @@ async def facts(harness: SinkHarness) -> list[dict[str, Any]]:
 
 async def test_rejection_that_no_pull_shows_shuts_the_gate_and_is_confirmed(harness: SinkHarness):
     """The multiple query shuts it at once; the single one tells who rejected, and when."""
-    await harness.register(*(onay(a_phone(number), minutes=60) for number in range(3)))
+    await registered(harness, 3)
     harness.iys.citizen("RET", a_phone(1))
     await order(harness)
     await harness.sweep()
@@ -115,25 +122,22 @@ async def test_sweep_of_a_killed_process_goes_on_at_its_cursor(
     harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
 ):
     """Every key is counted once, whatever was asked about twice; a month later one is due again."""
-    people = [a_phone(number) for number in range(10)]
-    await harness.register(*(onay(one, minutes=60) for one in people))
+    await registered(harness, 10)
     monkeypatch.setattr(sweeps, "PAGE", 2)
     await order(harness)
-    save, saved = sweeping.save_page, 0
+    pages, save = iter(range(2)), sweeping.save_page
 
     async def save_two(*page: Any) -> Any:  # noqa: ANN401 - as the function it stands for
-        nonlocal saved
-        saved += 1
-        if saved > 2:
+        if next(pages, None) is None:
             raise Killed
         return await save(*page)
 
-    monkeypatch.setattr(sweeping, "save_page", save_two)
-    with pytest.raises(Killed):
-        await harness.sweep()
+    with monkeypatch.context() as patched:
+        patched.setattr(sweeping, "save_page", save_two)
+        with pytest.raises(Killed):
+            await harness.sweep()
     half = await swept(harness)
     assert (half.pages, half.counts.queried, half.ended_at) == (2, 4, None)
-    monkeypatch.setattr(sweeping, "save_page", save)
     assert await harness.sweep()
     done = await swept(harness)
     assert (done.pages, done.counts.queried, done.counts.confirmed) == (5, 10, 10)
@@ -146,8 +150,7 @@ async def test_sweep_of_a_killed_process_goes_on_at_its_cursor(
 
 async def test_spent_hour_stops_the_queries_of_a_sweep_alone(harness: SinkHarness):
     """İYS takes a thousand an hour; what else is to be queried goes on, and so does the sweep."""
-    people = [a_phone(number) for number in range(3)]
-    await harness.register(*(onay(one, minutes=60) for one in people))
+    people = await registered(harness, 3)
     for one in people:
         harness.iys.citizen("RET", one)
     await order(harness)
@@ -199,8 +202,7 @@ async def test_recipient_that_iys_refuses_harms_only_itself(
     """A duplicate refuses the whole request, and all are answered in parts; a bad number is found
     among the others, queried alone, and parked for a person.
     """
-    people = [a_phone(number) for number in range(5)]
-    await harness.register(*(onay(one, minutes=60) for one in people))
+    people = await registered(harness, 5)
     if fault is not None:
         harness.iys.inject_fault("statuses", status=422, **fault)
     else:
@@ -251,7 +253,7 @@ async def test_sweep_waits_for_iys_and_leaves_out_what_it_may_not_query(
 ):
     """It says why, asks no more often than that needs, and a lost right costs one channel."""
     monkeypatch.setattr(sweeping, "_BACKOFF", Backoff(timedelta(0), timedelta(0)))
-    await harness.register(*(onay(a_phone(number), minutes=60) for number in range(4)))
+    await registered(harness, 4)
     await order(harness)
     for fault, calls in (
         ({"status": 503, "times": 3}, 3),
@@ -294,8 +296,7 @@ async def test_commands_plan_order_show_and_stop_sweeps_and_show_counts(
     (found,) = json.loads(shown.stdout)
     assert (shown.exit_code, found["iys_onay"], found["onay"]) == (1, 3, 1)
     assert "2 ONAY that no key here has" in found["remedy"]
-    harness.iys.citizen("RET")
-    harness.advance(timedelta(days=31))
+    harness.citizen("RET", then=timedelta(days=31))
     await counter.count()
     (found,) = json.loads((await izin("iys", "counts", "--output=json")).stdout)
     assert (found["onay_surplus"], found["ret_surplus"], found["onay_before"]) == (1, 1, 2)

@@ -5,9 +5,9 @@ import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
 from structlog.typing import EventDict
 
 from izin.kafka import clients
@@ -25,11 +25,14 @@ from tests.integration.sinks.sink_harness import (
     SinkHarness,
     a_phone,
     ended,
+    kafka_environment,
     onay,
     ret,
+    set_environment,
     until,
 )
 from tests.support.builders import PHONE, a_key
+from tests.support.published import produce, remove_below
 from tests.support.simulator import SinkProcesses
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
@@ -39,20 +42,22 @@ OTHER, THIRD = a_phone(2), a_phone(3)
 
 def write_state(harness: SinkHarness, settings: KafkaSettings) -> None:
     """Write every consent of the harness to the topic of desired consents, partition 0."""
-    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
+    producer, topic = clients.producer(settings), settings.topics.desired_consents.name
     for key, consent in harness.states.items():
         value = harness.codec.encode("Consent", consent_to_avro(consent))
-        topic = settings.topics.desired_consents.name
         producer.produce(topic, key=key.encode(), value=value, partition=0)
     assert producer.flush(10) == 0
+
+
+def write_desired(settings: KafkaSettings, *values: bytes | None, key: bytes) -> None:
+    """Write values to the topic of desired consents, partition 0."""
+    produce(settings, settings.topics.desired_consents.name, *values, key=key, partition=0)
 
 
 def delete_decisions(settings: KafkaSettings) -> None:
     """Delete what the topic of decisions has in partition 0, as retention does."""
     topic = settings.topics.decisions.name
-    end = clients.committed_ends(settings, topic)[0]
-    admin, place = clients.admin(settings), TopicPartition(topic, 0, end)
-    admin.delete_records([place])[place].result(10)
+    remove_below(settings, topic, {0: clients.committed_ends(settings, topic)[0]})
 
 
 async def lose(harness: SinkHarness, settings: KafkaSettings, *events: object) -> None:
@@ -88,16 +93,13 @@ async def has_rows(harness: SinkHarness, recipients: Iterable[str]) -> bool:
 
 async def is_restored(harness: SinkHarness) -> bool:
     """Return whether a bootstrap has begun and none waits."""
-    rows = await harness.ledger.fetch("SELECT finished_at FROM bootstraps")
-    return bool(rows) and all(row["finished_at"] for row in rows)
+    waits = "SELECT FROM bootstraps HAVING count(*) > 0 AND bool_and(finished_at IS NOT NULL)"
+    return bool(await harness.ledger.fetch(waits))
 
 
 def write(settings: KafkaSettings, values: Sequence[bytes], *, partition: int = 0) -> None:
     """Write values to the topic of decisions."""
-    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
-    for value in values:
-        producer.produce(settings.topics.decisions.name, value=value, partition=partition)
-    assert producer.flush(10) == 0
+    produce(settings, settings.topics.decisions.name, *values, partition=partition)
 
 
 def alerts(logged: Sequence[EventDict], name: str) -> list[EventDict]:
@@ -175,13 +177,10 @@ async def test_newer_opt_in_of_a_restored_key_waits_for_the_query(
     later = harness.decided(onay(PHONE, minutes=2))
     await asyncio.to_thread(write, kafka_settings, [one.value for one in later])
 
-    async def is_newer() -> bool:
-        rows = await harness.ledger.fetch("SELECT desired_event_id FROM consents")
-        return [row["desired_event_id"] for row in rows] == [later_id]
-
-    later_id = harness.states[str(a_key())].event_id
+    newer = {"id": harness.states[str(a_key())].event_id}
+    ingested = "SELECT FROM consents WHERE desired_event_id = %(id)s"
     async with ingesting(harness, kafka_settings):
-        await until(is_newer)
+        await until(lambda: harness.ledger.fetch(ingested, newer))
         await until(lambda: is_restored(harness))
     assert await harness.columns("registered", "action") == ("UNKNOWN", "query")
     assert not await harness.bulk()
@@ -196,9 +195,7 @@ async def test_command_shows_what_is_lost_and_restores_it(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Without --execute it changes nothing; a second time nothing waits."""
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_settings.bootstrap_servers)
-    monkeypatch.setenv("IZIN_TOPIC_PREFIX", kafka_settings.topic_prefix)
-    monkeypatch.setenv("IZIN_PARTITIONS", str(kafka_settings.partitions))
+    set_environment(monkeypatch, kafka_environment(kafka_settings))
     await lose(harness, kafka_settings, onay(PHONE), ret(OTHER))
     dry = ended(await izin("ledger", "bootstrap", "--output", "json"), 1)
     assert [(row["partition"], row["state"]) for row in json.loads(dry.stdout)] == [(0, "lost")]
@@ -210,57 +207,32 @@ async def test_command_shows_what_is_lost_and_restores_it(
     assert (await izin("ledger", "bootstrap")).exit_code == 0
 
 
-async def test_state_that_cannot_be_read_stops_no_bootstrap(
-    harness: SinkHarness, kafka_settings: KafkaSettings, logged: list[EventDict]
-):
-    """It is put aside, and everything else is restored."""
-    topic = kafka_settings.topics.desired_consents.name
-    producer = Producer({"bootstrap.servers": kafka_settings.bootstrap_servers})
-    producer.produce(topic, key=b"x", value=b"no consent", partition=0)
-    producer.produce(topic, key=b"erased", value=None, partition=0)
-    assert producer.flush(10) == 0
-    await lose(harness, kafka_settings, onay(PHONE), ret(OTHER))
-    async with ingesting(harness, kafka_settings):
-        await until(lambda: is_restored(harness))
-    assert await has_rows(harness, [PHONE, OTHER])
-    assert len(alerts(logged, "desired consent quarantined")) == 1
-    assert len(await harness.outbox("%-dlq", "DeadLetter")) == 1
-
-
 @pytest.mark.timeout(120)
 async def test_killed_bootstrap_goes_on_where_it_was(
     harness: SinkHarness, processes: SinkProcesses, kafka_settings: KafkaSettings
 ):
     """A worker that is killed amid it restores each key once; İYS gets nothing that it holds."""
-    recipients = [a_phone(number) for number in range(3, 4500)]
-    await lose(harness, kafka_settings, *(onay(one) for one in recipients))
+    recipients = list(map(a_phone, range(3, 4500)))
+    await lose(harness, kafka_settings, *map(onay, recipients))
 
-    async def is_begun() -> bool:
-        rows = await harness.ledger.fetch("SELECT next_offset FROM bootstraps")
-        return sum(row["next_offset"] for row in rows) > 0
-
+    begun = "SELECT FROM bootstraps WHERE next_offset > 0"
     processes.start()
-    await until(is_begun, within=40)
+    await until(lambda: harness.ledger.fetch(begun), within=40)
     processes.kill(0)
     assert not await is_restored(harness)
     processes.start()
     await until(lambda: is_restored(harness), within=60)
-    (count,) = await harness.ledger.fetch(
+    assert await harness.ledger.fetch(
         "SELECT count(*) AS facts, count(DISTINCT key) AS keys FROM history "
         "WHERE kind = 'bootstrap'"
-    )
-    assert (count["facts"], count["keys"]) == (len(recipients), len(recipients))
+    ) == [{"facts": len(recipients), "keys": len(recipients)}]
 
 
 async def test_bootstrap_that_could_store_little_waits_for_a_person(
     harness: SinkHarness, kafka_settings: KafkaSettings, logged: list[EventDict]
 ):
     """The state is not emptied into the dead letters; opt-outs go on meanwhile."""
-    topic = kafka_settings.topics.desired_consents.name
-    producer = Producer({"bootstrap.servers": kafka_settings.bootstrap_servers})
-    for number in range(150):
-        producer.produce(topic, key=b"%d" % number, value=b"no consent", partition=0)
-    assert producer.flush(10) == 0
+    write_desired(kafka_settings, *[b"no consent"] * 150, key=b"x")
     await lose(harness, kafka_settings, onay(PHONE))
     decided = harness.decided(ret(OTHER), onay(THIRD))
     await asyncio.to_thread(write, kafka_settings, [one.value for one in decided])
@@ -276,31 +248,29 @@ async def test_broker_that_goes_away_is_waited_for(
     harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ):
     """Its absence passes without us, and must not end the sink."""
-
-    def away(*_: object) -> None:
-        raise BrokerError("no broker")
-
-    monkeypatch.setattr(bootstrap, "watermarks", away)
+    monkeypatch.setattr(bootstrap, "watermarks", Mock(side_effect=BrokerError("no broker")))
     with pytest.raises(StreamUnavailableError):
         await ingester_of(harness, kafka_settings).bootstrapper.begin_if_lost()
 
 
-async def test_erased_keys_are_not_restored(harness: SinkHarness, kafka_settings: KafkaSettings):
-    """Nor are suppressions, which say by a digest that a key was erased."""
+async def test_erased_keys_are_not_restored(
+    harness: SinkHarness, kafka_settings: KafkaSettings, logged: list[EventDict]
+):
+    """Nor are suppressions, which say by a digest that a key was erased. A state that cannot be
+    read is put aside, and everything else is restored.
+    """
+    write_desired(kafka_settings, b"no consent", key=b"x")
     await lose(harness, kafka_settings, ret(PHONE), ret(OTHER))
-    producer = Producer({"bootstrap.servers": kafka_settings.bootstrap_servers})
-    topic = kafka_settings.topics.desired_consents.name
-    key = str(a_key(recipient=PHONE)).encode()
-    producer.produce(topic, key=SUPPRESSED + b"fake/00", value=b"never read", partition=0)
-    producer.produce(topic, key=key, value=None, partition=0)
-    assert producer.flush(10) == 0
+    write_desired(kafka_settings, b"never read", key=SUPPRESSED + b"fake/00")
+    write_desired(kafka_settings, None, key=str(a_key(recipient=PHONE)).encode())
     async with ingesting(harness, kafka_settings):
         await until(lambda: is_restored(harness))
+    assert len(alerts(logged, "desired consent quarantined")) == 1
+    assert len(await harness.outbox("%-dlq", "DeadLetter")) == 1
     await harness.drain(harness.opt_out, harness.query)
     now = harness.clock()
     assert await erasure.remove(harness.ledger, harness.context.topic_messages, now=now) == 1
-    (row,) = await harness.ledger.fetch("SELECT recipient FROM consents")
-    assert row["recipient"] == OTHER
+    assert await harness.ledger.fetch("SELECT recipient FROM consents") == [{"recipient": OTHER}]
 
 
 async def former(harness: SinkHarness, column: str) -> None:

@@ -475,8 +475,7 @@ async def settled_in_bulk(
     monkeypatch.setattr(saving.BulkChanges, "_write", counting)
     monkeypatch.setattr(saving, "FEW", 2)
     number = next(_NUMBERS)
-    mark = f"{number:05d}"
-    entries = [in_flight_row(n, mark, {}, one) for n, one in enumerate(columns)]
+    entries = [in_flight_row(n, f"{number:05d}", {}, one) for n, one in enumerate(columns)]
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
         submission = await submitted(ledger, entries, number)
         answers = dict.fromkeys(range(len(columns)), SAVED)

@@ -15,7 +15,6 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
-from confluent_kafka import Producer
 from structlog.typing import EventDict
 
 from izin.consent import ConsentEvent, decide
@@ -75,17 +74,17 @@ async def ingest_all(
     """Ingest the topic to its end, with a new ingester unless given."""
     ingester = ingester or replace(harness.ingester, settings=settings)
     ends = clients.committed_ends(settings, settings.topics.decisions.name)
-    reader = await ingester.open()
-
-    async def is_read() -> bool:
-        await reader.step(timedelta(seconds=0.2))
-        rows = await harness.ledger.fetch("SELECT partition, next_offset FROM kafka_offsets")
-        return {row["partition"]: row["next_offset"] for row in rows} == dict(ends)
-
-    try:
-        await until(is_read)
-    finally:
+    async with asyncio.timeout(60):
+        reader = await ingester.open()
+        while await positions(harness) != dict(ends):
+            await reader.step(timedelta(seconds=0.2))
         await reader.close()
+
+
+async def positions(harness: SinkHarness) -> dict[int, int]:
+    """Return how far each partition is read."""
+    rows = await harness.ledger.fetch("SELECT partition, next_offset FROM kafka_offsets")
+    return {row["partition"]: row["next_offset"] for row in rows}
 
 
 @pytest.mark.broker
@@ -166,11 +165,9 @@ async def test_too_much_poison_holds_back_the_opt_ins_of_its_partition_alone(
     ingester = replace(harness.ingester, settings=kafka_settings)
     reader = await ingester.open()
 
-    async def is_stored() -> bool:
-        await reader.step(timedelta(seconds=0.2))
-        return await harness.desired() == {PHONE: "RET", THIRD: "ONAY"}
-
-    await until(is_stored)
+    async with asyncio.timeout(60):
+        while await harness.desired() != {PHONE: "RET", THIRD: "ONAY"}:
+            await reader.step(timedelta(seconds=0.2))
     await reader.close()
     assert await harness.outbox("%-dlq", "DeadLetter") == []
     (alert,) = alerts(logged, "opt-ins paused")
@@ -261,30 +258,22 @@ async def test_hostile_decisions_stop_no_opt_out(
     topic = kafka_settings.topics.decisions.name
     hostile = HostileRecords(harness.codec, "Decision", a_decision, seed=15)
     recipients = [a_phone(50_000 + number) for number in range(HOSTILE // EVERY)]
-    opt_outs = iter(harness.decided(*map(ret, recipients)))
-    producer = Producer({"bootstrap.servers": kafka_settings.bootstrap_servers, "linger.ms": 50})
-    for number, value in enumerate(hostile.values(HOSTILE)):
-        producer.produce(topic, value=value, partition=number % 2)
-        if number % EVERY == 0:
-            producer.produce(topic, value=next(opt_outs).value, partition=number // EVERY % 2)
-        producer.poll(0)
-    assert await asyncio.to_thread(producer.flush, 30) == 0
+    values = list(hostile.values(HOSTILE))
+    for number, one in enumerate(harness.decided(*map(ret, recipients))):
+        values.insert(number * (EVERY + 1), one.value)
+    for partition in (0, 1):
+        await asyncio.to_thread(write, kafka_settings, values[partition::2], partition=partition)
     isolation = Isolation(DeadLetterBudget(share=share))
     reader = await replace(harness.ingester, settings=kafka_settings, isolation=isolation).open()
     ends = await asyncio.to_thread(clients.committed_ends, kafka_settings, topic)
     read = 0
-
-    async def is_read() -> bool:
-        nonlocal read
-        read += await reader.step(timedelta(seconds=0.5))
-        return read == sum(ends.values())
-
-    await until(is_read, within=100)
+    async with asyncio.timeout(100):
+        while read < sum(ends.values()):
+            read += await reader.step(timedelta(seconds=0.5))
     await reader.close()
     desired = await harness.desired()
     assert {one: desired.get(one) for one in recipients} == dict.fromkeys(recipients, "RET")
-    positions = await harness.ledger.fetch("SELECT partition, next_offset FROM kafka_offsets")
-    passed = {row["partition"]: row["next_offset"] for row in positions}
+    passed = await positions(harness)
     waiting = {partition for partition, end in ends.items() if passed[partition] < end}
     assert waiting == isolation.paused == (set(ends) if share < 1 else set())
 
@@ -372,12 +361,8 @@ async def test_opt_out_is_stored_ahead_of_a_backlog(
         await harness.until_desired({PHONE: "RET"})
         assert len(await recorded(harness)) == 1
         gate.opened.set()
-
-        async def is_read() -> bool:
-            rows = await harness.ledger.fetch("SELECT sum(next_offset) AS read FROM kafka_offsets")
-            return rows[0]["read"] == len(values)
-
-        await until(is_read)
+        read = "SELECT FROM kafka_offsets HAVING sum(next_offset) = %(all)s"
+        await until(lambda: harness.ledger.fetch(read, {"all": len(values)}))
     assert await harness.desired() == dict.fromkeys(people, "ONAY") | {PHONE: "RET"}
     found = await recorded(harness)
     assert len(found) == len(set(found)) == len(values)
@@ -464,16 +449,11 @@ async def test_reader_is_not_behind_where_it_keeps_up(
     """Nothing is read twice then."""
     write(kafka_settings, [one.value for one in harness.decided(onay(PHONE))])
     reader: Reader = await replace(harness.ingester, settings=kafka_settings).open()
-    try:
-
-        async def is_stored() -> bool:
+    async with asyncio.timeout(60):
+        while not await harness.desired():
             await reader.step(WAIT)
             assert not reader.is_behind
-            return bool(await harness.desired())
-
-        await until(is_stored)
-    finally:
-        await reader.close()
+    await reader.close()
 
 
 @pytest.mark.parametrize("is_other_process", [False, True])

@@ -229,6 +229,13 @@ async def insert(connection: Connection, rows: Sequence[ConsentRow]) -> None:
     await connection.execute(statements("consents")["insert"], {"rows": to_json(rows)})
 
 
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have rows of two keys made in bulk, and written in slices of a hundred."""
+    monkeypatch.setattr(saving, "FEW", 2)
+    monkeypatch.setattr(saving, "_SLICE", 100)
+
+
 @pytest.fixture(scope="module")
 def urls(postgres: str) -> Iterator[tuple[str, str]]:
     """Give the ledgers of all tests here."""
@@ -252,10 +259,17 @@ async def ingested(url: str, rows: Sequence[ConsentRow], mark: str, values: Sequ
         return applied, found
 
 
-async def observed(
+async def observed(url: str, mark: str) -> Any:  # noqa: ANN401  # rows
+    """Observe movements of all cases, brand by brand; return all that was written."""
+    found = situations(mark)
+    rows, entries = [row for _, row, _ in found], [a_movement_on(*one) for one in found]
+    return await observed_of(url, rows, mark, entries)
+
+
+async def observed_of(
     url: str, rows: Sequence[ConsentRow], mark: str, entries: Sequence[ObservedMovement]
 ) -> Any:  # noqa: ANN401  # rows
-    """Observe ``history`` of ``rows``, brand by brand; return all that was written."""
+    """Observe ``entries`` of ``rows``, brand by brand; return all that was written."""
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
         async with ledger.transaction() as connection:
             await insert(connection, rows)
@@ -280,8 +294,6 @@ def test_newer_decisions_change_rows_alike(
     urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For any state of a row, and any record of İYS; most are made by templates."""
-    monkeypatch.setattr(saving, "FEW", 2)
-    monkeypatch.setattr(saving, "_SLICE", 100)
     mark = "770001"
     found = situations(mark)
     values = decisions_on([an_event_on(*one) for one in found], mark)
@@ -299,46 +311,29 @@ def test_observations_change_rows_alike(
     urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For any state of a row, and any movement at İYS; most are made by templates."""
-    monkeypatch.setattr(saving, "FEW", 2)
-    monkeypatch.setattr(saving, "_SLICE", 100)
-    mark = "770002"
-    found = situations(mark)
-    entries = [a_movement_on(*one) for one in found]
-    rows = [row for _, row, _ in found]
-    made = counted(monkeypatch)
-    in_bulk = asyncio.run(observed(urls[0], rows, mark, entries))
-    monkeypatch.setattr(saving, "FEW", len(rows))
-    assert_same(in_bulk, asyncio.run(observed(urls[1], rows, mark, entries)))
-    assert sum(made) > len(rows) // 3
-
-
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list to which it is added how many rows are made in bulk."""
-    counts: list[int] = []
+    made: list[bool] = []
     alike = saving.alike
 
     def counting(*given: Any) -> Any:  # noqa: ANN401  # as it has
         found = alike(*given)
-        counts.append(ALIKE if found is not None else 0)
+        made.append(found is not None)
         return found
 
     monkeypatch.setattr(saving, "alike", counting)
-    return counts
+    in_bulk = asyncio.run(observed(urls[0], "770002"))
+    monkeypatch.setattr(saving, "FEW", CASES * ALIKE)
+    assert_same(in_bulk, asyncio.run(observed(urls[1], "770002")))
+    assert sum(made) > CASES // 3
 
 
 def test_template_that_errs_is_not_used(
     urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each must publish its own example as the general path does."""
-    monkeypatch.setattr(saving, "FEW", 2)
-    mark = "770004"
-    found = situations(mark)
-    entries = [a_movement_on(*one) for one in found]
-    rows = [row for _, row, _ in found]
-    expected = asyncio.run(observed(urls[1], rows, mark, entries))
+    expected = asyncio.run(observed(urls[1], "770004"))
     for template in (PermissionTemplate, OutcomeTemplate):
         monkeypatch.setattr(template, "of", lambda *_: b"!")
-    assert_same(asyncio.run(observed(urls[0], rows, mark, entries)), expected)
+    assert_same(asyncio.run(observed(urls[0], "770004")), expected)
 
 
 async def test_key_inserted_meanwhile_is_read_again(
@@ -388,20 +383,16 @@ async def test_observe_takes_pages_as_they_come(database_url: str):
     case = next(iter(cases(random))) | {"brand": ACTIVE, "seen_near": NOON}
     rows = [a_row(random, case, "770005", number) for number in range(4)]
     first, twice, silent, erased = (a_movement_on(case, row, random) for row in rows)
-    page = [first, twice, as_seen(twice, "RET", 90), silent._replace(observation=None)]
+    seen = twice.observation
+    assert seen is not None
+    at = seen.creation_date + timedelta(seconds=90)
+    later = replace(seen, value=Registered.RET, creation_date=at)
+    page = [first, twice, twice._replace(observation=later), silent._replace(observation=None)]
     page.append(erased._replace(is_ours=True))
-    found = await observed(database_url, [], "770005", page)
+    found = await observed_of(database_url, [], "770005", page)
     assert {row["key"]: row["registered"] for row in found["consents"]} == {
         rows[0].key: case["seen"],
         rows[1].key: "RET",
     }
     recorded = [row["key"] for row in found["history"]]
     assert recorded == [rows[0].key, rows[1].key, rows[1].key, rows[2].key]
-
-
-def as_seen(entry: ObservedMovement, status: str, seconds: int) -> ObservedMovement:
-    """Return an entry of the same key to ``status``, so many seconds later."""
-    seen = entry.observation
-    assert seen is not None
-    at = seen.creation_date + timedelta(seconds=seconds)
-    return entry._replace(observation=replace(seen, value=Registered(status), creation_date=at))

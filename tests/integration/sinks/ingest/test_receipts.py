@@ -11,11 +11,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from structlog.typing import EventDict
 
-from izin.kafka import clients
 from izin.kafka.clients import ensure_topics
 from izin.ledger import offsets, reads, sequences
 from izin.ledger.db import Ledger
@@ -29,6 +29,7 @@ from izin.sinks.ingest.ingested_topics import IngestContext, ReceiptReader, Trac
 from tests.integration.sinks.sink_harness import (
     TOPIC,
     Clock,
+    Killed,
     SinkHarness,
     a_phone,
     given_at,
@@ -36,9 +37,16 @@ from tests.integration.sinks.sink_harness import (
 )
 from tests.support.builders import PHONE, a_key, an_event
 from tests.support.hostile.inputs import HostileRecords
-from tests.support.published import a_decision_receipt, a_receipt, delete_topics, publish_receipts
+from tests.support.published import (
+    a_decision_receipt,
+    a_receipt,
+    delete_topics,
+    produce,
+    publish_receipts,
+)
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
+CODEC = Codec()
 KEY = str(a_key(recipient=PHONE))
 WAIT = timedelta(seconds=0.2)
 ROWS = "SELECT topic FROM outbox ORDER BY id"
@@ -49,8 +57,8 @@ def ingest(ledger: Ledger, kafka_settings: KafkaSettings) -> IngestContext:
     """Give what reads this test's receipts."""
     return IngestContext(
         ledger=ledger,
-        topic_messages=TopicMessages(Codec(), kafka_settings.topics),
-        codec=Codec(),
+        topic_messages=TopicMessages(CODEC, kafka_settings.topics),
+        codec=CODEC,
         settings=kafka_settings,
         clock=Clock(),
     )
@@ -64,13 +72,11 @@ async def open_receipts(ingest: IngestContext) -> ReceiptReader:
 async def read_to_end(ingest: IngestContext, records: int) -> None:
     """Read both partitions to their ends, after so many records."""
     reader = await open_receipts(ingest)
-    try:
-        await step_to_end(reader, records)
-    finally:
-        await reader.close()
+    await step_to_end(reader, records)
+    await reader.close()
 
 
-async def step_to_end(reader: ReceiptReader, records: int) -> None:
+async def step_to_end(reader: ReceiptReader | TrackedLane, records: int) -> None:
     """Step until so many records came and both partitions are at their ends."""
     seen = 0
     async with asyncio.timeout(20):
@@ -143,12 +149,10 @@ async def test_crash_between_write_and_offset_leaves_neither(
     first, second = await open_receipts(ingest), await open_receipts(ingest)
     try:
         with monkeypatch.context() as patch:
-
-            async def die(*_: object, **__: object) -> None:
-                raise OSError("the process died")
-
-            patch.setattr("izin.sinks.ingest.ingested_topics._append", die)
-            with pytest.raises(OSError, match="died"):
+            patch.setattr(
+                "izin.sinks.ingest.ingested_topics._append", AsyncMock(side_effect=Killed)
+            )
+            with pytest.raises(Killed):
                 await step_to_end(first, 1)
         assert await recorded(ledger) == []
         await step_to_end(second, 1)
@@ -177,20 +181,16 @@ async def test_bad_receipt_goes_to_dead_letters_and_others_go_on(
     assert {one["source"] for one in await recorded(ledger)} == {
         receipt_key(one["receipt_id"]) for one in good
     }
-    letters = [
-        Codec().decode("DeadLetter", row["value"])
-        for row in await ledger.fetch("SELECT value FROM outbox ORDER BY id")
+    rows = await ledger.fetch("SELECT value FROM outbox ORDER BY id")
+    letters = [CODEC.decode("DeadLetter", row["value"]) for row in rows]
+    assert [(one["offset"], one["violations"][0]["code"]) for one in letters] == [
+        (5, "IZIN-UNREADABLE-RECEIPT"),
+        (6, "IZIN-REFUSED-RECEIPT"),
+        (7, "IZIN-REFUSED-RECEIPT"),
     ]
-    assert [one["offset"] for one in letters] == [5, 6, 7]
-    assert [one["violations"][0]["code"] for one in letters] == [
-        "IZIN-UNREADABLE-RECEIPT",
-        "IZIN-REFUSED-RECEIPT",
-        "IZIN-REFUSED-RECEIPT",
-    ]
-    (row,) = await ledger.fetch(
+    assert await ledger.fetch(
         "SELECT next_offset FROM kafka_offsets WHERE partition = 0 AND topic LIKE '%%gate-receipts'"
-    )
-    assert row["next_offset"] == 13
+    ) == [{"next_offset": 13}]
 
 
 async def announced(harness: SinkHarness) -> list[list[int]]:
@@ -234,51 +234,40 @@ async def test_opt_outs_stored_ahead_announce_nothing(harness: SinkHarness):
     assert await announced(harness) == []
 
 
-CODEC = Codec()
-
 OpenLane = Callable[[str], Awaitable[TrackedLane]]
 
 
 def publish(settings: KafkaSettings, topic: str, *numbers: int, partition: int = 0) -> None:
     """Publish an event of each number, of one origin."""
-    producer = clients.producer(settings)
-    for number in numbers:
-        event = an_event(event_id=f"event-{number}", origin="crm", sequence=number)
-        producer.produce(
-            topic, CODEC.encode("ConsentEvent", event_to_avro(event)), partition=partition
-        )
-    assert producer.flush(20) == 0
+    events = [an_event(event_id=f"event-{one}", origin="crm", sequence=one) for one in numbers]
+    values = [CODEC.encode("ConsentEvent", event_to_avro(one)) for one in events]
+    produce(settings, topic, *values, partition=partition)
 
 
 @pytest.fixture
-def open_lane(ledger: Ledger, kafka_settings: KafkaSettings) -> OpenLane:
+def open_lane(ingest: IngestContext) -> OpenLane:
     """Give what opens a lane, on a clock that is ahead of every grace period."""
-    context = IngestContext(
-        ledger=ledger,
-        topic_messages=TopicMessages(CODEC, kafka_settings.topics),
-        codec=CODEC,
-        settings=kafka_settings,
-        clock=lambda: datetime.now(UTC) + 2 * GRACE,
-    )
-    return partial(TrackedLane.open, context)
+    return partial(TrackedLane.open, replace(ingest, clock=lambda: datetime.now(UTC) + 2 * GRACE))
 
 
 async def lane_at_end(opening: Awaitable[TrackedLane], records: int) -> TrackedLane:
     """Return the lane, read to its end, after so many records."""
     lane = await opening
-    seen = 0
-    async with asyncio.timeout(20):
-        while seen < records or lane.topic.at_end != {0, 1}:
-            seen += await lane.step(timedelta(seconds=0.2))
-    assert seen == records
+    await step_to_end(lane, records)
     return lane
 
 
 async def until_read(lane: TrackedLane) -> None:
     """Step until a record came."""
     async with asyncio.timeout(20):
-        while not await lane.step(timedelta(seconds=0.2)):
+        while not await lane.step(WAIT):
             pass
+
+
+async def tracked(ledger: Ledger) -> tuple[int, int]:
+    """Return the first and the last number of the one origin."""
+    (row,) = await ledger.fetch("SELECT * FROM sequences WHERE origin = 'crm'")
+    return row["first_number"], row["last_number"]
 
 
 async def test_missing_numbers_are_listed_until_they_arrive(
@@ -364,40 +353,18 @@ async def test_hostile_events_stop_no_tracking(
     )
     giant = an_event(customer_id=secrets.token_hex(4000), sequence=1)
     values = [*hostile.values(1000), CODEC.encode("ConsentEvent", event_to_avro(giant))]
-    producer = clients.producer(kafka_settings)
-    for value in values:
-        producer.produce(topic, value, partition=0)
-    assert producer.flush(20) == 0
+    produce(kafka_settings, topic, *values, partition=0)
     publish(kafka_settings, topic, 1, 2, 4)
     await (await lane_at_end(open_lane(topic), len(values) + 3)).close()
-    rows = await ledger.fetch(
-        "SELECT first_number, last_number FROM sequences WHERE origin = 'crm'"
-    )
-    assert rows == [{"first_number": 1, "last_number": 4}]
-
-
-async def test_recreated_lane_is_tracked_from_its_beginning(
-    ledger: Ledger,
-    kafka_settings: KafkaSettings,
-    open_lane: OpenLane,
-    logged: list[EventDict],
-):
-    """Nobody has to correct the ledger by hand: a number that came before is there once."""
-    topic = kafka_settings.topics.events.name
-    publish(kafka_settings, topic, 1, 2)
-    await (await lane_at_end(open_lane(topic), 2)).close()
-    await ledger.fetch("UPDATE kafka_offsets SET topic_id = 'former' RETURNING topic")
-    publish(kafka_settings, topic, 3)
-    await (await lane_at_end(open_lane(topic), 3)).close()
-    assert [(one["event"], one["topic"]) for one in logged] == [("topic recreated", topic)]
-    rows = await ledger.fetch("SELECT first_number, last_number FROM sequences")
-    assert rows == [{"first_number": 1, "last_number": 3}]
+    assert await tracked(ledger) == (1, 4)
 
 
 async def test_lane_recreated_under_its_tracker_is_tracked_again(
-    ledger: Ledger, kafka_settings: KafkaSettings, open_lane: OpenLane
+    ledger: Ledger, kafka_settings: KafkaSettings, open_lane: OpenLane, logged: list[EventDict]
 ):
-    """Its records have offsets that were passed: they are not taken for known ones."""
+    """Its records have offsets that were passed: they are not taken for known ones. Nobody has to
+    correct the ledger by hand.
+    """
     topic = kafka_settings.topics.events.name
     publish(kafka_settings, topic, 1, 2)
     lane = await lane_at_end(open_lane(topic), 2)
@@ -408,5 +375,5 @@ async def test_lane_recreated_under_its_tracker_is_tracked_again(
         await until_read(lane)
     await lane.close()
     await (await lane_at_end(open_lane(topic), 1)).close()
-    rows = await ledger.fetch("SELECT first_number, last_number FROM sequences")
-    assert rows == [{"first_number": 1, "last_number": 3}]
+    assert ("topic recreated", topic) in [(one["event"], one.get("topic")) for one in logged]
+    assert await tracked(ledger) == (1, 3)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -103,14 +104,11 @@ async def test_opt_out_waits_for_no_opt_in_that_was_never_sent(harness: SinkHarn
     await harness.ingest(onay(PHONE, minutes=3))
     await store_intent(harness, [*bulk, PHONE], BATCH)
     await harness.ingest(ret(PHONE, minutes=2))
-
-    async def no_slot() -> None:
-        raise AssertionError("the loop of opt-outs waits for a call of bulk")
-
-    harness.pacer.meanwhile = no_slot
+    harness.pacer.meanwhile = no_slot = AsyncMock()
     assert not await harness.recovery.recover(opt_outs_only=True)
     assert await harness.recovery.free_opt_ins()
     assert await harness.columns("state", "onay_open") == ("not_needed", False)
+    assert no_slot.await_count == 0, "the loop of opt-outs waits for a call of bulk"
     harness.pacer.meanwhile = None
     assert await harness.recover_now()
     assert await harness.states_of(bulk) == ["awaiting_result"] * 3
@@ -217,8 +215,7 @@ async def test_lost_opt_out_is_sent_again_without_a_query(harness: SinkHarness, 
 @pytest.mark.usefixtures("lost_opt_out")
 async def test_reply_to_a_resent_opt_out_shows_what_suspends_its_brand(harness: SinkHarness):
     """The opt-out waits for the suspension to end, and is then submitted."""
-    harness.iys.inject_fault("addV2", status=403, code="H521")
-    assert await harness.recover()
+    await harness.meet_fault("addV2", harness.recover, status=403, code="H521")
     (suspension,) = await harness.suspensions()
     assert (suspension.code, (await harness.row()).state) == ("H521", "retryable")
     assert not await harness.recover()
@@ -298,8 +295,7 @@ async def test_opt_out_that_is_lost_again_is_left_to_others(
 async def test_lost_opt_out_is_recovered_within_seconds(harness: SinkHarness, sends: int):
     """However often it was sent before: the circuit breaker bounds the calls of an outage."""
     await harness.ledger.fetch("UPDATE submissions SET sends = %(s)s RETURNING 1", {"s": sends})
-    harness.iys.inject_fault("addV2", drop="before")
-    assert await harness.recover()
+    await harness.meet_fault("addV2", harness.recover, drop="before")
     assert await harness.recover(A_SECOND * 4)
     assert (await harness.row()).state == "accepted"
 
@@ -323,8 +319,7 @@ async def test_lease_is_checked_when_the_slot_opens(harness: SinkHarness, *, is_
     if not is_taken:
         # The slot is used: if it were returned, workers could wait for one another for ever.
         assert len(harness.pacer.classes) == waited + 1
-    assert harness.iys.movements() == ["ONAY", "RET"]
-    assert harness.iys.calls("addV2") == 1
+    assert (harness.iys.movements(), harness.iys.calls("addV2")) == (["ONAY", "RET"], 1)
 
 
 @pytest.mark.usefixtures("opt_out")
@@ -351,11 +346,7 @@ async def test_waiting_worker_renews_its_leases(harness: SinkHarness):
 @pytest.mark.usefixtures("opt_out")
 async def test_step_that_fails_releases_what_it_has_leased(harness: SinkHarness):
     """Every step fails when the ledger restarts: nobody waits for the lease of a living process."""
-
-    async def fail() -> None:
-        raise LedgerUnavailableError("restarting")
-
-    harness.pacer.meanwhile = fail
+    harness.pacer.meanwhile = AsyncMock(side_effect=LedgerUnavailableError("restarting"))
     other = harness.other_worker()
     async with harness.living(harness.ledger.owner):
         with pytest.raises(LedgerUnavailableError):
@@ -416,8 +407,7 @@ async def test_late_worker_changes_nothing_of_another(harness: SinkHarness):
 
 async def test_saved_batch_without_reply_is_registered_once(harness: SinkHarness):
     """The same list is sent again, and saved items succeed with their first request."""
-    people = await harness.ingest_for(onay, range(3))
-    await harness.lose_batch("after")
+    people = await harness.lose_batch_of(3, drop="after")
     assert await harness.recover()
     assert await harness.settle()
     assert set(await harness.states_of(people)) == {"accepted"}
@@ -426,11 +416,9 @@ async def test_saved_batch_without_reply_is_registered_once(harness: SinkHarness
 
 async def test_lost_opt_in_is_not_sent_again_after_an_opt_out(harness: SinkHarness):
     """Its status is queried only, by what no hourly limit holds up."""
-    await harness.ingest(onay(minutes=10))
-    await harness.lose_batch()
+    await harness.lose_batch(onay(minutes=10))
     await harness.ingest(ret(minutes=5))
-    harness.iys.inject_fault("status", status=429, code="H086", times=None)
-    assert await harness.recover()
+    await harness.meet_fault("status", harness.recover, status=429, code="H086", times=None)
     assert await harness.columns("onay_open", "registered", "state") == (
         False,
         "NOT_ONAY",
@@ -443,8 +431,7 @@ async def test_lost_batch_is_queried_once_iys_has_processed_the_last_of_its_call
     harness: SinkHarness,
 ):
     """A call that was on its way for long arrived later than it was stored."""
-    await harness.ingest(onay())
-    await harness.lose_batch("after")
+    await harness.lose_batch(onay(), drop="after")
     await harness.ingest(ret())
     late = harness.clock() + A_SECOND * 3
     await harness.ledger.fetch(
@@ -462,8 +449,7 @@ async def test_lost_opt_outs_that_are_not_needed_any_more_are_settled_at_once(ha
     people = await harness.ingest_for(partial(onay, minutes=60), range(30))
     await harness.settle_bulk()
     await harness.ingest_for(ret, range(30))
-    harness.iys.inject_fault("batchV2", drop="before")
-    assert await harness.opt_out()
+    await harness.meet_fault("batchV2", harness.opt_out, drop="before")
     await harness.ledger.fetch("UPDATE consents SET registered = 'NOT_ONAY' RETURNING 1")
     for person in people:
         harness.iys.citizen("RET", person)
@@ -479,8 +465,7 @@ async def test_lost_opt_ins_with_an_opt_out_behind_them_are_recovered_first(harn
     await harness.register(onay(a_phone(1), minutes=40))
     await harness.submit_opt_out(ret(a_phone(1), minutes=30))
     for number in range(3):
-        await harness.ingest(onay(a_phone(number), minutes=20))
-        await harness.lose_batch()
+        await harness.lose_batch(onay(a_phone(number), minutes=20))
     await harness.ingest(ret(a_phone(1), minutes=10))
     harness.advance(RESULT_DELAY * 2)
     assert await harness.recovery.recover(opt_outs_only=True)
@@ -493,14 +478,12 @@ async def test_lost_opt_ins_before_many_opt_outs_are_queried_at_once(
     harness: SinkHarness, drop: str
 ):
     """One by one, a lost batch would spend the hour's queries, and opt-outs would wait for more."""
-    people = await harness.ingest_for(onay, range(30))
-    await harness.lose_batch(drop)
+    people = await harness.lose_batch_of(30, drop=drop)
     await harness.ingest_for(ret, range(30))
     assert await harness.recover()
     assert (harness.iys.calls("statuses"), harness.iys.calls("status")) == (1, 0)
     await harness.run(harness.opt_out, harness.poller.settle, times=3, every=timedelta(minutes=10))
-    held = dict.fromkeys(people, "RET") if drop == "after" else {}
-    assert harness.iys.register() == held
+    assert harness.iys.register() == dict.fromkeys(people if drop == "after" else [], "RET")
     state = "accepted" if drop == "after" else "not_needed"
     assert set(await harness.states_of(people)) == {state}
 
@@ -516,8 +499,7 @@ async def test_query_of_lost_opt_ins_that_fails_costs_no_answer(
     """One recipient that İYS does not read must not keep the others from their answers: each is
     queried by itself. Where İYS does not answer, the query is repeated.
     """
-    people = await harness.ingest_for(onay, range(3))
-    await harness.lose_batch()
+    people = await harness.lose_batch_of(3)
     await harness.ingest_for(ret, range(3))
     harness.iys.inject_fault("statuses", **fault)
     assert await harness.recover()
@@ -532,8 +514,7 @@ async def test_lost_items_stay_with_who_queries_them(
     harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
 ):
     """More opt-outs than are queried one by one: the rest comes after the suspended opt-in."""
-    await harness.ingest_for(onay, range(22))
-    await harness.lose_batch()
+    await harness.lose_batch_of(22)
     await harness.ingest_for(ret, range(21))
     await harness.brand(replace(ACTIVE, status="stopped"))
     harness.iys.inject_fault("statuses", status=422, code="H113")
@@ -598,13 +579,12 @@ async def test_decisions_that_are_read_again_change_nothing(harness: SinkHarness
     assert found == {0: harness.offset}
 
 
-async def row_counts(harness: SinkHarness) -> list[tuple[int, int, int]]:
+async def row_counts(harness: SinkHarness) -> list[dict[str, Any]]:
     """Return how many rows ingesting has written, and how many consents are pending. How far
     the ledger is may be published again.
     """
-    rows = await harness.ledger.fetch(
+    return await harness.ledger.fetch(
         """SELECT (SELECT count(*) FROM history) AS m,
         (SELECT count(*) FROM outbox WHERE topic NOT LIKE '%%ledger-positions') AS o,
         (SELECT count(*) FROM consents WHERE state = 'pending') AS c"""
     )
-    return [(row["m"], row["o"], row["c"]) for row in rows]

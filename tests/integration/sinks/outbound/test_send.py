@@ -57,8 +57,7 @@ async def test_opt_out_goes_at_once_by_single_add(harness: SinkHarness):
 async def test_refused_opt_out_is_rescued_once_and_then_parked(harness: SinkHarness):
     """Whatever İYS finds wrong with an opt-out, it does not end there."""
     await harness.ingest_opt_out()
-    harness.iys.inject_fault("addV2", status=422, code="H113", times=2)
-    assert await harness.opt_out()
+    await harness.meet_fault("addV2", harness.opt_out, status=422, code="H113", times=2)
     assert await harness.columns("state", "action", "code") == ("refused", "rescue", "H113")
     assert harness.unforeseen == ["H113"]
     await harness.submit_opt_out(*await harness.published())
@@ -87,11 +86,9 @@ async def test_many_opt_outs_of_unknown_keys_are_queried_first(harness: SinkHarn
 async def test_opt_outs_whose_query_is_refused_are_submitted(harness: SinkHarness):
     """Where nothing is allowed at all, the brand is suspended after one query and one try."""
     await harness.ingest_for(ret, range(30))
-    harness.iys.inject_fault("statuses", status=403, code="H353", times=2)
-    assert await harness.opt_out()
+    await harness.meet_fault("statuses", harness.opt_out, status=403, code="H353", times=2)
     assert harness.iys.calls("addV2") == 1
-    harness.iys.inject_fault("addV2", status=403, code="H521")
-    assert await harness.opt_out()
+    await harness.meet_fault("addV2", harness.opt_out, status=403, code="H521")
     (suspension,) = await harness.suspensions()
     assert (suspension.code, suspension.scope) == ("H521", "provider")
     assert not await harness.opt_out()
@@ -102,8 +99,7 @@ async def test_queries_wait_while_iys_refuses_the_account(harness: SinkHarness):
     """Each refusal counts against the address: one query an interval, none while suspended."""
     await harness.ingest(onay())
     await harness.ledger.fetch("UPDATE consents SET action = 'query' RETURNING key")
-    harness.iys.inject_fault("status", status=403, code="H521", times=2)
-    assert await harness.query()
+    await harness.meet_fault("status", harness.query, status=403, code="H521", times=2)
     harness.advance(timedelta(minutes=14))
     assert not await harness.query()
     harness.advance(timedelta(minutes=1))
@@ -250,8 +246,7 @@ async def test_original_success_of_repeated_batch_permits_nothing(
     await harness.forget()
     harness.advance(timedelta(days=8))  # no pull shows it any more
     harness.iys.brand(activatedAt=None)
-    await harness.ingest(event)
-    await harness.lose_batch()
+    await harness.lose_batch(event)
     assert await harness.recover()
     assert await harness.settle()
     await harness.run(harness.query, times=3, every=timedelta(minutes=5))
@@ -268,8 +263,7 @@ async def test_original_success_of_single_add_permits_nothing(harness: SinkHarne
     await harness.set_columns(expires_at=soon)
     assert await harness.scheduler.last_hour()
     assert (await harness.row()).state == "accepted", "the result of a batch would come too late"
-    harness.iys.citizen("RET")
-    harness.advance(timedelta(minutes=20))
+    harness.citizen("RET", then=timedelta(minutes=20))
     await harness.forget()
     await harness.ingest(event)
     await harness.set_columns(expires_at=soon)
