@@ -89,10 +89,7 @@ def worker(installed: Installation, monkeypatch: pytest.MonkeyPatch) -> Worker:
 async def served(
     installed: Installation, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Mapping[str, str]]:
-    """Serve the endpoints, of which commands ask the gate; yield the URL of each listener. All is
-    on one clock: a feed need not wait a minute with a record of no brand.
-    """
-    monkeypatch.setattr("izin.feeds.protocol._SKEW", 0.0)
+    """Serve the endpoints, of which commands ask the gate; yield the URL of each listener."""
     async with cuts.every(installed, worker) as urls:
         monkeypatch.setenv("IZIN_GATE_URL", urls["gate"])
         # Nobody takes webhooks there: that is an answer too.
