@@ -107,8 +107,7 @@ class Papers:
     @property
     def services(self) -> dict[str, dict[str, Any]]:
         """Every service by its name."""
-        found: dict[str, dict[str, Any]] = self.compose["services"]
-        return found
+        return self.compose["services"]
 
     def environment(self, name: str) -> dict[str, str]:
         """Return the environment that the service is started with."""

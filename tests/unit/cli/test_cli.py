@@ -73,24 +73,26 @@ def a_fact(kind: str, /, *, number: int = 1, at: datetime = NOON, **data: object
 
 def an_entry(**overrides: object) -> ConsentRow:
     """Return a consent that is registered at İYS."""
-    fields: dict[str, Any] = {
-        "key": KEY,
-        "customer_id": "acme",
-        "brand_code": 100001,
-        "channel": "MESAJ",
-        "recipient_type": "BIREYSEL",
-        "recipient": "+905550000001",
-        "desired_status": "ONAY",
-        "desired_at": NOON,
-        "registered": "ONAY",
-        "registered_at": NOON,
-        "state": "accepted",
-        "reason": "settled",
-        "may_send": True,
-        "permission_reason": "registered",
-        "updated_at": NOON,
-    }
-    return ConsentRow(**fields | overrides)
+    return ConsentRow(
+        **{
+            "key": KEY,
+            "customer_id": "acme",
+            "brand_code": 100001,
+            "channel": "MESAJ",
+            "recipient_type": "BIREYSEL",
+            "recipient": "+905550000001",
+            "desired_status": "ONAY",
+            "desired_at": NOON,
+            "registered": "ONAY",
+            "registered_at": NOON,
+            "state": "accepted",
+            "reason": "settled",
+            "may_send": True,
+            "permission_reason": "registered",
+            "updated_at": NOON,
+        }
+        | overrides
+    )
 
 
 def a_decision(reason: str, **more: object) -> RecordedFact:

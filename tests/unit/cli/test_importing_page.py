@@ -72,7 +72,6 @@ def test_example_of_the_page_gives_its_output(
     print_result(done, OutputFormat.TABLE)
     seconds = re.compile(r"│ seconds .*")
     assert seconds.sub("", printed.getvalue()) == seconds.sub("", block("text"))
-    assert done.report_path is not None
     with done.report_path.open(encoding="utf-8-sig", newline="") as stream:
         header, *rows = csv.reader(stream, delimiter=";")
     assert header == [*block("csv").splitlines()[0].split(";"), *ADDED]

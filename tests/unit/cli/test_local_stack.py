@@ -41,7 +41,6 @@ def used_folder(tmp_path: Path) -> Path:
 def test_state_folder_claim_keeps_what_a_run_stored(used_folder: Path) -> None:
     """The next run continues with it, under the same credentials, and says so in one line."""
     before = StateFolder(used_folder).record()
-    assert before is not None
     progress: list[str] = []
     StateFolder(used_folder).claim(before, progress.append)
     assert progress == [f"continuing with what {used_folder} has"]
@@ -149,7 +148,6 @@ def test_stack_killed_while_it_started_anew_has_what_was_before(used_folder: Pat
     killed.claim(RunRecord(), lambda _: None, fresh=True)
     killed._lock.release()
     again = StateFolder(used_folder)
-    assert before is not None
     again.claim(before, lambda _: None)
     assert (used_folder / "logs" / "intake.log").read_text("utf-8") == "old"
     assert again.record() == before

@@ -13,7 +13,6 @@ from izin.consent import (
     AdmittedEvent,
     Channel,
     RefusedEvent,
-    Violation,
     admit,
     as_written,
     cut,
@@ -107,7 +106,6 @@ def test_landlines_and_foreign_numbers(text: str, number: str):
 def test_number_that_cannot_be_dialled_is_refused(text: str, code: str):
     """Each refusal has the code that names what to correct."""
     found = read_phone(text)
-    assert isinstance(found, Violation)
     assert found.code == code
     assert text.strip(" -") == "" or text not in found.reason
 
@@ -155,7 +153,6 @@ def test_addresses_are_in_the_form_of_iys(text: str, address: str):
 def test_address_that_iys_refuses_is_refused(text: str, code: str):
     """No transliteration, no repair: another spelling may be another person."""
     found = read_email(text)
-    assert isinstance(found, Violation)
     assert found.code == code
 
 
@@ -226,12 +223,9 @@ def test_texts_of_iys_are_cut_too(transaction: str | None):
     """And what is short stays."""
     origin = an_iys_origin(path="p" * 5000, transaction_id=transaction)
     found = admit(an_iys_event(status="RET", iys=origin), appended_at=NOON)
-    assert not isinstance(found, RefusedEvent)
     after = shortened(found).event.iys
-    assert after is not None
     assert after.path == cut("p" * 5000)
     short = admit(an_iys_event(status="RET", iys=an_iys_origin()), appended_at=NOON)
-    assert not isinstance(short, RefusedEvent)
     assert shortened(short).event.iys == short.event.iys
 
 

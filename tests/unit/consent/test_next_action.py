@@ -20,7 +20,6 @@ from izin.consent import (
     OriginRank,
     Registered,
     RegisteredState,
-    Ruling,
     Status,
     attested,
     rule,
@@ -36,13 +35,15 @@ EARLIER = NOON - timedelta(hours=1)
 
 def wanted(status: str = "ONAY", **overrides: object) -> Desired:
     """Return a desired state since noon, from one of our systems."""
-    fields: dict[str, Any] = {
-        "status": Status(status),
-        "effective_at": NOON,
-        "source": "HS_WEB",
-        "consent_date": NOON,
-    }
-    return Desired(**fields | overrides)
+    return Desired(
+        **{
+            "status": Status(status),
+            "effective_at": NOON,
+            "source": "HS_WEB",
+            "consent_date": NOON,
+        }
+        | overrides
+    )
 
 
 def at_iys(value: str, **overrides: object) -> RegisteredState:
@@ -337,7 +338,6 @@ def test_every_ruling_keeps_the_invariants(
 ):
     """The two invariants, in every case."""
     ruled = rule(desired, registered, now=SOON, terms=terms, in_flight=in_flight)
-    assert isinstance(ruled, Ruling)
     if desired.status is Status.RET:
         assert ruled.action not in (Action.EXPIRE, Action.PARK, Action.SEND)
         if registered.value in (Registered.ONAY, Registered.UNKNOWN):

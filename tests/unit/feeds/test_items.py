@@ -36,9 +36,7 @@ def a_record(value: bytes | None, *, key: bytes = KEY, **overrides: Any) -> LogR
 
 def content_of(item: object) -> dict[str, Any]:
     """Return the content of an item that is given."""
-    assert isinstance(item, bytes)
-    found: dict[str, Any] = orjson.loads(item)
-    return found
+    return orjson.loads(item)
 
 
 def encoded(**overrides: object) -> bytes:

@@ -96,7 +96,6 @@ def test_port_that_another_process_chose_is_not_free() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
         chosen = int(process.stdout.readline())
         assert is_free(chosen)
         assert not reservations._reserve(chosen)

@@ -327,7 +327,6 @@ def test_child_of_a_killed_parent_is_killed_too(tmp_path: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
-    assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     assert runs(pid)
     os.kill(parent.pid, signal.SIGKILL)

@@ -98,12 +98,14 @@ DIRECTORY = BrandDirectory(
 
 def a_loading(**overrides: object) -> FirstLoading:
     """Return the loading of both brands at noon."""
-    fields: dict[str, object] = {
-        "brands": BRANDS,
-        "limits": LIMITS,
-        "now": NOON,
-    }
-    return FirstLoading(**fields | overrides)  # type: ignore[arg-type]
+    return FirstLoading(
+        **{
+            "brands": BRANDS,
+            "limits": LIMITS,
+            "now": NOON,
+        }
+        | overrides
+    )  # type: ignore[arg-type]
 
 
 def a_record(**overrides: object) -> AcceptedRecord:
@@ -321,8 +323,9 @@ def judged(
 
 def group(count: int, **overrides: object) -> DueGroup:
     """Return what waits for İYS already."""
-    fields: dict[str, object] = {"due_at": None, "expires_at": None}
-    return DueGroup(status=Status.ONAY, count=count, **fields | overrides)  # type: ignore[arg-type]
+    return DueGroup(
+        status=Status.ONAY, count=count, **{"due_at": None, "expires_at": None} | overrides
+    )  # type: ignore[arg-type]
 
 
 def a_lane(**counts: int) -> LaneCount:

@@ -78,7 +78,6 @@ def reported(report: ImportReport) -> list[dict[str, str]]:
 def cells_of(report: ImportReport) -> list[list[str]]:
     """Return the header and the rows of the report file, in either format."""
     path = report.report_path
-    assert path is not None
     if path.suffix == ".xlsx":
         rows = openpyxl.load_workbook(path).active.iter_rows(values_only=True)
         return [["" if one is None else one for one in row] for row in rows]

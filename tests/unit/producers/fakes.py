@@ -54,15 +54,21 @@ class MovingClock:
 
 def a_record(**overrides: object) -> dict[str, Any]:
     """Return a dated ONAY for text messages as JSON; None leaves a field out."""
-    fields: dict[str, Any] = {
-        "recipient": PHONE,
-        "type": "MESAJ",
-        "status": "ONAY",
-        "source": "HS_WEB",
-        "consent_date": "2026-03-02 12:00:00",
-        "brand_code": BRAND,
+    return {
+        name: value
+        for name, value in (
+            {
+                "recipient": PHONE,
+                "type": "MESAJ",
+                "status": "ONAY",
+                "source": "HS_WEB",
+                "consent_date": "2026-03-02 12:00:00",
+                "brand_code": BRAND,
+            }
+            | overrides
+        ).items()
+        if value is not None
     }
-    return {name: value for name, value in (fields | overrides).items() if value is not None}
 
 
 class FakePublisher(KafkaPublisher):

@@ -56,7 +56,6 @@ class PublisherSuite:
     def test_result_has_the_append_time(self, publisher: KafkaPublisher):
         """The broker's, by which an endpoint measures the skew of its clock."""
         done = publisher.publish(an_event(), a_key()).result(SOON)
-        assert done.appended_at is not None
         assert done.appended_at.tzinfo is not None
 
     def test_unreadable_recipient_gets_a_stable_opaque_key(

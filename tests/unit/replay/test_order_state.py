@@ -144,7 +144,6 @@ def test_older_row_is_replaced_and_loses_nothing() -> None:
     older = replace(ONAY, latest_ret_at=earlier)
     later = replace(ONAY, effective_at=NOON + timedelta(hours=1), event_id="later")
     (change,) = compare(later, row_of(older), reaches=False)
-    assert change.row is not None
     assert CODEC.decode_consent(change.row).latest_ret_at == earlier
 
 
@@ -320,7 +319,6 @@ def test_record_that_is_no_dead_letter_is_an_obstacle() -> None:
 def test_part_of_a_batch_is_an_obstacle() -> None:
     """Whoever made the batch must not have it taken for an event, by bytes that look like one."""
     order = an_order(an_event(), headers=[(BATCH_PART, b"2/3")])
-    assert isinstance(order, Obstacle)
     assert "publish it again" in order.remedy
 
 

@@ -270,7 +270,6 @@ def test_idle_processes_end_with_a_parent_that_is_killed() -> None:
     """Nobody else would end them: they wait for work that no one sends any more."""
     arguments = [sys.executable, "-m", __name__]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert pids
         assert all(map(runs, pids))

@@ -4,7 +4,6 @@ Each way in which topics, ledger and İYS can differ is found; each lawful end h
 """
 
 import json
-from typing import Any
 
 import pytest
 
@@ -33,18 +32,20 @@ DIFFERENCE = KeyDifference(key="key", what="the ledger thinks [RET]")
 
 def a_report(**overrides: object) -> Report:
     """Return the report of a good run."""
-    fields: dict[str, Any] = {
-        "counts": dict.fromkeys(COUNTED, 1000),
-        "refusal_reasons": {"H121": 2, "H158": 30},
-        "push": latency([20, 30, 40]),
-        "pull": latency([]),
-        "iys_requests": {"changes": 90, "token": 1},
-        "iys_refusals": {"H175": 12},
-        "differences": (),
-        "chaos": (Kill(killed="intake", at_second=3.2),),
-        "seconds": 61.4,
-    }
-    return Report(**fields | overrides)
+    return Report(
+        **{
+            "counts": dict.fromkeys(COUNTED, 1000),
+            "refusal_reasons": {"H121": 2, "H158": 30},
+            "push": latency([20, 30, 40]),
+            "pull": latency([]),
+            "iys_requests": {"changes": 90, "token": 1},
+            "iys_refusals": {"H175": 12},
+            "differences": (),
+            "chaos": (Kill(killed="intake", at_second=3.2),),
+            "seconds": 61.4,
+        }
+        | overrides
+    )
 
 
 def printed(report: Report, capsys: pytest.CaptureFixture[str]) -> str:

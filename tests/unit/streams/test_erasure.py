@@ -350,7 +350,6 @@ def test_opt_out_of_another_release_takes_effect(
     ]
     expected = EVENT if which == "newer" else replace(EVENT, notice_version=None)
     found = writes[-1][1]["event"]
-    assert isinstance(found, dict)
     assert found["notice_version"] == expected.notice_version
     assert (found["event_id"], found["status"]) == (expected.event_id, "RET")
 

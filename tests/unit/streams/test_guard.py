@@ -141,7 +141,6 @@ def test_registered_schema_that_is_no_record_is_unknown(schema: object) -> None:
     """An unusable schema at the registry dead-letters the record and nothing else."""
     record = fetched(value=b"\x00" + struct.pack(">I", 7) + b"rest")
     letter = Guard(a_registry(lambda _: schema)).admit(record)
-    assert isinstance(letter, DeadLetter)
     assert letter.reason in {"unknown-schema", "undecodable"}
 
 
@@ -425,7 +424,6 @@ def test_ret_with_a_wild_receipt_counts_from_its_append(receipt: int) -> None:
 def test_ret_of_iys_with_a_wild_date_counts_from_its_receipt(created: int) -> None:
     """İYS's own instant is as good as missing; what is claimed of İYS closes at the receipt."""
     found = taken(wild_record("RET", iys=True, creation_date=created)).admitted
-    assert found.event.iys is not None
     assert found.effective_at == found.event.iys.creation_date == an_instant(RECEIVED)
     again = taken(fetched(value=CODEC.encode("ConsentEvent", event_to_avro(found.event)), key=KEY))
     assert again.admitted == found
@@ -439,7 +437,6 @@ def test_onay_with_a_wild_date_is_refused(date: int) -> None:
         wild_record("ONAY", iys=True, creation_date=date),
     ):
         found = Guard(CODEC).admit(record)
-        assert isinstance(found, DeadLetter)
         assert (found.reason, found.violations[0].code) == ("refused", "H112")
 
 
@@ -479,12 +476,10 @@ def test_wild_instants_are_folded_alike_and_lose_no_ret(several: list[tuple[Any,
     for each in found.writes:
         if each.topic == TOPICS.decisions.name:
             event = event_from_avro(CODEC.decode("Decision", each.value)["event"])
-            assert event.received_at is not None
             assert FIRST_DATE <= event.received_at <= an_instant(APPENDED) + timedelta(minutes=5)
     fast.apply(found.changes, 1)
     consent = consent_of(fast, KEY)
     if any(status == "RET" for status, *_ in several):
-        assert consent is not None
         assert consent.latest_ret_at is not None
 
 

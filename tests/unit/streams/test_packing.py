@@ -440,7 +440,6 @@ def test_hanging_process_is_ended_after_a_signal(within: float, signals: int) ->
     with subprocess.Popen(
         [sys.executable, "-c", STUCK, str(within)], stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
         assert process.stdout.readline() == "listening\n"
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "stopped\n"

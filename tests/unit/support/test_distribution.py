@@ -179,8 +179,6 @@ def test_clock_is_wrong_from_the_first_import_and_jumps(skew: float) -> None:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
         for number, expected in [(None, skew), *JUMPS.items()]:
             if number is not None:
                 process.send_signal(signal.Signals(number))

@@ -121,7 +121,6 @@ def runs(tmp_path: Path, directory: BrandDirectory, kill: Kill) -> Runs:
 
 def found(report: ImportReport) -> tuple[dict[str, object], bytes]:
     """Return the counts of an import and the bytes of its report."""
-    assert report.report_path is not None
     counts = {name: one for name, one in asdict(report).items() if name not in VARYING}
     return counts, report.report_path.read_bytes()
 

@@ -165,7 +165,6 @@ def test_report_may_be_read_by_whoever_may_read_the_file(tmp_path: Path, import_
     path = write(tmp_path / "export.csv", [HEADER, a_row("A-1", EMAIL)])
     path.chmod(0o640)
     report = import_of(path).report_path
-    assert report is not None
     assert report.stat().st_mode & 0o777 == 0o640
 
 
@@ -269,7 +268,6 @@ def onays(fake: FakePublisher) -> list[int | None]:
 
 def listed(report: ImportReport) -> list[dict[str, str]]:
     """Return the rows of the list of reversals."""
-    assert report.reversals_path is not None
     with report.reversals_path.open(encoding="utf-8-sig", newline="") as stream:
         return list(csv.DictReader(stream, delimiter=";"))
 
@@ -315,7 +313,6 @@ def test_reversals_of_the_list_are_given_back_with_their_actor(
     """Those that a person has left in it, and no other; the event says who, and over what."""
     rows = (NARROW, *map(a_line, range(6)))
     found = import_lines(*rows, opt_outs=standing(4))
-    assert found.reversals_path is not None
     lines = found.reversals_path.read_text("utf-8-sig").splitlines()
     given = tmp_path / "looked-through.csv"
     given.write_text("\n".join([lines[0], lines[2], lines[4]]), "utf-8")
@@ -333,7 +330,6 @@ def test_reversals_of_the_list_are_given_back_with_their_actor(
 def test_reversals_of_another_file_give_nothing_back(import_lines: ImportOf, fake: FakePublisher):
     """What was looked through is what is published: another content has other ids."""
     first = import_lines(NARROW, *map(a_line, range(3)), opt_outs=standing(3))
-    assert first.reversals_path is not None
     rules = ReversalRules(event_ids=read_reversals(first.reversals_path), by="ada")
     fake.events.clear()
     later = NOON + timedelta(minutes=1)
@@ -396,7 +392,6 @@ def test_import_that_goes_on_gives_back_what_it_gave_before(
     monkeypatch.setattr("izin.producers.files.importer.CHECKPOINT_ROWS", 2)
     rows = (NARROW, "broken", *map(a_line, range(6)))
     listing = import_lines(*rows, opt_outs=standing(4), dry_run=True)
-    assert listing.reversals_path is not None
     rules = ReversalRules(event_ids=read_reversals(listing.reversals_path), by="ada")
     given = {"opt_outs": standing(4), "reversals": rules, "resumable": True}
     fake.is_away_for = lambda _: len(fake.events) == 4

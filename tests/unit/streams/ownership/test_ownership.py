@@ -32,7 +32,6 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from faust import SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from hypothesis import given, strategies as st
 from pydantic import SecretStr
@@ -338,7 +337,6 @@ def test_password_reaches_the_driver(protocol: str, mechanism: str) -> None:
             sasl_password=SECRET,
         )
     )
-    assert isinstance(made, SASLCredentials)
     passed = credentials_to_aiokafka_auth(made)
     context = passed.pop("ssl_context")
     assert passed == {
@@ -355,7 +353,6 @@ def test_password_reaches_the_driver(protocol: str, mechanism: str) -> None:
 def test_tls_alone_reaches_the_driver() -> None:
     """With a context that verifies certificate and host."""
     made = credentials(KafkaSettings(security_protocol=SecurityProtocol.SSL))
-    assert isinstance(made, SSLCredentials)
     passed = credentials_to_aiokafka_auth(made)
     assert passed["security_protocol"] == "SSL"
     assert passed["ssl_context"].check_hostname
