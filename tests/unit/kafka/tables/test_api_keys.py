@@ -1,6 +1,8 @@
 """What a key may do at an endpoint, as a table; and the directory of keys.
 
 The opt-outs that stand: those of the latest record of each key.
+
+Positions of another topic or cluster say nothing: their offsets are of other records.
 """
 
 import hmac
@@ -13,7 +15,7 @@ import pytest
 from starlette.requests import Request
 
 from izin.consent import Consent, ConsentKey, OriginRank, Status
-from izin.kafka.clients import access_of
+from izin.kafka.clients import TopicIdentities, access_of
 from izin.kafka.tables import api_keys as directory_module
 from izin.kafka.tables.api_keys import (
     STALE_AFTER,
@@ -24,13 +26,16 @@ from izin.kafka.tables.api_keys import (
     freshness_of,
     outside,
 )
+from izin.kafka.tables.latest_records import ForeignTokenError, check_token, taken_below
 from izin.kafka.tables.standing_opt_outs import StandingOptOuts
 from izin.runtime.errors import RegistryError
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.codec import Codec
+from izin.schemas.consistency_token import LogPosition
 from izin.schemas.records import consent_to_avro
+from izin.schemas.topics import Topics
 from tests.support.builders import (
     API_KEY,
     BRAND,
@@ -275,3 +280,37 @@ def test_forgotten_key_leaves_the_others(number: int):
     found = standing(*records, *records[::2], *[erased(one) for one in keys[::3]])
     left = [one for one in keys if found.opted_out_at(one.encode()) == SECOND_OF_NOON]
     assert (len(left), len(found)) == (200, 200)
+
+
+TOPICS = Topics()
+NAMES = [TOPICS.events.name, TOPICS.express.name, TOPICS.decisions.name]
+IDENTITIES = TopicIdentities(
+    cluster_id="cluster",
+    topic_ids={name: f"id of {name}" for name in NAMES},
+    partitions=dict.fromkeys(NAMES, 4),
+)
+POSITIONS: dict[str, Any] = {
+    "cluster_id": "cluster",
+    "decisions_topic_id": f"id of {TOPICS.decisions.name}",
+    "decisions_offsets": [0, 101],
+}
+
+
+def test_ledger_says_how_far_it_is() -> None:
+    """By partition; nothing where it has said nothing."""
+    assert taken_below(POSITIONS, TOPICS, IDENTITIES) == {0: 0, 1: 101}
+    assert taken_below(None, TOPICS, IDENTITIES) == {}
+
+
+@pytest.mark.parametrize("name", ["cluster_id", "decisions_topic_id"])
+def test_ledger_of_another_topic_does_not_count(name: str) -> None:
+    """It was deleted and created again, and its offsets mean nothing."""
+    assert taken_below(POSITIONS | {name: "other"}, TOPICS, IDENTITIES) == {}
+
+
+@pytest.mark.parametrize(("topic", "partition"), [("other-consent-events", 0), (NAMES[0], 4)])
+def test_token_of_another_installation_is_refused(topic: str, partition: int) -> None:
+    """To wait for it would never end."""
+    check_token([LogPosition(NAMES[0], 3, 1)], TOPICS, IDENTITIES)
+    with pytest.raises(ForeignTokenError):
+        check_token([LogPosition(topic, partition, 1)], TOPICS, IDENTITIES)

@@ -1,6 +1,8 @@
 """A publisher whose broker does not answer: bounded waits, typed errors, and what close says.
 
 What other teams may import, exactly.
+
+What a program hands over, in the terms of the contract: ids, types, and opt-outs above all.
 """
 
 import asyncio
@@ -8,15 +10,15 @@ import inspect
 import pickle
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 import izin.producers
-from izin.consent import violation
+from izin.consent import ConsentEvent, violation
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers import (
     BackpressureError,
@@ -32,9 +34,12 @@ from izin.producers import (
     UndeliveredError,
     consent_publisher as sessions,
 )
+from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
+from izin.producers.new_event import NewEvent, accept
 from izin.producers.publishing import publisher
+from izin.producers.publishing.event_ids import message_event_id
 from izin.schemas.consistency_token import positions_of
-from tests.unit.producers.library.test_new_event import a_new_event
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
 
 SHORT = timedelta(milliseconds=300)
 SURFACE = [
@@ -216,3 +221,220 @@ def test_errors_are_one_tree():
     """Whoever catches its root catches all of them."""
     errors = [getattr(izin.producers, one) for one in SURFACE if one.endswith("Error")]
     assert all(issubclass(one, IzinError) for one in errors)
+
+
+Validate = Callable[[NewEvent], AcceptedRecord | RefusedRecord]
+
+TURKEY = timezone(timedelta(hours=3))
+
+
+def a_new_event(**overrides: object) -> NewEvent:
+    """Return an ONAY for text messages, given on a web page and received two seconds later."""
+    return NewEvent(
+        **{
+            "brand_code": BRAND,
+            "type": "MESAJ",
+            "recipient": "0555 000 00 01",
+            "status": "ONAY",
+            "source": "HS_WEB",
+            "consent_date": NOON,
+            "received_at": NOON + timedelta(seconds=2),
+        }
+        | overrides
+    )
+
+
+@pytest.fixture
+def validated(directory: BrandDirectory) -> Validate:
+    """Return a function that validates an event as the publisher does."""
+
+    def validated(event: NewEvent) -> AcceptedRecord | RefusedRecord:
+        return accept(event, "shop", directory)
+
+    return validated
+
+
+def accepted(result: AcceptedRecord | RefusedRecord) -> AcceptedRecord:
+    assert isinstance(result, AcceptedRecord), result.violations
+    return result
+
+
+def codes(result: AcceptedRecord | RefusedRecord) -> set[tuple[str, str]]:
+    return {(one.field, one.code) for one in result.violations}
+
+
+def test_every_field_arrives_in_the_event(validated: Validate):
+    """Under its own name; the customer is the brand's, and the recipient is normalised."""
+    fields = {
+        "origin_ref": "customer-17",
+        "sequence": 7,
+        "actor": "agent-3",
+        "correlation_id": "act-1",
+        "retailer_code": 10_000_001,
+        "retailer_access": (10_000_001, 10_000_002),
+        "notice_version": "2026-01",
+        "evidence": {"ip": "192.0.2.1"},
+        "evidence_hash": "0" * 64,
+    }
+    result = accepted(validated(a_new_event(**fields)))
+    event = result.event
+    assert (result.key, result.violations) == (a_key(), ())
+    assert {name: getattr(event, name) for name in fields} == fields
+    assert event == ConsentEvent(
+        **fields,  # type: ignore[arg-type]  # by name
+        event_id=event.event_id,
+        customer_id=CUSTOMER,
+        brand_code=BRAND,
+        type="MESAJ",
+        recipient_type="BIREYSEL",
+        recipient=PHONE,
+        recipient_raw="0555 000 00 01",
+        status="ONAY",
+        source="HS_WEB",
+        consent_date=NOON,
+        received_at=NOON + timedelta(seconds=2),
+        origin="shop",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "version"),
+    [
+        (
+            {"origin_ref": "r"},
+            f"{BRAND}\x1fMESAJ\x1fBIREYSEL\x1f0555 000 00 01\x1fONAY\x1f{NOON.isoformat()}",
+        ),
+        ({"origin_ref": "r", "version": 3}, "3"),
+        ({"origin_ref": "r", "version": "b", "consent_date": None, "status": "RET"}, "b"),
+    ],
+)
+def test_reference_makes_the_id(validated: Validate, fields: dict[str, Any], version: str):
+    """Of origin, reference and version; without a version, of key, status and date."""
+    event = accepted(validated(a_new_event(**fields))).event
+    assert event.event_id == message_event_id("shop", "r", version)
+
+
+def test_date_in_another_zone_is_the_same_event(validated: Validate):
+    """An instant is an instant, wherever its clock hangs."""
+    first, second = (
+        accepted(validated(a_new_event(origin_ref="r", consent_date=one))).event
+        for one in (NOON, NOON.astimezone(TURKEY))
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"origin_ref": "customer-17", "consent_date": None, "status": "RET"}]
+)
+def test_event_without_identity_has_an_id_of_its_value(validated: Validate, fields: dict[str, Any]):
+    """Published again, pickled or not, it is the same; another value is another event."""
+    one = a_new_event(**fields)
+    again = pickle.loads(pickle.dumps(one))
+    ids = [accepted(validated(each)).event.event_id for each in (one, again, a_new_event(**fields))]
+    assert ids[0] == ids[1] != ids[2]
+    assert ids[0][14] == "7"
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"recipient": "12", "source": "NOWHERE"}, {("recipient", "H121"), ("source", "H119")}),
+        ({"consent_date": None}, {("consent_date", "H112")}),
+        ({"consent_date": NOON.replace(tzinfo=None)}, {("consent_date", "IZIN-INSTANT")}),
+        ({"consent_date": "2026-03-02"}, {("consent_date", "IZIN-INSTANT")}),
+        (
+            {"consent_date": datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))},
+            {("consent_date", "IZIN-INSTANT")},
+        ),
+        ({"consent_date": datetime.min.replace(tzinfo=UTC)}, {("consent_date", "IZIN-INSTANT")}),
+        ({"consent_date": datetime.max.replace(tzinfo=UTC)}, {("consent_date", "IZIN-INSTANT")}),
+        ({"received_at": NOON.replace(tzinfo=None)}, {("received_at", "IZIN-INSTANT")}),
+        ({"sequence": "x"}, {("sequence", "IZIN-NOT-A-NUMBER")}),
+        ({"sequence": True}, {("sequence", "IZIN-NOT-A-NUMBER")}),
+        ({"sequence": 1.5}, {("sequence", "IZIN-TYPE")}),
+        ({"sequence": 2**63}, {("sequence", "IZIN-NOT-A-NUMBER")}),
+        ({"retailer_access": [None]}, {("retailer_access", "IZIN-TYPE")}),
+        ({"actor": {}}, {("actor", "IZIN-TYPE")}),
+        ({"actor": "x" * 1001}, {("actor", "IZIN-TEXT-SIZE")}),
+        ({"evidence": {"page": "x" * 4097}}, {("evidence", "IZIN-EVIDENCE")}),
+        ({"evidence": {"page": 1.5}}, {("evidence", "IZIN-EVIDENCE")}),
+        ({"evidence": ["page"]}, {("evidence", "IZIN-EVIDENCE")}),
+    ],
+)
+def test_wrong_values_refuse_an_opt_in_and_never_an_opt_out(
+    validated: Validate, fields: dict[str, Any], found: set[tuple[str, str]]
+):
+    """Every violation is named; an opt-out whose key can be read is published all the same."""
+    refused = validated(a_new_event(**fields))
+    assert isinstance(refused, RefusedRecord)
+    assert codes(refused) == found
+    opt_out = validated(a_new_event(status="RET", **fields))
+    if "recipient" in fields:
+        assert isinstance(opt_out, RefusedRecord)
+    else:
+        assert accepted(opt_out).key == a_key()
+        assert codes(opt_out) == found - {("consent_date", "H112")}
+
+
+def test_missing_date_is_named_without_words_of_the_intake(validated: Validate):
+    """The library has no date_basis, so the reason must not say to set it."""
+    (one,) = validated(a_new_event(consent_date=None)).violations
+    assert one.code == "H112"
+    assert "the recipient consented" in one.reason
+    assert "date_basis" not in one.reason
+
+
+@pytest.mark.parametrize("brand", [None, "x", -1, 2**31, 1.0])
+def test_event_without_a_readable_brand_is_refused(validated: Validate, brand: object):
+    """No key can be made of it, whatever its status."""
+    for status in ("ONAY", "RET"):
+        refused = validated(a_new_event(brand_code=brand, status=status))
+        assert isinstance(refused, RefusedRecord)
+        assert {one.field for one in refused.violations} == {"brand_code"}
+
+
+@pytest.mark.parametrize("field", ["recipient", "status", "type"])
+def test_value_of_the_key_that_is_no_text_is_refused(validated: Validate, field: str):
+    """With the violation that says so."""
+    assert (field, "IZIN-TYPE") in codes(validated(a_new_event(**{field: 5.0})))
+
+
+def test_brand_in_digits_and_words_of_other_sources_are_read(validated: Validate):
+    """As of a form or a file."""
+    event = a_new_event(brand_code=str(BRAND), type="SMS", status="opt-out", source="web")
+    assert accepted(validated(event)).key == a_key()
+    assert accepted(validated(event)).event.status == "RET"
+
+
+def test_unregistered_brand_is_refused_with_all_else(validated: Validate):
+    """Nobody would be its customer."""
+    refused = validated(a_new_event(brand_code=999, recipient="12"))
+    assert codes(refused) == {("brand_code", "IZIN-BRAND-UNKNOWN"), ("recipient", "H121")}
+
+
+def test_damaged_text_is_noted_on_an_opt_out(validated: Validate):
+    """It is cleaned, and published; an opt-in is cleaned too."""
+    opt_out = accepted(validated(a_new_event(status="RET", actor="a\ud800\0")))
+    assert codes(opt_out) == {("actor", "IZIN-CHARACTER")}
+    assert opt_out.event.actor == "a"
+    assert accepted(validated(a_new_event(actor="a\ud800\0"))).violations == ()
+
+
+@pytest.mark.parametrize("year", [1970, 2015])
+def test_receipt_before_the_law_is_that_of_the_publication(validated: Validate, year: int):
+    """As the order stage reads it: no opt-out counts from 1970."""
+    early = datetime(year, 1, 1, tzinfo=UTC)
+    before = datetime.now(UTC)
+    for status in ("RET", "ONAY"):
+        found = accepted(validated(a_new_event(status=status, received_at=early)))
+        assert {one.code for one in found.violations} <= {"IZIN-TERM-ENDED"}
+        assert found.event.consent_date == NOON
+        assert found.event.received_at >= before
+
+
+def test_value_made_now_was_received_now():
+    """The receipt is when the value is made, in UTC."""
+    before = datetime.now(UTC)
+    event = NewEvent(brand_code=BRAND, type="MESAJ", recipient=PHONE, status="RET")
+    assert before <= event.received_at <= datetime.now(UTC)
+    assert "chance" not in repr(event)
