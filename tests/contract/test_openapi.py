@@ -57,7 +57,7 @@ from tests.unit.feeds.conftest import (
     serving as serving_feeds,
 )
 from tests.unit.gate.conftest import a_question, a_standing, serving as serving_gate
-from tests.unit.producers.fakes import FakePublisher, FakeReceipts
+from tests.unit.producers.conftest import FakePublisher, FakeReceipts
 from tests.unit.sinks.inbound.test_sweep import CREDENTIALS, accepted
 
 FEEDS, GATE, INTAKE = (

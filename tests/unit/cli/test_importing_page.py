@@ -36,7 +36,7 @@ from izin.producers.files.importer import CHECKPOINT_ROWS
 from izin.producers.files.table_formats import ADDED
 from izin.producers.mapping.field_names import FIELD_NAMES, GENERIC_STATUSES, NAME, Field, field_of
 from izin.schemas.words import _spaced
-from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.conftest import FakePublisher
 
 PAGE = (Path(__file__).parents[3] / "docs" / "importing.md").read_text("utf-8")
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)

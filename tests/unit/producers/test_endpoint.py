@@ -47,7 +47,7 @@ from tests.support.builders import (
 from tests.support.http_clients import Reply, request
 from tests.support.servers.http import ServedHttp
 from tests.support.source_tree import ROOT
-from tests.unit.producers.fakes import (
+from tests.unit.producers.conftest import (
     NOW,
     FakePublisher,
     FakeReceipts,

@@ -39,8 +39,7 @@ from tests.support.hostile.files import (
 from tests.support.hostile.inputs import FORM, JSON, HostileInputs, characters
 from tests.support.hostile.nasty_export import ExpectedConsent, NastyTruth
 from tests.support.order.harness import fetched
-from tests.unit.producers.conftest import ImportOf, reported
-from tests.unit.producers.fakes import NOW, FakePublisher
+from tests.unit.producers.conftest import NOW, FakePublisher, ImportOf, reported
 
 RUNS, REQUESTS, RECORDS = 5, 700, 4
 """Of the records in a request all but one are hostile."""

@@ -31,8 +31,7 @@ from izin.producers.files.report import ImportRunningError, ReportRows, Unwritab
 from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
-from tests.unit.producers.conftest import ImportOf, reported
-from tests.unit.producers.fakes import NOW, FakePublisher
+from tests.unit.producers.conftest import NOW, FakePublisher, ImportOf, reported
 
 HEADER = "ALICI;İZİN TÜRÜ;İZİN DURUMU;İZİN KAYNAĞI;İZİN TARİHİ;MARKA"
 ONAY = f"0555 000 00 01;SMS;1;HS_WEB;02.03.2026 12:00:00;{BRAND}"

@@ -28,7 +28,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.uuids import CHANCE_BYTES, uuid7
 from tests.support.builders import NOON, a_key, an_event
-from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.conftest import FakePublisher
 
 SOON = 20.0
 

@@ -41,7 +41,7 @@ from izin.producers.intake.first_receipts import (
 from izin.producers.intake.receipt_log import PartitionEnds
 from izin.producers.intake.validation import ClockSkew
 from tests.support.builders import NOON, an_event
-from tests.unit.producers.fakes import (
+from tests.unit.producers.conftest import (
     FakePublisher,
     FakeReceipts,
     MovingClock,

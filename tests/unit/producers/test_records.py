@@ -37,8 +37,7 @@ from izin.producers.mapping.records import (
 )
 from izin.schemas.words import channel_of, recipient_type_of, source_of, status_of
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
-from tests.unit.producers.conftest import ImportOf
-from tests.unit.producers.fakes import FakePublisher, a_record
+from tests.unit.producers.conftest import FakePublisher, ImportOf, a_record
 
 GOOD = {
     Field.RECIPIENT: "0555 000 00 01",

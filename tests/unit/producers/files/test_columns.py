@@ -58,8 +58,7 @@ from izin.schemas.words import (
 )
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.support.source_tree import ROOT
-from tests.unit.producers.conftest import ImportOf
-from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.conftest import FakePublisher, ImportOf
 
 IYS_DAILY = "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source"
 IYS_TURKISH = (

@@ -27,8 +27,7 @@ from izin.producers.files.report import ReportPlaceError, RowOutcome
 from izin.producers.files.rows import ImportInterruptedError
 from izin.producers.files.table_formats import ADDED
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
-from tests.unit.producers.conftest import ImportOf, cells_of, reported
-from tests.unit.producers.fakes import NOW, FakePublisher
+from tests.unit.producers.conftest import NOW, FakePublisher, ImportOf, cells_of, reported
 
 HEADER = ("Kayıt No", "Alıcı", "Kanal", "Durum", "Kaynak", "Tarih", "Marka")
 NUMBER = "0555 000 00 01"
