@@ -121,9 +121,8 @@ def of_outbox() -> Written:
     for number in range(70):
         row = decided(recipient=f"+9055500001{number:02}")
         for state, open_ in ((State.PENDING, True), (State.REFUSED, False)) * 3:
-            permitted = MESSAGES.permission(None, row.replace(state=state, onay_open=open_), NOON)
-            assert permitted is not None
-            messages.append(permitted[1])
+            changed = row.replace(state=state, onay_open=open_)
+            messages.append(MESSAGES.permission(None, changed, NOON)[1])
         messages.extend(2 * [MESSAGES.outcome(an_outcome(row.desired_event_id or ""))])
     messages.extend(2 * [MESSAGES.brand(ACTIVE, NOON)])
     messages.extend(2 * [MESSAGES.api_key(an_api_key(), NOON)])

@@ -202,16 +202,12 @@ def of_a_day(received: datetime) -> AdmittedEvent:
         received_at=received,
         date_basis="day",
     )
-    result = admit(event, appended_at=received)
-    assert isinstance(result, AdmittedEvent)
-    return result
+    return admit(event, appended_at=received)
 
 
 def status_after(*events: AdmittedEvent) -> Status:
     """Return the status after these events."""
-    state = state_after([*events])
-    assert state is not None
-    return state.status
+    return state_after([*events]).status
 
 
 @pytest.mark.parametrize("later", [timedelta(minutes=1), timedelta(days=1)])

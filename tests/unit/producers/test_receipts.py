@@ -604,7 +604,7 @@ def run(seed: int, *, dated: bool) -> int:
                     consent_date=world.now,
                     received_at=world.now,
                 )
-                world.published.append(admitted_of(admit(ret, appended_at=world.now)))
+                world.published.append(admit(ret, appended_at=world.now))
             case "restart":
                 random.choice(endpoints).forget()
             case "read":
@@ -642,11 +642,6 @@ def check(world: World, repeated: set[int], *, dated: bool) -> None:
 
 def onays(events: Sequence[AdmittedEvent]) -> Sequence[AdmittedEvent]:
     return [one for one in events if one.status is Status.ONAY]
-
-
-def admitted_of(result: AdmittedEvent | RefusedEvent) -> AdmittedEvent:
-    assert isinstance(result, AdmittedEvent)
-    return result
 
 
 def state_of(events: Sequence[AdmittedEvent]) -> tuple[Status, datetime] | None:

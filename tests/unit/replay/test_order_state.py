@@ -266,12 +266,6 @@ def an_order(event: ConsentEvent, **fields: object) -> RedriveOrder | Obstacle:
     return order_of(letter, content_of(letter, CODEC, TOPICS), TOPICS, COUNTS, 0)
 
 
-def an_allowed_order(event: ConsentEvent, **fields: object) -> RedriveOrder:
-    order = an_order(event, **fields)
-    assert isinstance(order, RedriveOrder)
-    return order
-
-
 @pytest.mark.parametrize(
     ("event", "fields", "topic", "partition"),
     [
@@ -289,13 +283,13 @@ def test_letter_takes_the_lane_of_its_event(
     event: ConsentEvent, fields: dict[str, object], topic: str, partition: int
 ) -> None:
     """Opt-outs take the express lane; what cannot be read goes where it came from."""
-    order = an_allowed_order(event, **fields)
+    order = an_order(event, **fields)
     assert (order.record.topic, order.record.partition) == (topic, partition)
 
 
 def test_letter_of_more_partitions_goes_to_one_that_exists() -> None:
     """Its topic had more partitions than it has now."""
-    order = an_allowed_order(an_event(recipient="5"), partition=PARTITIONS + 1)
+    order = an_order(an_event(recipient="5"), partition=PARTITIONS + 1)
     assert order.record.partition < PARTITIONS
 
 
@@ -303,7 +297,7 @@ def test_redriven_record_names_its_letter_and_first_append() -> None:
     """Marks of earlier ways go, so that none adds up; the headers of the source stay."""
     before = str(APPENDED - 1000).encode()
     marks = [(REPARTITIONED, b"a/1/2"), (REDRIVEN, b"0/3"), (APPENDED_AT, before)]
-    order = an_allowed_order(an_event(), headers=[("ce_id", b"1"), *marks])
+    order = an_order(an_event(), headers=[("ce_id", b"1"), *marks])
     assert order.record.headers == [("ce_id", b"1"), (REDRIVEN, b"0/12"), (APPENDED_AT, before)]
     assert order.record.key == order.key == KEY
 

@@ -5,17 +5,19 @@ Where a topic ends, by leaders of which some do not answer.
 Kafka's silence is noticed in time, and said once.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from izin.kafka.broker_watch import BrokerWatch
 from izin.kafka.follower import end
@@ -276,39 +278,13 @@ def test_end_is_reached_by_who_has_read_so_far(brokers: Brokers, clock: list[flo
     assert reached(one, clock, {0: 10, 1: 20, 2: 0})[0] < first
 
 
-class SilentAdmin:
-    """An admin client whose broker answers as long as `is_up`."""
-
-    def __init__(self) -> None:
-        self.is_up = True
-
-    def poll(self, _timeout: float) -> None:
-        """Have nothing to log."""
-
-    def list_topics(self, **_: object) -> None:
-        if not self.is_up:
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-
-
-class RefusingAdmin(SilentAdmin):
-    """One whose broker refuses the password, which it reports to its error callback."""
-
-    def __init__(self, report: Callable[[KafkaError], None]) -> None:
-        super().__init__()
-        self.is_up = False
-        self._report = report
-
-    def poll(self, _timeout: float) -> None:
-        """Report, the least helpful error last."""
-        self._report(KafkaError(KafkaError._TRANSPORT))
-        self._report(KafkaError(KafkaError._AUTHENTICATION))
-        self._report(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+AWAY = KafkaException(KafkaError(KafkaError._TRANSPORT))
 
 
 @pytest.fixture
-def admin() -> SilentAdmin:
+def admin() -> Mock:
     """Return a broker that answers."""
-    return SilentAdmin()
+    return Mock()
 
 
 @pytest.fixture
@@ -318,72 +294,67 @@ def manual_clock() -> ManualClock:
 
 
 @pytest.fixture
-def watch(admin: SilentAdmin, manual_clock: ManualClock) -> BrokerWatch:
+def watch(admin: Mock, manual_clock: ManualClock) -> BrokerWatch:
     """Return the watch under test."""
     watch = BrokerWatch(KafkaSettings(client_log_level=0), manual_clock)
-    watch._admin = admin  # type: ignore[assignment]  # the stand-in
+    watch._admin = admin
     return watch
+
+
+async def watched(watch: BrokerWatch, clock: ManualClock, times: int) -> list[EventDict]:
+    """Ask so many times, two seconds apart; return what was logged."""
+    with capture_logs() as logs:
+        for _ in range(times):
+            clock.now += 2
+            await watch.ask()
+    return logs
 
 
 async def test_broker_that_answers_is_reachable(
     watch: BrokerWatch, manual_clock: ManualClock
 ) -> None:
     """However long it has been asked, and nothing is logged."""
-    with capture_logs() as logs:
-        for _ in range(10):
-            manual_clock.now += 2
-            await watch.ask()
-            assert watch.is_reachable
-    assert logs == []
+    assert await watched(watch, manual_clock, 10) == []
+    assert watch.is_reachable
 
 
 async def test_silence_is_noticed_and_logged_once(
-    watch: BrokerWatch, admin: SilentAdmin, manual_clock: ManualClock
+    watch: BrokerWatch, admin: Mock, manual_clock: ManualClock
 ) -> None:
     """A lost request is no outage; ten minutes are two log events, not ten thousand."""
-    admin.is_up = False
-    with capture_logs() as logs:
-        manual_clock.now += 4
-        await watch.ask()
-        assert watch.is_reachable
-        for _ in range(300):
-            manual_clock.now += 2
-            await watch.ask()
-        assert not watch.is_reachable
-        admin.is_up = True
-        await watch.ask()
-        assert watch.is_reachable
-        await watch.ask()
-    assert [(one["event"], one["log_level"]) for one in logs] == [
-        ("kafka unreachable", "error"),
-        ("kafka reachable again", "warning"),
-    ]
-    assert logs[1]["seconds"] == 604
+    admin.list_topics.side_effect = AWAY
+    manual_clock.now += 2
+    assert await watched(watch, manual_clock, 1) == []
+    assert watch.is_reachable
+    (lost,) = await watched(watch, manual_clock, 300)
+    assert not watch.is_reachable
+    admin.list_topics.side_effect = None
+    (found,) = await watched(watch, manual_clock, 2)
+    assert watch.is_reachable
+    assert (lost["event"], lost["log_level"]) == ("kafka unreachable", "error")
+    assert (found["event"], found["log_level"]) == ("kafka reachable again", "warning")
+    assert found["seconds"] == 606
 
 
 async def test_cause_and_setting_of_a_refusal_are_logged(
-    watch: BrokerWatch, manual_clock: ManualClock
+    watch: BrokerWatch, admin: Mock, manual_clock: ManualClock
 ) -> None:
-    """The failed request itself tells of a broken connection only."""
-    watch._admin = RefusingAdmin(watch._errors.append)  # type: ignore[assignment]  # the stand-in
-    with capture_logs() as logs:
-        for _ in range(5):
-            manual_clock.now += 2
-            await watch.ask()
-    (one,) = logs
+    """The failed request itself tells of a broken connection only; the least helpful error is the
+    last that its callback reports.
+    """
+    codes = (KafkaError._TRANSPORT, KafkaError._AUTHENTICATION, KafkaError._ALL_BROKERS_DOWN)
+    admin.list_topics.side_effect = AWAY
+    admin.poll.side_effect = lambda _: watch._errors.extend(map(KafkaError, codes))
+    (one,) = await watched(watch, manual_clock, 5)
     assert "KAFKA_SASL_PASSWORD" in one["error"]
 
 
 async def test_cause_of_a_former_outage_is_forgotten(
-    watch: BrokerWatch, admin: SilentAdmin, manual_clock: ManualClock
+    watch: BrokerWatch, admin: Mock, manual_clock: ManualClock
 ) -> None:
     """The next one may have another."""
     watch._errors.append(KafkaError(KafkaError._AUTHENTICATION))
     await watch.ask()
-    admin.is_up = False
-    with capture_logs() as logs:
-        for _ in range(5):
-            manual_clock.now += 2
-            await watch.ask()
-    (one,) = logs
+    admin.list_topics.side_effect = AWAY
+    (one,) = await watched(watch, manual_clock, 5)
     assert "KAFKA_BOOTSTRAP_SERVERS" in one["error"]

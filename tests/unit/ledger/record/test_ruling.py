@@ -149,9 +149,7 @@ def test_onay_that_an_event_claims_opens_nothing():
 
 def permission_of(row: ConsentRow) -> ConsentRow:
     """Return the row of a key that was unknown, with its permission."""
-    permission = MESSAGES.permission(None, row, NOW)
-    assert permission is not None
-    return permission[0]
+    return MESSAGES.permission(None, row, NOW)[0]
 
 
 @pytest.mark.parametrize(
