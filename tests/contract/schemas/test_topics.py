@@ -52,11 +52,6 @@ TOPICS = tuple(Topics())
 _NAME = re.compile(r"[a-z]+(-[a-z]+)*")
 
 
-def test_every_topic_has_a_record_with_a_contract() -> None:
-    """No topic without a schema."""
-    assert {topic.record for topic in TOPICS} <= set(RECORDS)
-
-
 def test_topic_names_are_kebab_case_plurals_without_dots() -> None:
     """Dots and underscores collide in Kafka's own metrics; a plural says it holds many."""
     for topic in TOPICS:

@@ -54,13 +54,6 @@ def test_a_figure_beyond_its_bar_is_short_and_ends_with_1(
     assert capsys.readouterr().out.splitlines()[-1].endswith(f"(bar {bar.bar}) ok")
 
 
-def test_a_figure_that_is_not_measured_is_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """A contender that is absent must not look like a bar that holds."""
-    assert published(None, BARS["order-speed-quix"], tmp_path) == 1
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "order-speed-quix: not measured (bar ≥ 2.50 x) short"
-
-
 def test_a_failure_ends_with_1_whatever_the_figures(tmp_path: Path):
     """A run of which a part failed is no success."""
     report = RunReport(tables=(), data={}, figures={"law-cpu": 1.0}, failures=["a part failed"])

@@ -148,25 +148,30 @@ def test_suspension_by_iys_has_its_remedy(suspension: Suspension, first_step: st
     assert (f"izin deadlines opt-outs {BRAND}" in remedy) is (suspension.status == "*")
 
 
-def test_suspension_by_a_person_is_not_retried() -> None:
+@pytest.mark.parametrize(
+    ("mine", "said", "not_said"),
+    [
+        (
+            a_suspension(code="no-right", recheck_at=None),
+            f"izin brands rights {BRAND} --type ARAMA --type MESAJ;",
+            "izin brands retry",
+        ),
+        (
+            a_suspension(channel="*", code="ordered", recheck_at=None),
+            f"izin brands resume {BRAND} --what iys",
+            "izin brands rights",
+        ),
+    ],
+    ids=["right", "order"],
+)
+def test_suspension_by_a_person_is_not_retried(mine: Suspension, said: str, not_said: str) -> None:
     """A retry would be refused, and count against our address. The command gives one right, and
-    names those that the brand has already.
+    names those that the brand has already; what was ordered is ended by another order.
     """
-    mine = a_suspension(code="no-right", recheck_at=None)
     other = a_suspension(channel="EPOSTA", code="no-right", recheck_at=None)
     anothers = a_suspension(channel="ARAMA", brand_code=BRAND + 1, recheck_at=None)
     remedy = remedy_of_suspension(mine, (mine, other, anothers))
-    assert f"izin brands rights {BRAND} --type ARAMA --type MESAJ;" in remedy
-    assert "izin brands retry" not in remedy
-    assert f"izin deadlines opt-outs {BRAND}" in remedy
-
-
-def test_suspension_by_order_is_ended_by_resume() -> None:
-    """Not by a right, and not by a retry."""
-    ordered = a_suspension(channel="*", code="ordered", recheck_at=None)
-    remedy = remedy_of_suspension(ordered, (ordered,))
-    assert f"izin brands resume {BRAND} --what iys" in remedy
-    assert "izin brands rights" not in remedy
+    assert (said in remedy, not_said in remedy) == (True, False)
     assert f"izin deadlines opt-outs {BRAND}" in remedy
 
 
@@ -310,16 +315,23 @@ def failing(minutes: int) -> object:
     return a_subscriber(name="bad", failing_since=since, last_failure="status 500: refused")
 
 
-def test_subscriber_failing_for_a_moment_is_counted():
-    """It is no fault yet, and it does not take its events either."""
-    (found,) = of_webhooks([GOOD, failing(1), PAUSED], running=1, now=NOON)
-    assert found.state is CheckState.OK
-    assert found.what == ("1 running; of 3 subscribers 1 take their events, 1 failing, 1 paused")
-
-
-def test_subscriber_failing_for_longer_is_a_fault():
-    """With since when, why, and the command that shows more."""
-    (found,) = of_webhooks([GOOD, failing(6)], running=1, now=NOON)
-    assert found.state is CheckState.WRONG
-    assert "subscriber bad has not taken something since" in found.what
-    assert "izin subscribers show bad" in found.what
+@pytest.mark.parametrize(
+    ("minutes", "state", "said"),
+    [
+        (
+            *(1, CheckState.OK),
+            ["1 running; of 3 subscribers 1 take their events, 1 failing, 1 paused"],
+        ),
+        (
+            *(6, CheckState.WRONG),
+            ["subscriber bad has not taken something since", "izin subscribers show bad"],
+        ),
+    ],
+)
+def test_subscriber_failing_for_longer_than_a_moment_is_a_fault(
+    minutes: int, state: CheckState, said: list[str]
+):
+    """With since when, why, and the command that shows more; before that it is counted."""
+    (found,) = of_webhooks([GOOD, failing(minutes), PAUSED], running=1, now=NOON)
+    assert found.state is state
+    assert [one for one in said if one not in found.what] == []

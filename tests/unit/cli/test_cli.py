@@ -12,11 +12,12 @@ import io
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import structlog
@@ -44,7 +45,7 @@ from izin.iys.errors import Verdict
 from izin.ledger.history import NOT_SENT
 from izin.ledger.reads import RecordedFact
 from izin.ledger.record import Brand, ConsentRow, Suspension
-from izin.producers.files import FindOptOuts, Import
+from izin.producers.files import Import
 from izin.runtime.plan import PlanMovedError, Selection
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
 from tests.unit.replay.test_order_state import a_plan
@@ -518,31 +519,16 @@ def test_wrong_value_of_an_option_is_wrong_usage(words: tuple[str, ...], said: s
     assert said in " ".join(shown.output.replace("│", " ").split())
 
 
-class Session:
-    """Imports nothing, and notes for which brands the opt-outs were read."""
-
-    def __init__(self) -> None:
-        self.read: list[Collection[int]] = []
-        self.given: list[object] = []
-
-    def opt_outs(self, brands: Collection[int], begin: object) -> object:
-        assert begin
-        self.read.append(brands)
-        return object()
-
-    def run(self, path: Path, how: Import, begin: object, *, opt_outs: FindOptOuts) -> str:
-        assert begin
-        self.given.append(opt_outs([int(path.stem)]))
-        return how.report_of(path).name
-
-
 def test_standing_opt_outs_are_read_once_for_all_files(tmp_path: Path) -> None:
     """For every brand of the loading, whichever the first file has."""
-    session: Any = Session()
+    session = Mock()
+    session.opt_outs.side_effect = lambda *_: object()
+    session.run.side_effect = lambda path, _how, _begin, opt_outs: opt_outs([int(path.stem)])
     paths = [tmp_path / f"{BRAND + one}.csv" for one in range(3)]
     files = LoadingFiles(paths=paths, how=Import(), session=session)
     brands = [BRAND, BRAND + 1, BRAND + 2]
-    done = files.read(Import(), tmp_path, brands=brands)
-    assert list(done) == [f"{path.name}.report.csv" for path in paths]
-    assert session.read == [brands]
-    assert len(set(map(id, session.given))) == 1
+    found = list(files.read(Import(), tmp_path, brands=brands))
+    assert len(set(map(id, found))) == 1
+    assert [one.args[0] for one in session.run.call_args_list] == paths
+    ((read, begin),) = (one.args for one in session.opt_outs.call_args_list)
+    assert (read, bool(begin)) == (brands, True)

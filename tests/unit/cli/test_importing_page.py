@@ -6,7 +6,6 @@ What ``izin import`` says of one that went on, started over, stopped, or was don
 import csv
 import io
 import re
-from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +39,9 @@ from tests.unit.producers.conftest import FakePublisher
 
 PAGE = (Path(__file__).parents[3] / "docs" / "importing.md").read_text("utf-8")
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+BRANDS = BrandDirectory(
+    [RegisteredBrand(brand_code=100001, iys_code=1, customer_id="acme", name="Example")]
+)
 EVERYWHERE = {"--output", "--help", "--install-completion", "--show-completion"}
 
 
@@ -56,19 +58,13 @@ def block(language: str) -> str:
 
 
 def test_example_of_the_page_gives_its_output(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: io.StringIO
 ) -> None:
     """In a terminal of 80 columns; the report has what the page says of it."""
     monkeypatch.chdir(tmp_path)
-    printed = io.StringIO()
-    monkeypatch.setattr(output, "out", Console(file=printed, width=80))
     path = Path("export.csv")
     path.write_text(block("csv"), "utf-8")
-    brands = BrandDirectory(
-        [RegisteredBrand(brand_code=100001, iys_code=1, customer_id="acme", name="Example")]
-    )
-    clock: Callable[[], datetime] = lambda: NOW  # noqa: E731  # stands still
-    done = import_file(path, FakePublisher(clock), brands, clock=clock, how=Import())
+    done = import_file(path, FakePublisher(lambda: NOW), BRANDS, clock=lambda: NOW, how=Import())
     print_result(done, OutputFormat.TABLE)
     seconds = re.compile(r"│ seconds .*")
     assert seconds.sub("", printed.getvalue()) == seconds.sub("", block("text"))
@@ -141,25 +137,22 @@ def test_shapes_of_the_page_are_read(
     """Each with an opt-out."""
     path = tmp_path / "export.csv"
     path.write_bytes(content.format("0555 000 00 01").encode(encoding))
-    brands = BrandDirectory(
-        [RegisteredBrand(brand_code=100001, iys_code=1, customer_id="acme", name="Example")]
-    )
-    clock: Callable[[], datetime] = lambda: NOW  # noqa: E731  # stands still
-    publisher = FakePublisher(clock)
+    publisher = FakePublisher(lambda: NOW)
     how = Import(columns=ColumnChoices(given=given))
-    import_file(path, publisher, brands, clock=clock, how=how)
+    import_file(path, publisher, BRANDS, clock=lambda: NOW, how=how)
     assert [one.status for one in publisher.events] == ["RET"]
 
 
 def a_report(**changes: object) -> ImportReport:
     """Return the result of an import of ten rows."""
     counts = dict.fromkeys(
-        ("refused_opt_outs", "refused_unclear", "repeated_headers", "without_recipient"), 0
+        (
+            *("refused_opt_outs", "refused_unclear", "repeated_headers", "without_recipient"),
+            *("opt_outs", "not_registrable", "past_term", "refused"),
+        ),
+        0,
     )
-    more = dict.fromkeys(("opt_outs", "not_registrable", "past_term", "refused"), 0)
     fields = {
-        **counts,
-        **more,
         "path": Path("export.csv"),
         "digest": "0" * 64,
         "encoding": "utf-8-sig",
@@ -172,7 +165,7 @@ def a_report(**changes: object) -> ImportReport:
         "dry_run": False,
         "seconds": 0.0,
     }
-    return ImportReport(**fields | changes)  # type: ignore[arg-type]  # as the test gives them
+    return ImportReport(**counts | fields | changes)  # type: ignore[arg-type]  # as the test gives them
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -116,11 +117,9 @@ def test_local_stack_that_cannot_start_deletes_nothing(
     used_folder: Path, monkeypatch: pytest.MonkeyPatch, *, fresh: bool
 ) -> None:
     """What earlier runs stored is removed once its successor is up; else it is as it was."""
-    if fresh:
-        monkeypatch.setattr(LocalServers, "start", refuse)
-    else:
+    monkeypatch.setattr(LocalServers, "start", Mock(side_effect=LocalError("no server can start")))
+    if not fresh:
         (used_folder / "run.json").unlink()
-        monkeypatch.setattr(LocalServers, "start", refuse)
     before = {path.name: path.read_bytes() for path in used_folder.iterdir() if path.is_file()}
     stack = LocalStack(
         used_folder,
@@ -134,11 +133,6 @@ def test_local_stack_that_cannot_start_deletes_nothing(
     after = {path.name: path.read_bytes() for path in used_folder.iterdir() if path.is_file()}
     assert {**after, "lock": b""} == {**before, "lock": b""}
     assert (used_folder / "logs" / "intake.log").read_text("utf-8") == "old"
-
-
-def refuse(_: LocalServers) -> None:
-    """Start no server."""
-    raise LocalError("no server can start")
 
 
 def test_stack_killed_while_it_started_anew_has_what_was_before(used_folder: Path) -> None:

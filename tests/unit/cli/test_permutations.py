@@ -99,7 +99,9 @@ def least_wins(current: Consent | None, event: AdmittedEvent) -> Decision:
 
 def merge_forgets_ret(one: Consent, other: Consent) -> Consent:
     """Keep the greater state's latest RET, though the lesser knows of a later one."""
-    return replace(merge(one, other), latest_ret_at=max(one, other, key=_order).latest_ret_at)
+    return replace(
+        merge(one, other), latest_ret_at=max(one, other, key=lambda held: held.order).latest_ret_at
+    )
 
 
 def merge_takes_first(one: Consent, other: Consent) -> Consent:
@@ -112,10 +114,6 @@ def merge_takes_least(one: Consent, other: Consent) -> Consent:
     is_equal = (one.effective_at, one.status) == (other.effective_at, other.status)
     least = min(one, other, key=lambda held: (held.order, held.content))
     return _with_instants(least, merge(one, other)) if is_equal else merge(one, other)
-
-
-def _order(consent: Consent) -> tuple[object, ...]:
-    return consent.order
 
 
 def _with_instants(consent: Consent, known: Consent) -> Consent:

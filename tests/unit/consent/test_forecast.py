@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -46,14 +47,6 @@ RATES = st.floats(min_value=1 / 64, max_value=8)
 PAUSES = st.none() | st.integers(min_value=-1, max_value=3).map(after)
 
 
-def test_backlog_that_fits_is_submitted_in_time():
-    """A hundred records at a hundred an hour end as the hour does."""
-    found = forecast_of(due_group())
-    assert (found.late, found.lost, found.done_at) == (0, 0, after(1))
-    assert found.first_late_at is None
-    assert found.first_lost_at is None
-
-
 def test_record_due_too_soon_is_late_and_expired_is_lost():
     """Of three hundred, a hundred are submitted by the due instant, and a hundred after it."""
     found = forecast_of(due_group(count=300))
@@ -90,23 +83,26 @@ def test_lost_record_delays_no_other():
     assert found.done_at == after(1)
 
 
-def test_pause_delays_everything():
-    """İYS down for an hour: of a hundred that are due in it, none is in time and none is lost."""
-    found = forecast_of(due_group(), paused=1)
-    assert (found.late, found.lost, found.done_at) == (100, 0, after(2))
-    assert forecast_of(due_group(), paused=-3) == forecast_of(due_group())
-
-
-def test_empty_backlog_is_done():
-    """An empty backlog has no end to forecast."""
-    found = forecast_of()
-    assert (found.groups, found.late, found.lost, found.done_at) == ((), 0, 0, None)
-
-
-def test_large_group_costs_no_more_than_a_small_one():
-    """The counts are added up, never walked through."""
-    found = forecast_of(due_group(count=10**12, expires_at=None), per_hour=1e12)
-    assert (found.late, found.done_at) == (0, after(1))
+@pytest.mark.parametrize(
+    ("backlog", "how", "expected"),
+    [
+        ([due_group()], {}, (0, 0, after(1))),
+        ([due_group()], {"paused": 1}, (100, 0, after(2))),
+        ([due_group()], {"paused": -3}, (0, 0, after(1))),
+        ([due_group(count=10**12, expires_at=None)], {"per_hour": 1e12}, (0, 0, after(1))),
+        ([], {}, (0, 0, None)),
+    ],
+    ids=["fits", "İYS is down for an hour", "it was down", "counts are added up", "empty"],
+)
+def test_backlog_has_its_late_and_lost_records_and_its_end(
+    backlog: list[DueGroup], how: dict[str, float], expected: tuple[int, int, datetime | None]
+):
+    """A hundred records at a hundred an hour end as the hour does; of a hundred that are due in a
+    pause, none is in time and none is lost.
+    """
+    found = forecast_of(*backlog, **how)
+    assert (found.late, found.lost, found.done_at) == expected
+    assert (found.first_late_at, found.first_lost_at) == (after(1) if found.late else None, None)
 
 
 def test_records_per_second_follow_the_rate_limit():
@@ -181,22 +177,29 @@ def test_longer_pause_never_removes_a_miss(backlog: list[DueGroup], rate: float,
         assert before.lost <= then.lost + 1
 
 
-@pytest.mark.parametrize("count", [0, -1])
-def test_group_without_records_is_refused(count: int):
-    """An empty group makes no sense."""
-    with pytest.raises(ValueError, match="at least one"):
-        due_group(count=count)
-
-
-@pytest.mark.parametrize("name", ["due_at", "expires_at"])
-def test_group_with_a_naive_deadline_is_refused(name: str):
-    """A deadline without a zone is none."""
-    with pytest.raises(NaiveInstantError, match=name):
-        due_group(**{name: after(1).replace(tzinfo=None)})
-
-
-@pytest.mark.parametrize("rate", [0, -1.0])
-def test_rate_of_zero_is_refused(rate: float):
-    """A pause has an end; without one there is no forecast."""
-    with pytest.raises(ValueError, match="positive"):
-        forecast([due_group()], now=NOW, records_per_second=rate)
+@pytest.mark.parametrize(
+    ("made", "error", "said"),
+    [
+        *(
+            (lambda count=count: due_group(count=count), ValueError, "at least one")
+            for count in (0, -1)
+        ),
+        *(
+            (
+                lambda name=name: due_group(**{name: after(1).replace(tzinfo=None)}),
+                *(NaiveInstantError, name),
+            )
+            for name in ("due_at", "expires_at")
+        ),
+        *(
+            (lambda rate=rate: forecast_of(due_group(), per_hour=rate), ValueError, "positive")
+            for rate in (0, -1.0)
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    made: Callable[[], object], error: type[Exception], said: str
+):
+    """An empty group, a deadline without a zone, and a rate without an end: a pause has one."""
+    with pytest.raises(error, match=said):
+        made()

@@ -228,16 +228,6 @@ async def test_snapshot_is_complete_at_the_end_it_began_with() -> None:
     assert page.cursor(NOON).ends is None
 
 
-async def test_deleted_records_are_not_passed_over() -> None:
-    """Retention was faster than the client: it must know."""
-    log = FakeLog(1)
-    log.append(a_message(0, 7))
-    log.starts[0] = 5
-    page = PageReading(a_source(log), at(4), KEY, limit=1)
-    with pytest.raises(OffsetGoneError):
-        await page.fill(inf)
-
-
 async def test_cursor_behind_the_end_is_lost() -> None:
     """The log was cut, or the cursor made up: it would wait for ever."""
     log = log_of(1)

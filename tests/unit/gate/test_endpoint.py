@@ -151,12 +151,6 @@ async def test_nothing_is_answered_without_its_receipt(api: Api):
     assert api.metric("izin_gate_verdicts_total", reason="exempt") == 0
 
 
-async def test_gate_that_has_not_read_everything_answers_503(api: Api):
-    """It would say `unknown` of brands that it has not read yet."""
-    api.loaded[0] = False
-    problem(await api.ask(), 503, "Starting")
-
-
 async def test_body_of_a_list_may_be_large_and_no_larger(api: Api):
     """And that of a small question is as small as it says."""
     response = await api.client.post(

@@ -439,15 +439,6 @@ def test_opt_out_outlives_denials_and_erasure(table: PackedPermissions):
     assert table.permit(KEY_BYTES, "registered", 13)
 
 
-def test_erased_permission_is_removed(table: PackedPermissions):
-    """Nothing of the key is left, and its neighbours stay."""
-    for key in (KEY_BYTES, OTHER):
-        table.permit(key, "registered", 5)
-    assert table.remove(KEY_BYTES)
-    assert table.find(KEY_BYTES) is None
-    assert table.find(OTHER) is not None
-
-
 def test_new_reasons_are_kept_until_there_are_too_many(table: PackedPermissions):
     """A later release may add some; a table of them has an end."""
     for number in range(200):
