@@ -172,20 +172,6 @@ def test_refused_record_names_every_violation(
     assert codes(refused) == found
 
 
-def test_live_record_without_a_date_counts_from_its_receipt(directory: BrandDirectory):
-    """The recipient acts right now."""
-    live = accepted(directory, consent_date=None, is_live=True)
-    assert live.event.consent_date == NOON + timedelta(hours=1)
-
-
-def test_ret_with_an_unreadable_date_is_accepted_without_it(directory: BrandDirectory):
-    """It counts from its receipt, and the violation names why İYS would not accept it."""
-    found = accepted(directory, status="HAYIR", consent_date="geçen hafta")
-    assert found.event.consent_date is None
-    assert found.event.date_basis == DateBasis.RECEIVED
-    assert codes(found) == {("consent_date", "H158")}
-
-
 @pytest.mark.parametrize(
     ("text", "basis", "hour"),
     [
@@ -203,6 +189,45 @@ def test_ret_is_stated_as_exactly_as_its_text(
     assert (found.event.consent_date + timedelta(hours=3)).hour == hour
     onay = accepted(directory, consent_date="2026-03-02 11:30")
     assert onay.event.date_basis == "stated"
+
+
+@pytest.mark.parametrize(
+    ("given", "fields", "found"),
+    [
+        (
+            {"consent_date": None, "is_live": True},
+            {"consent_date": NOON + timedelta(hours=1)},
+            set(),
+        ),
+        (
+            {"status": "HAYIR", "consent_date": "geçen hafta"},
+            {"consent_date": None, "date_basis": DateBasis.RECEIVED},
+            {("consent_date", "H158")},
+        ),
+        ({"recipient": None, "phone": PHONE, "email": EMAIL}, {"recipient": PHONE}, set()),
+        (
+            {"recipient": None, "phone": PHONE, "email": EMAIL, "type": "E-POSTA"},
+            *({"recipient": EMAIL}, set()),
+        ),
+        (
+            {"retailer_code": "12345678", "retailer_access": "12345678|87654321"},
+            *({"retailer_access": (12345678, 87654321)}, set()),
+        ),
+    ],
+    ids=["live", "unreadable date", "phone of both", "e-mail of both", "retailers"],
+)
+def test_record_is_accepted_with_its_fields(
+    directory: BrandDirectory,
+    given: dict[str, Any],
+    fields: dict[str, object],
+    found: set[tuple[str, str]],
+):
+    """A live one counts from its receipt, for the recipient acts right now; so does a RET without a
+    readable date, and the violation names why İYS would not accept it.
+    """
+    record = accepted(directory, **given)
+    assert {name: getattr(record.event, name) for name in fields} == fields
+    assert codes(record) == found
 
 
 def test_ret_with_everything_else_wrong_is_accepted(directory: BrandDirectory):
@@ -229,19 +254,6 @@ def test_unregistered_brand_is_refused(directory: BrandDirectory, code: str | No
         assert codes(validated(directory, brand_code=code, status=status)) == {
             ("brand_code", expected)
         }
-
-
-def test_channel_selects_phone_or_email(directory: BrandDirectory):
-    """With both filled in, the channel selects one."""
-    both: dict[str, str | None] = {"recipient": None, "phone": PHONE, "email": EMAIL}
-    by_text, by_mail = accepted(directory, **both), accepted(directory, **both, type="E-POSTA")
-    assert (by_text.key.recipient, by_mail.key.recipient) == (PHONE, EMAIL)
-
-
-def test_retailers_are_read(directory: BrandDirectory):
-    """Lists are read with the separators in use."""
-    found = accepted(directory, retailer_code="12345678", retailer_access="12345678|87654321")
-    assert found.event.retailer_access == (12345678, 87654321)
 
 
 def test_unknown_brand_names_its_remedy():

@@ -101,43 +101,36 @@ def test_only_onay_on_one_side_alone_is_a_difference(registered: Registered, is_
 
 
 @pytest.mark.parametrize(
-    ("columns", "found"),
+    ("columns", "is_approved", "found"),
     [
-        ({}, KeyFinding.SHUT),
-        ({"desired_status": None}, KeyFinding.SHUT),
-        ({"state": State.EXPIRED}, KeyFinding.SHUT),
-        ({"state": State.PENDING, "action": Action.SEND}, KeyFinding.SHUT),
-        ({"state": State.UNKNOWN, "action": Action.QUERY}, KeyFinding.SHUT),
-        ({"desired_status": "RET"}, KeyFinding.SHUT),
-        ({"desired_status": "RET", "action": Action.SEND}, KeyFinding.SKIPPED),
-        ({"onay_open": True}, KeyFinding.SKIPPED),
-        ({"ret_open": True}, KeyFinding.SKIPPED),
-        ({"registered_at": NOON}, KeyFinding.SKIPPED),
+        ({}, False, KeyFinding.SHUT),
+        ({"desired_status": None}, False, KeyFinding.SHUT),
+        ({"state": State.EXPIRED}, False, KeyFinding.SHUT),
+        ({"state": State.PENDING, "action": Action.SEND}, False, KeyFinding.SHUT),
+        ({"state": State.UNKNOWN, "action": Action.QUERY}, False, KeyFinding.SHUT),
+        ({"desired_status": "RET"}, False, KeyFinding.SHUT),
+        ({"desired_status": "RET", "action": Action.SEND}, False, KeyFinding.SKIPPED),
+        ({"onay_open": True}, False, KeyFinding.SKIPPED),
+        ({"ret_open": True}, False, KeyFinding.SKIPPED),
+        ({"registered_at": NOON}, False, KeyFinding.SKIPPED),
+        ({"registered": "UNKNOWN"}, True, KeyFinding.FOUND),
+        ({"registered": "NONE", "desired_status": None}, True, KeyFinding.FOUND),
+        ({"registered": "RET"}, True, KeyFinding.ASKED),
+        ({"registered": "NONE", "desired_status": "RET"}, True, KeyFinding.ASKED),
+        ({"registered": "NOT_ONAY", "latest_ret_at": BEFORE}, True, KeyFinding.ASKED),
+        ({"registered": "UNKNOWN", "action": Action.SEND}, True, KeyFinding.SKIPPED),
+        ({"registered": "UNKNOWN", "action": Action.QUERY}, True, KeyFinding.SKIPPED),
+        ({"registered": "RET", "onay_open": True}, True, KeyFinding.SKIPPED),
     ],
 )
-def test_absence_of_a_believed_onay_shuts_the_gate(columns: dict[str, Any], found: KeyFinding):
-    """But for an opt-out on its way, and what moved since İYS was asked."""
+def test_absence_shuts_the_gate_and_onay_beside_any_opt_out_is_only_asked_about(
+    columns: dict[str, Any], is_approved: bool, found: KeyFinding
+):
+    """But for an opt-out on its way, and what moved since İYS was asked: whatever is due for the
+    key reads İYS's answer itself.
+    """
     row = a_row(**columns)
-    assert finding(as_read(row), row, is_approved=False, queried_at=NOON) is found
-
-
-@pytest.mark.parametrize(
-    ("columns", "found"),
-    [
-        ({"registered": "UNKNOWN"}, KeyFinding.FOUND),
-        ({"registered": "NONE", "desired_status": None}, KeyFinding.FOUND),
-        ({"registered": "RET"}, KeyFinding.ASKED),
-        ({"registered": "NONE", "desired_status": "RET"}, KeyFinding.ASKED),
-        ({"registered": "NOT_ONAY", "latest_ret_at": BEFORE}, KeyFinding.ASKED),
-        ({"registered": "UNKNOWN", "action": Action.SEND}, KeyFinding.SKIPPED),
-        ({"registered": "UNKNOWN", "action": Action.QUERY}, KeyFinding.SKIPPED),
-        ({"registered": "RET", "onay_open": True}, KeyFinding.SKIPPED),
-    ],
-)
-def test_onay_beside_any_opt_out_is_only_asked_about(columns: dict[str, Any], found: KeyFinding):
-    """Whatever is due for the key reads İYS's answer itself."""
-    row = a_row(**columns)
-    assert finding(as_read(row), row, is_approved=True, queried_at=NOON) is found
+    assert finding(as_read(row), row, is_approved=is_approved, queried_at=NOON) is found
 
 
 @pytest.mark.parametrize(
@@ -312,36 +305,34 @@ def test_reply_is_verified_by_trusted_roots(
     assert verify(reply, HASH, roots) == found
 
 
-def test_reply_of_unknown_root_is_wrong():
-    """A signer that our settings do not trust."""
-    roots = load_pem_x509_certificates(STRANGER.root_pem)
-    assert verify(REPLY, HASH, roots).state is TimestampState.WRONG
-
-
-@pytest.mark.parametrize("roots", [ROOTS, []], ids=["trusted", "none"])
-def test_reply_over_another_hash_is_wrong(roots: list[object]):
-    """Signed well, for another file."""
-    other = hashlib.sha384(b"another day").hexdigest()
-    found = verify(REPLY, other, roots)  # type: ignore[arg-type]
-    assert (found.state, found.error) == (TimestampState.WRONG, "it is of another hash")
+def altered(part: bytes) -> bytes:
+    """Return the reply with another bit in the middle of this part."""
+    place = REPLY.index(part) + len(part) // 2
+    return REPLY[:place] + bytes([REPLY[place] ^ 1]) + REPLY[place + 1 :]
 
 
 @pytest.mark.parametrize(
-    "part",
-    [bytes.fromhex(HASH), b"20260303030000Z", REPLY[-40:]],
-    ids=["hash", "time", "signature"],
+    ("reply", "text", "roots", "said"),
+    [
+        (REPLY, b"a day", load_pem_x509_certificates(STRANGER.root_pem), ""),
+        *((REPLY, b"another day", roots, "it is of another hash") for roots in (ROOTS, [])),
+        *(
+            (altered(part), b"a day", ROOTS, "")
+            for part in (bytes.fromhex(HASH), b"20260303030000Z", REPLY[-40:])
+        ),
+        *((content, b"a day", ROOTS, "") for content in (b"", b"no reply", REPLY[:-1])),
+    ],
+    ids=[
+        *("of an unknown root", "other hash", "other hash, no roots", "hash", "time", "signature"),
+        *("empty", "page", "half"),
+    ],
 )
-def test_altered_reply_is_wrong(part: bytes):
-    """The hash, the time, and the signature."""
-    place = REPLY.index(part) + len(part) // 2
-    altered = REPLY[:place] + bytes([REPLY[place] ^ 1]) + REPLY[place + 1 :]
-    assert verify(altered, HASH, ROOTS).state is TimestampState.WRONG
-
-
-@pytest.mark.parametrize("content", [b"", b"no reply", REPLY[:-1]], ids=["empty", "page", "half"])
-def test_what_is_no_reply_is_wrong(content: bytes):
-    """An error page, or half a reply."""
-    assert verify(content, HASH, ROOTS).state is TimestampState.WRONG
+def test_reply_of_somebody_or_something_else_is_wrong(
+    reply: bytes, text: bytes, roots: Sequence[Any], said: str
+):
+    """By a signer that our settings do not trust, of another file, altered, or no reply at all."""
+    found = verify(reply, hashlib.sha384(text).hexdigest(), roots)
+    assert (found.state, said in str(found.error)) == (TimestampState.WRONG, True)
 
 
 def test_roots_come_from_the_file_of_the_settings(tmp_path: Path):
