@@ -282,12 +282,9 @@ def test_opt_out_that_cannot_be_read_stands_since_ever():
 
 def test_record_whose_schema_cannot_be_fetched_waits():
     """It is taken once the registry is there."""
-
-    class Away(Codec):
-        def decode_consent(self, data: bytes) -> Consent:
-            raise RegistryError(f"away: {len(data)} bytes wait")
-
-    found = StandingOptOuts(access_of(KafkaSettings()), Away(), {BRAND})
+    away = Codec()
+    away.decode_consent = Mock(side_effect=RegistryError("away"))  # type: ignore[method-assign]
+    found = StandingOptOuts(access_of(KafkaSettings()), away, {BRAND})
     assert found.take([erased(), a_record(Status.RET), erased()]) == 1
 
 

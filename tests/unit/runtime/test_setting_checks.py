@@ -345,9 +345,8 @@ def test_every_group_is_tested() -> None:
 def test_settings_are_frozen(group: type[BaseSettings]) -> None:
     """Settings do not change while a process runs."""
     given = group()
-    name = next(iter(group.model_fields))
     with pytest.raises(ValidationError, match="frozen"):
-        setattr(given, name, "another")
+        setattr(given, next(iter(group.model_fields)), "another")
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -389,10 +388,13 @@ def test_variables_have_our_prefix_or_a_customary_name(group: type[BaseSettings]
 
 def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each from its variable, with its type."""
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.com:9092")
-    monkeypatch.setenv("IZIN_TOPIC_PREFIX", "demo-")
-    monkeypatch.setenv("IZIN_PARTITIONS", "12")
-    monkeypatch.setenv("IYS_RESULT_DELAY", "PT2S")
+    for name, value in {
+        "KAFKA_BOOTSTRAP_SERVERS": "kafka.example.com:9092",
+        "IZIN_TOPIC_PREFIX": "demo-",
+        "IZIN_PARTITIONS": "12",
+        "IYS_RESULT_DELAY": "PT2S",
+    }.items():
+        monkeypatch.setenv(name, value)
     kafka = KafkaSettings()
     assert kafka.bootstrap_servers == "kafka.example.com:9092"
     assert (kafka.partitions, kafka.topics.events.name) == (12, "demo-consent-events")

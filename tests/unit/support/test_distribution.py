@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Client
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from unittest.mock import Mock, call
 
 import pytest
 
@@ -34,48 +34,38 @@ from tests.support.source_tree import ROOT
 SECURE = "tests/integration/runtime/test_secure_kafka.py"
 
 
-class FakeKafka:
-    """Counts its starts; an address that is None is that of a server that cannot start."""
-
-    def __init__(self, _: Path, address: str | None = "127.0.0.1:1") -> None:
-        self.bootstrap_servers = address
-        self.calls: list[str] = []
-
-    def start(self) -> None:
-        self.calls.append("start")
-        if self.bootstrap_servers is None:
-            raise LocalError("no Java")
-
-    def stop(self) -> None:
-        self.calls.append("stop")
+@pytest.fixture
+def kafka(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Return the server of a broker that processes share."""
+    made = Mock(bootstrap_servers="127.0.0.1:1")
+    monkeypatch.setattr(distribution, "Kafka", lambda _: made)
+    return made
 
 
 @pytest.fixture
-def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[SharedBroker]:
+def broker(kafka: Mock) -> Iterator[SharedBroker]:
     """Yield a broker that processes share, of which none has asked yet."""
-    monkeypatch.setattr(distribution, "Kafka", FakeKafka)
     shared = SharedBroker()
     yield shared
-    fake: Any = shared._kafka
-    if "stop" not in fake.calls:
+    if not kafka.stop.called:
         shared.stop()
 
 
-def test_broker_of_all_is_started_by_the_first_who_asks(broker: SharedBroker) -> None:
+def test_broker_of_all_is_started_by_the_first_who_asks(broker: SharedBroker, kafka: Mock) -> None:
     """Each gets the same address; a run that asks for none has started none."""
-    kafka: Any = broker._kafka
-    assert kafka.calls == []
+    assert kafka.method_calls == []
     Client(broker.address).close()  # of a process that ended before it asked
     assert {shared_broker(broker.address) for _ in range(2)} == {"127.0.0.1:1"}
     broker.stop()
-    assert (kafka.calls[0], kafka.calls[-1]) == ("start", "stop")
+    assert (kafka.method_calls[0], kafka.method_calls[-1]) == (call.start(), call.stop())
     assert not Path(broker.address).exists()
 
 
-def test_broker_that_cannot_start_is_an_error_of_who_asks(broker: SharedBroker) -> None:
+def test_broker_that_cannot_start_is_an_error_of_who_asks(
+    broker: SharedBroker, kafka: Mock
+) -> None:
     """And the next is answered too."""
-    kafka: Any = broker._kafka
-    kafka.bootstrap_servers = None
+    kafka.start.side_effect = LocalError("no Java")
     for _ in range(2):
         with pytest.raises(LocalError, match="no Java"):
             shared_broker(broker.address)

@@ -10,9 +10,10 @@ import inspect
 import pickle
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,16 +72,8 @@ METHODS = {"publish", "publish_async", "submit", "flush", "close", "close_async"
 @pytest.fixture
 def away(directory: BrandDirectory, monkeypatch: pytest.MonkeyPatch) -> KafkaAccess:
     """Return the way to a broker that went away once the brands were read."""
-
-    class Reader:
-        def __init__(self, *_: object) -> None:
-            pass
-
-        @contextmanager
-        def follow(self) -> Iterator[BrandDirectory]:
-            yield directory
-
-    monkeypatch.setattr(sessions, "BrandReader", Reader)
+    reader = SimpleNamespace(follow=lambda: nullcontext(directory))
+    monkeypatch.setattr(sessions, "BrandReader", lambda *_: reader)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
