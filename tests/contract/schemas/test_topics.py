@@ -4,6 +4,8 @@ Keys live where Java and librdkafka put them.
 The fast path through Avro, compared with fastavro byte by byte.
 
 Records are read and written as Kafka's own clients read and write them.
+
+Change the settings of a topic, as another program would.
 """
 
 import re
@@ -18,11 +20,13 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from fastavro import schemaless_reader, schemaless_writer
 from hypothesis import given, strategies as st
 
 from izin.consent import AdmittedEvent, decide
 from izin.kafka import clients
+from izin.kafka.clients import admin
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas import contracts
@@ -44,7 +48,6 @@ from izin.schemas.topics import Topics
 from izin.streams.fetched_record import APPENDED_AT, FetchedRecord, fetched_records
 from izin.streams.ownership.transactional_producer import encoded
 from tests.contract.schemas.examples import golden
-from tests.contract.schemas.topic_settings import set_of_topic
 from tests.support.builders import a_decision_record, a_ret, an_admitted_event, an_iys_event
 from tests.support.waiting import until
 
@@ -538,3 +541,17 @@ def test_record_appended_before_is_known_by_its_last_header(
     for given_headers in (of, headers_bytes([*of])):
         record = FetchedRecord("events", 0, 0, 0, b"key", b"value", given_headers)
         assert (record.was_appended_before, record.headers) == (is_again, of)
+
+
+def set_of_topic(settings: KafkaSettings, topic: str, name: str, value: str) -> None:
+    """Set ``name`` of ``topic``, and wait until the broker shows it."""
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    client = admin(settings)  # gone, it would take the answer with it
+    client.incremental_alter_configs([resource])[resource].result(10)
+
+    def shown() -> bool:
+        asked = ConfigResource(ResourceType.TOPIC, topic)
+        return bool(client.describe_configs([asked])[asked].result(10)[name].value == value)
+
+    until(shown)
