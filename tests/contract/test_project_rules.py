@@ -12,9 +12,14 @@ The links at the root are for readers: nothing imports by them, and no tool read
 Every code that is reported is in one table, in two languages; every code of İYS is handled.
 
 Every named statement of ``sql/*.sql`` is used by Python code, and every file is loaded.
+
+The generated files are current, and the page of retention forgets no topic.
+The verdict on a run of mutation testing.
+The rooms that a call goes through.
 """
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -24,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatch
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -32,6 +38,8 @@ from setuptools import find_packages
 from izin.consent import violations as law
 from izin.ledger.record import messages
 from izin.producers.mapping import field_names as producers
+from izin.schemas import contracts
+from izin.schemas.topics import Topics
 from izin.streams import guard
 from tests.contract.light_imports import HEAVY
 from tests.support import project_rules
@@ -68,6 +76,9 @@ from tests.support.ratchet import (
     words,
 )
 from tests.support.source_tree import ROOT, product_modules, text_of, tracked_files
+from tools.generate import pages
+from tools.hand_overs import Way
+from tools.mutants import check as of_mutants
 
 RULES = (
     unreasoned_exceptions,
@@ -713,3 +724,59 @@ def test_unused_statement_is_found():
     modules = ['_SQL = statements("a")\n_SQL["read"]\n_SQL[f"drop-{table}"]\n']
     found = unused({"a": ["read", "drop-rows", "old"], "b": ["read"]}, modules)
     assert found == ["a: old", "b: read"]
+
+
+@pytest.mark.parametrize("name", sorted(pages()))
+def test_a_generated_file_is_current(name: str) -> None:
+    """A file that differs from the code is renewed with: make docs."""
+    assert (ROOT / name).read_text(encoding="utf-8") == pages()[name], "run: make docs"
+
+
+def test_retention_page_has_each_topic_with_recipients() -> None:
+    """Also where the field does not say that it is personal data."""
+    schemas = {name: json.dumps(one.schema) for name, one in contracts.current().items()}
+    naming = {one.name for one in Topics() if '"name": "recipient"' in schemas[one.record]}
+    rows = pages()["docs/retention.md"].splitlines()
+    cells = chain.from_iterable(row.split("|")[1:2] for row in rows)
+    assert naming >= {"consent-events", "gate-receipts"}
+    naming -= {Topics().opted_out_merchants.name}  # whose records have digests alone
+    assert naming <= {one.strip(" `") for one in cells}
+
+
+@pytest.mark.parametrize(("killed", "code", "word"), [(89, 0, "ok"), (88, 1, "short")])
+def test_fewer_than_nine_in_ten_killed_mutants_are_short(
+    killed: int, code: int, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mutant that never ends counts as killed; skipped ones do not count."""
+    assert of_mutants({"killed": killed, "timeout": 1, "total": 110, "skipped": 10}) == code
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"law-mutants: {killed + 1} % (bar ≥ 90 %) {word}"
+
+
+PUSH = "tests/unit/sinks/test_incoming.py"
+
+
+def test_return_is_a_room_that_the_way_has_left_before() -> None:
+    """Several calls within a room are one stay."""
+    way = Way()
+    for room in ("a", "a", "b", "b", "a", "c", "a", "b"):
+        way.enter(room)
+    assert (way.rooms, way.returns) == (["a", "b", "a", "c", "a", "b"], 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        # It waits for the ledger, and for nobody else's task.
+        (
+            "izin.sinks.inbound.push:AcceptedCredentials.admits",
+            "hand-overs: 0, returns: 0",
+        ),
+        ("izin.sinks.inbound.push:Nowhere.called", "was not called"),
+    ],
+)
+def test_command_prints_the_way_of_a_call_in_a_test(call: str, expected: str) -> None:
+    """What waits and goes on is one call."""
+    ran = run(sys.executable, "-m", "tools.hand_overs", PUSH, "--call", call)
+    assert expected in ran.stdout + ran.stderr
+    assert (ran.returncode == 0) is ("returns" in expected)

@@ -52,6 +52,7 @@ from tests.support.builders import (
     BRAND,
     CUSTOMER,
     NOON,
+    PHONE,
     an_api_key,
     check_refusal,
     kafka_message,
@@ -79,11 +80,12 @@ OPEN = ("/health/live", "/health/ready")
 
 
 def problem(response: httpx.Response, status: int, title: str) -> str:
-    """Check that a response is this problem; return its detail."""
+    """Check that a response is this problem, and has no recipient in it; return its detail."""
     found = response.json()
     assert (response.status_code, found["title"], found["status"]) == (status, title, status)
     assert response.headers["content-type"] == "application/problem+json"
-    assert ("retry-after" in response.headers) is (status == 503)
+    assert ("retry-after" in response.headers) is (status in {429, 503})
+    assert PHONE not in response.text
     return str(found["detail"])
 
 

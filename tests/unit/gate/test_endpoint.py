@@ -49,6 +49,7 @@ from tests.support.builders import (
     known,
 )
 from tests.support.source_tree import ROOT
+from tests.unit.feeds.test_endpoint import problem
 from tests.unit.gate.conftest import (
     FOREIGN_BRAND,
     LATER,
@@ -61,19 +62,9 @@ from tests.unit.gate.conftest import (
     serving,
 )
 
-PROBLEM = "application/problem+json"
 OTHER = "+905550000002"
 OPEN = ("/health/live", "/health/ready")
 Delivered = Callable[[KafkaError | None, Any], None]
-
-
-def problem(response: httpx.Response, status: int, title: str) -> None:
-    """Check that a response is this problem, and has no recipient in it."""
-    found = response.json()
-    assert (response.status_code, found["title"], found["status"]) == (status, title, status)
-    assert response.headers["content-type"] == PROBLEM
-    assert ("retry-after" in response.headers) is (status in {429, 503})
-    assert PHONE not in response.text
 
 
 async def test_answer_is_not_stored_by_caches(api: Api):

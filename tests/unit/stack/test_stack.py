@@ -79,10 +79,11 @@ def test_state_folder_claim_keeps_what_a_run_stored(used_folder: Path) -> None:
 
 
 def test_state_folder_without_a_record_is_emptied(used_folder: Path) -> None:
-    """Credentials that nobody knows any more fit no ledger: such data cannot be continued."""
+    """Credentials that nobody knows any more fit no ledger; a first run has nothing to remove."""
     (used_folder / "run.json").unlink()
     progress: list[str] = []
-    StateFolder(used_folder).claim(RunRecord(), progress.append)
+    for folder in (used_folder, used_folder / "new"):
+        StateFolder(folder).claim(RunRecord(), progress.append)
     assert progress == [f"removing ledger, topics, logs and simulated İYS in {used_folder}"]
 
 
@@ -233,13 +234,6 @@ def test_state_folder_fresh_removes_old_run_files_only(used_folder: Path) -> Non
     folder.succeeded()
     assert not (used_folder / "before").exists()
     assert (used_folder / "notes.txt").read_text("utf-8") == "mine"
-
-
-def test_state_folder_claim_of_a_new_folder_reports_nothing(tmp_path: Path) -> None:
-    """A first run has nothing to remove."""
-    progress: list[str] = []
-    StateFolder(tmp_path / "state").claim(RunRecord(), progress.append)
-    assert progress == []
 
 
 def test_up_prints_the_addresses(tmp_path: Path) -> None:
