@@ -461,7 +461,6 @@ def test_verify_interrupted_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
 PRODUCT = Path(__file__).parents[3] / "izin"
 NOTHING = forecast([], now=NOON, records_per_second=1)
 ENDED: dict[str, Any] = {"after": None, "ended_at": NOON}
-GOOD = a_subscriber(name="good")
 PAUSED = a_subscriber(name="paused", paused_at=NOON, paused_for="operator")
 
 
@@ -476,9 +475,6 @@ def test_each_reason_for_parking_has_a_remedy() -> None:
     assert given <= set(REMEDIES)
 
 
-SOON = ("--activated-at", "soon")
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -487,7 +483,7 @@ SOON = ("--activated-at", "soon")
         ["add", "1", "--iys-code", "1", "--customer", "acme", "--name", "Örnek", "--activated-at"],
         [*("add", "1", "--iys-code", "1", "--customer", "acme"), "--name", ""],
         [*("add", "1", "--iys-code", "1", "--name", "Örnek"), "--customer", " "],
-        [*("add", "1", "--iys-code", "1", "--customer", "acme", "--name", "x"), *SOON],
+        ["add", "1", "--iys-code=1", "--customer=acme", "--name=x", "--activated-at=soon"],
         ["requeue", "1", "--plan=plan.json"],
         ["requeue", "1", "--plan=plan.json", "--because=reconsent"],
         ["requeue", "1", "--plan=plan.json", "--because=reconsent", "--exactly=1", "--execute"],
@@ -758,6 +754,8 @@ def test_subscriber_failing_for_longer_than_a_moment_is_a_fault(
     minutes: int, state: CheckState, said: list[str]
 ):
     """With since when, why, and the command that shows more; before that it is counted."""
-    (found,) = of_webhooks([GOOD, failing(minutes), PAUSED], running=1, now=NOON)
+    (found,) = of_webhooks(
+        [a_subscriber(name="good"), failing(minutes), PAUSED], running=1, now=NOON
+    )
     assert found.state is state
     assert [one for one in said if one not in found.what] == []

@@ -45,8 +45,6 @@ from izin.ledger.stream_progress import PulledStream
 from izin.local import free_port
 from tests.support.builders import BRAND, NOON, a_brake
 
-RUNNER = CliRunner()
-
 
 @pytest.fixture(autouse=True)
 def nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +65,7 @@ def nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def found(*options: str) -> tuple[int, Mapping[str, Mapping[str, str]], str]:
     """Return the exit code, the findings by check, and all that was printed."""
-    shown = RUNNER.invoke(app, ["doctor", "--output", "json", *options])
+    shown = CliRunner().invoke(app, ["doctor", "--output", "json", *options])
     return shown.exit_code, {one["check"]: one for one in json.loads(shown.stdout)}, shown.output
 
 

@@ -121,9 +121,6 @@ def test_content_alone_never_changes_a_status(one: AdmittedEvent, two: AdmittedE
         assert not decision.opted_out
 
 
-LATER = NOON + timedelta(seconds=1)
-
-
 @pytest.mark.parametrize(
     ("admitted", "kind", "reason"),
     [
@@ -135,7 +132,7 @@ LATER = NOON + timedelta(seconds=1)
         (an_admitted_event(origin="web-2"), DecisionKind.ENRICHED, Reason.BETTER_EVIDENCE),
         (an_admitted_event(actor="somebody else"), DecisionKind.DUPLICATE, Reason.SAME_EVENT),
         (a_ret(event_id="event-0"), DecisionKind.APPLY, Reason.RET_WINS_TIE),
-        (a_ret(consent_date=LATER), DecisionKind.APPLY, Reason.NEWER),
+        (a_ret(consent_date=NOON + timedelta(seconds=1)), DecisionKind.APPLY, Reason.NEWER),
         (
             an_admitted_event(consent_date=NOON - timedelta(days=1)),
             DecisionKind.STALE,

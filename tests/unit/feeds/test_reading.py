@@ -400,8 +400,7 @@ def test_end_of_the_stretch_before_is_no_fault() -> None:
 
 
 RECORD_KEY = key_of(a_permission())
-SETTINGS = KafkaSettings()
-TOPICS = SETTINGS.topics
+TOPICS = KafkaSettings().topics
 
 
 def a_record(value: bytes | None, *, key: bytes = RECORD_KEY, **overrides: Any) -> LogRecord:  # noqa: ANN401  # of a message

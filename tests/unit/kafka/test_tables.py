@@ -200,7 +200,6 @@ def test_unreadable_record_removes_its_key() -> None:
 
 CODEC = Codec()
 KEY = a_key()
-OTHER_BRAND = replace(KEY, brand_code=BRAND + 1)
 SECOND_OF_NOON = int(NOON.timestamp())
 
 
@@ -262,7 +261,7 @@ def test_opt_in_that_had_been_an_opt_out_is_none():
 
 def test_opt_outs_of_other_brands_take_no_room():
     """The file has none of theirs."""
-    assert len(standing(a_record(Status.RET, key=OTHER_BRAND))) == 0
+    assert len(standing(a_record(Status.RET, key=replace(KEY, brand_code=BRAND + 1)))) == 0
 
 
 def test_recipient_of_an_opt_out_may_have_one():

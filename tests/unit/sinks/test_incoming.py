@@ -511,7 +511,6 @@ def test_differences_are_those_of_the_sets(theirs: set[bytes], ours: set[bytes],
 
 CODEC = Codec()
 READER = DecisionReader(CODEC)
-FAST = DecisionApplier(READER)
 _SECONDS = st.integers(-2, 2).map(lambda seconds: NOON + timedelta(seconds=seconds))
 _EVENTS = st.builds(
     an_event,
@@ -586,7 +585,7 @@ def test_decision_with_a_wild_receipt_is_read_without_it(milliseconds: int):
     found = READER.read(value)
     assert (found.fields, found.is_ret) == (None, True)
     assert READER.decode(value)["event"]["received_at"] is None
-    row = FAST.apply(None, found, NOON + timedelta(hours=1))
+    row = DecisionApplier(READER).apply(None, found, NOON + timedelta(hours=1))
     assert (row.desired_status, row.desired_at, row.received_at) == ("RET", NOON, None)
 
 

@@ -93,7 +93,6 @@ BATCHES = st.lists(
     st.tuples(st.integers(min_value=0, max_value=20), st.sets(st.integers(0, 19))), max_size=8
 )
 RECORD = OutputRecord("events", 3, b"key", b"value", headers_bytes([("a", b"1"), ("b", None)]))
-PLACE = TopicPartition("desired-consents", 3)
 SECRET = SecretStr("obviously-fake")
 TOKEN = KafkaSettings(
     security_protocol=SecurityProtocol.SASL_PLAINTEXT,
@@ -271,7 +270,7 @@ class AdminWithOldLeader:
 def bounds(code: int | None) -> tuple[Mapping[str, tuple[int, int]], AdminWithOldLeader]:
     with closing(SharedClients(KafkaSettings(client_log_level=0), "group")) as clients:
         clients.admin = admin = AdminWithOldLeader(code)
-        return clients.bounds([PLACE]), admin
+        return clients.bounds([TopicPartition("desired-consents", 3)]), admin
 
 
 @pytest.mark.parametrize(
@@ -459,7 +458,6 @@ def test_worker_without_tokens_imports_no_http_library() -> None:
 
 
 EVENTS_PLACE = FetchedPartition("events", 3)
-HEADERS = [("ce_id", b"1"), ("empty", None)]
 OURS, ABORTED = 7, 8
 """The producers of the batches below."""
 
@@ -479,7 +477,8 @@ def a_batch(
     )
     key, value = (bytes(4), bytes(6)) if control else (b"key", b"value" * 20)
     for offset in offsets:
-        builder.append(offset, 1000 + offset, key, value, [] if control else HEADERS)
+        headers = [] if control else [("ce_id", b"1"), ("empty", None)]
+        builder.append(offset, 1000 + offset, key, value, headers)
     built = bytearray(builder.build())
     built[:8] = base.to_bytes(8, "big")
     if control:
