@@ -57,14 +57,13 @@ from tests.unit.feeds.conftest import (
     serving as serving_feeds,
 )
 from tests.unit.gate.conftest import a_question, a_standing, serving as serving_gate
-from tests.unit.producers.fakes import FakePublisher, FakeReceipts
-from tests.unit.sinks.inbound.test_sweep import CREDENTIALS, accepted
+from tests.unit.producers.conftest import FakePublisher, FakeReceipts
+from tests.unit.sinks.test_incoming import CREDENTIALS, accepted
 
 FEEDS, GATE, INTAKE = (
     json.loads((ROOT / "docs" / "openapi" / f"{name}.json").read_text("utf-8"))
     for name in ("feeds", "gate", "intake")
 )
-KEY = key_of(a_permission())
 
 
 def check(document: Mapping[str, Any], response: httpx.Response) -> Any:  # noqa: ANN401  # any JSON
@@ -114,7 +113,7 @@ async def api() -> AsyncIterator[Api]:
             values = [CODEC.encode(feed.topic.record, value), b"\xc3\x01"]
             values += [None] if feed.is_compacted else []  # type: ignore[list-item]
             written = [
-                kafka_message(offset=place, value=each, key=KEY)
+                kafka_message(offset=place, value=each, key=key_of(a_permission()))
                 for place, each in enumerate(values)
             ]
             one.sources.write(feed.name, *written)
@@ -279,7 +278,6 @@ NUMBERS = st.builds(
 )
 """Texts of numbers, such as JSON has and such as it has not."""
 _HOLE = "a number of any length"
-_JSON = "application/json"
 _SERVER_FAULT = 500
 _GENERATED = settings(
     max_examples=40,
@@ -405,7 +403,7 @@ def _send(
         if not isinstance(case.body, NotSet):
             with suppress(TypeError):  # bytes, and what else is no JSON
                 content = _filled(_with_hole(case.body, field), number)
-            headers = {"Content-Type": _JSON}
+            headers = {"Content-Type": "application/json"}
         response = runner.run(
             client.request(operation.method, path, content=content, headers=headers)
         )

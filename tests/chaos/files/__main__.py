@@ -21,7 +21,7 @@ from izin.producers.files import ColumnChoices, Import, import_file, preview_fil
 from tests.chaos.command import counted, run_stage, start
 from tests.support.builders import BRAND, CUSTOMER
 from tests.support.hostile.files import malformed_files
-from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.conftest import FakePublisher
 
 NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)
 MOST_MEGABYTES = 256

@@ -24,7 +24,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.streams.ownership import Positions
 from izin.streams.ownership.positions import key_of
-from tests.contract.schemas.topic_settings import set_of_topic
+from tests.contract.schemas.test_topics import set_of_topic
 from tests.integration.cli.conftest import Izin, ended, execute
 from tests.integration.sinks.sink_harness import set_environment
 from tests.support.builders import a_dead_letter

@@ -13,7 +13,7 @@ from izin.schemas.records import event_to_avro
 from tests.support.builders import BRAND, CUSTOMER, NOON, an_event
 from tests.support.published import produce, publish_brand
 from tests.support.waiting import until
-from tests.unit.producers.publisher_suite import PublisherSuite
+from tests.unit.producers.test_publishers import PublisherSuite
 
 pytestmark = pytest.mark.broker
 

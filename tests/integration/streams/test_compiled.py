@@ -25,12 +25,12 @@ TESTS = (
     "tests/contract/schemas/test_topics.py",
     "tests/integration/sinks/ingest/test_bulk_rows.py",
     "tests/unit/gate/test_key_tables.py",
-    "tests/unit/kafka/tables",
-    "tests/unit/ledger/record",
+    "tests/unit/kafka/test_tables.py",
+    "tests/unit/ledger",
     "tests/unit/streams/test_erasure.py",
     "tests/unit/streams/test_guard.py",
     "tests/unit/streams/test_order.py",
-    "tests/unit/streams/ownership/test_ownership.py",
+    "tests/unit/streams/test_engine_and_ownership.py",
     "tests/unit/streams/test_packing.py",
 )
 

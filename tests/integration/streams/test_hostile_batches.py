@@ -17,7 +17,7 @@ from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES, event_to_avro
-from tests.contract.schemas.topic_settings import set_of_topic
+from tests.contract.schemas.test_topics import set_of_topic
 from tests.integration.streams.failing_worker import FAILS
 from tests.support.builders import NOON, a_key, an_event
 from tests.support.hostile.batches import (

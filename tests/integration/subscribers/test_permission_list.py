@@ -16,7 +16,7 @@ from izin.kafka.follower import follower
 from izin.local import Kafka
 from izin.runtime.settings import KafkaSettings
 from izin.subscribers import Answer, BrokerError, Channel, ConsentKey, PermissionList
-from tests.contract.schemas.topic_settings import set_of_topic
+from tests.contract.schemas.test_topics import set_of_topic
 from tests.support.builders import NOON
 from tests.support.order.verdict import committed_records
 from tests.support.published import TopicWriter, a_permission, key_of

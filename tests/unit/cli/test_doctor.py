@@ -45,8 +45,6 @@ from izin.ledger.stream_progress import PulledStream
 from izin.local import free_port
 from tests.support.builders import BRAND, NOON, a_brake
 
-RUNNER = CliRunner()
-
 
 @pytest.fixture(autouse=True)
 def nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,17 +52,20 @@ def nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setattr(clients, "TIMEOUT", 0.2)
     monkeypatch.setattr(checks, "_TIMEOUT", 0.2)
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{port}")
-    monkeypatch.setenv("DATABASE_URL", f"postgresql://izin:not-a-secret@127.0.0.1:{port}/izin")
-    monkeypatch.setenv("IYS_BASE_URL", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("IYS_USERNAME", "ada")
-    monkeypatch.setenv("IYS_PASSWORD", "not-a-secret")
+    for name, value in {
+        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
+        "DATABASE_URL": f"postgresql://izin:not-a-secret@127.0.0.1:{port}/izin",
+        "IYS_BASE_URL": f"http://127.0.0.1:{port}",
+        "IYS_USERNAME": "ada",
+        "IYS_PASSWORD": "not-a-secret",
+    }.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
 
 
 def found(*options: str) -> tuple[int, Mapping[str, Mapping[str, str]], str]:
     """Return the exit code, the findings by check, and all that was printed."""
-    shown = RUNNER.invoke(app, ["doctor", "--output", "json", *options])
+    shown = CliRunner().invoke(app, ["doctor", "--output", "json", *options])
     return shown.exit_code, {one["check"]: one for one in json.loads(shown.stdout)}, shown.output
 
 

@@ -63,8 +63,7 @@ class Scrub:
 
     def receipt(self, path: Path | None = None) -> dict[str, Any]:
         """Return the receipt of a scrubbed file."""
-        found: dict[str, Any] = json.loads(Path(f"{path or self.out}.receipt.json").read_text())
-        return found
+        return json.loads(Path(f"{path or self.out}.receipt.json").read_text())
 
     @property
     def names(self) -> list[str]:
@@ -364,7 +363,6 @@ def a_workbook(path: Path) -> Path:
     """Return a workbook as a person has it: numbers, dates, formulas, a second sheet."""
     book = openpyxl.Workbook()
     sheet = book.active
-    assert sheet is not None
     sheet.title = "Liste"
     sheet.append(["Ad", "Telefon", "Tarih", "Not"])
     sheet.append(["Ada", 905550000001, datetime(2026, 1, 31, 9, 30), "x"])  # noqa: DTZ001  # a cell has no zone

@@ -12,8 +12,7 @@ from izin.consent import (
     MAX_TEXT,
     AdmittedEvent,
     Channel,
-    RefusedEvent,
-    Violation,
+    ConsentKey,
     admit,
     as_written,
     cut,
@@ -107,7 +106,6 @@ def test_landlines_and_foreign_numbers(text: str, number: str):
 def test_number_that_cannot_be_dialled_is_refused(text: str, code: str):
     """Each refusal has the code that names what to correct."""
     found = read_phone(text)
-    assert isinstance(found, Violation)
     assert found.code == code
     assert text.strip(" -") == "" or text not in found.reason
 
@@ -155,7 +153,6 @@ def test_addresses_are_in_the_form_of_iys(text: str, address: str):
 def test_address_that_iys_refuses_is_refused(text: str, code: str):
     """No transliteration, no repair: another spelling may be another person."""
     found = read_email(text)
-    assert isinstance(found, Violation)
     assert found.code == code
 
 
@@ -163,21 +160,20 @@ PHONE = a_key(recipient="+905550000001")
 EMAIL = replace(PHONE, channel=Channel.EPOSTA, recipient="ada@example.com")
 
 
-@pytest.mark.parametrize("text", ["+905550000001", "0555 000 00 01", "(555) 000-00-01"])
-def test_phone_in_any_notation_is_the_same_key(text: str):
-    """Calls and text messages."""
-    assert normalised(replace(PHONE, recipient=text)) == PHONE
-
-
-def test_address_in_capitals_is_the_same_key():
-    """With spaces around it too."""
-    assert normalised(replace(EMAIL, recipient=" Ada@Example.com ")) == EMAIL
-
-
-@pytest.mark.parametrize("key", [replace(PHONE, recipient="12"), replace(EMAIL, channel="MESAJ")])
-def test_what_is_no_recipient_of_the_channel_stays(key: object):
-    """Nothing is known of it then."""
-    assert normalised(key) == key
+@pytest.mark.parametrize(
+    ("key", "written", "found"),
+    [
+        *((PHONE, one, PHONE) for one in ("+905550000001", "0555 000 00 01", "(555) 000-00-01")),
+        (EMAIL, " Ada@Example.com ", EMAIL),
+        (PHONE, "12", replace(PHONE, recipient="12")),
+        (replace(EMAIL, channel="MESAJ"), EMAIL.recipient, replace(EMAIL, channel="MESAJ")),
+    ],
+)
+def test_recipient_in_any_notation_is_the_same_key(
+    key: ConsentKey, written: str, found: ConsentKey
+):
+    """Of calls, text messages and e-mail; what is no recipient of the channel stays."""
+    assert normalised(replace(key, recipient=written)) == found
 
 
 def test_control_is_shown_as_json_writes_it() -> None:
@@ -194,9 +190,7 @@ def test_text_is_returned_as_it_was_written() -> None:
 
 def admitted(**fields: object) -> AdmittedEvent:
     """Return an admitted opt-out with these fields."""
-    found = admit(an_event(status="RET", **fields), appended_at=NOON)
-    assert not isinstance(found, RefusedEvent)
-    return found
+    return admit(an_event(status="RET", **fields), appended_at=NOON)
 
 
 def test_oversized_opt_out_keeps_its_effect():
@@ -226,12 +220,9 @@ def test_texts_of_iys_are_cut_too(transaction: str | None):
     """And what is short stays."""
     origin = an_iys_origin(path="p" * 5000, transaction_id=transaction)
     found = admit(an_iys_event(status="RET", iys=origin), appended_at=NOON)
-    assert not isinstance(found, RefusedEvent)
     after = shortened(found).event.iys
-    assert after is not None
     assert after.path == cut("p" * 5000)
     short = admit(an_iys_event(status="RET", iys=an_iys_origin()), appended_at=NOON)
-    assert not isinstance(short, RefusedEvent)
     assert shortened(short).event.iys == short.event.iys
 
 

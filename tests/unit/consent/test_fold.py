@@ -156,7 +156,6 @@ def test_restoration_is_read_back_as_it_was_written() -> None:
 def test_event_of_iys_shows_what_iys_holds() -> None:
     """With İYS's instant, and nobody's observation unless somebody made one."""
     event = an_event(status="RET", source="IYS_WEB", iys=an_iys_origin(creation_date=NOON))
-    assert event.iys is not None
     found = Observation.of(event, event.iys, verified_at=None)
     assert (found.value, found.creation_date, found.verified_at) == (Registered.RET, NOON, None)
 
@@ -468,7 +467,6 @@ def test_decision_makes_its_event_desired() -> None:
     key = RecordedKey()
     assert key.add(decision(event_id="e1", status="ONAY")) is None
     desired = key.state.desired
-    assert desired is not None
     assert (desired.event_id, desired.status) == ("e1", Status.ONAY)
 
 
@@ -495,7 +493,6 @@ def test_restored_consent_stands_and_what_is_registered_is_unknown() -> None:
         )
     )
     desired = key.state.desired
-    assert desired is not None
     assert (desired.event_id, key.state.registration.value) == ("e1", Registered.UNKNOWN)
 
 

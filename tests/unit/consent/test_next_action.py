@@ -1,4 +1,7 @@
-"""Every case of an obligation against an oracle: the decision table of the design."""
+"""Every case of an obligation against an oracle: the decision table of the design.
+
+The lifecycle of an obligation is one table, and everything else follows from it.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,21 +14,36 @@ from hypothesis import given, strategies as st
 
 from izin.consent import (
     ATTESTED_WITHIN,
+    BEGINNING,
+    CLOSED,
+    OPEN,
+    SETTLED,
+    WAITING,
     Action,
     ActionReason,
     BrandTerms,
     Calendar,
     Desired,
+    IllegalTransitionError,
     NaiveInstantError,
     OriginRank,
     Registered,
     RegisteredState,
-    Ruling,
+    State,
     Status,
+    after,
     attested,
     rule,
 )
 from izin.consent.next_action import TABLE
+from izin.consent.transitions import (
+    FIRST_STATES,
+    TRANSITIONS,
+    WRITTEN_CHANGES,
+    Event,
+    diagram,
+    guard,
+)
 from tests.support.builders import NOON, an_event, an_iys_origin
 
 ACTIVE = BrandTerms(activated_at=NOON - timedelta(days=365))
@@ -36,13 +54,15 @@ EARLIER = NOON - timedelta(hours=1)
 
 def wanted(status: str = "ONAY", **overrides: object) -> Desired:
     """Return a desired state since noon, from one of our systems."""
-    fields: dict[str, Any] = {
-        "status": Status(status),
-        "effective_at": NOON,
-        "source": "HS_WEB",
-        "consent_date": NOON,
-    }
-    return Desired(**fields | overrides)
+    return Desired(
+        **{
+            "status": Status(status),
+            "effective_at": NOON,
+            "source": "HS_WEB",
+            "consent_date": NOON,
+        }
+        | overrides
+    )
 
 
 def at_iys(value: str, **overrides: object) -> RegisteredState:
@@ -337,7 +357,6 @@ def test_every_ruling_keeps_the_invariants(
 ):
     """The two invariants, in every case."""
     ruled = rule(desired, registered, now=SOON, terms=terms, in_flight=in_flight)
-    assert isinstance(ruled, Ruling)
     if desired.status is Status.RET:
         assert ruled.action not in (Action.EXPIRE, Action.PARK, Action.SEND)
         if registered.value in (Registered.ONAY, Registered.UNKNOWN):
@@ -530,3 +549,84 @@ def test_ret_is_never_lost_in_the_table():
 def test_every_action_is_ruled_somewhere():
     """No action of the table is dead."""
     assert {ruled(case) for case in cases()} == set(Action)
+
+
+def test_every_state_is_reached_and_every_event_used():
+    """The table has no orphans."""
+    reached, before = {BEGINNING}, set()
+    while reached != before:
+        before = set(reached)
+        reached |= {target for (state, _), target in TRANSITIONS.items() if state in before}
+    assert reached == set(State)
+    assert {event for _, event in TRANSITIONS} == set(Event)
+
+
+@pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
+def test_a_transition_outside_the_table_is_an_error(state: State, event: Event):
+    """An event leads to the state in the table, or is refused and changes nothing."""
+    if (state, event) in TRANSITIONS:
+        assert after(state, event) is TRANSITIONS[state, event]
+        return
+    with pytest.raises(IllegalTransitionError) as caught:
+        after(state, event)
+    assert (caught.value.state, caught.value.event) == (state, event)
+
+
+def test_groups_of_states_part_the_states():
+    """Each state is in one group."""
+    assert sorted((*WAITING, *OPEN, *SETTLED, *CLOSED)) == sorted(State)
+
+
+def test_an_unknown_outcome_is_never_claimed():
+    """İYS may have saved the record: its status is queried before it is sent again."""
+    assert after(State.IN_FLIGHT, Event.LOSE) is State.UNKNOWN
+    with pytest.raises(IllegalTransitionError):
+        after(State.UNKNOWN, Event.CLAIM)
+    assert after(State.UNKNOWN, Event.RETRY) is State.RETRYABLE
+
+
+def test_an_expired_obligation_comes_back_by_another_term_alone():
+    """m.7/12: a new consent is needed, not another try; unless the term was counted wrongly."""
+    assert {event for state, event in TRANSITIONS if state is State.EXPIRED} == {
+        Event.EXPIRE,
+        Event.EXTEND,
+        Event.SETTLE,
+    }
+    assert {state for state, event in TRANSITIONS if event is Event.EXTEND} == {State.EXPIRED}
+
+
+def test_a_parked_obligation_can_be_requeued():
+    """Nothing is dropped: a person lets it go on."""
+    assert after(State.PARKED, Event.REQUEUE) is State.PENDING
+
+
+def test_a_new_obligation_is_never_submitted_in_its_first_write():
+    """It begins pending, and its first ruling may settle, park or expire it."""
+    assert {
+        State.PENDING,
+        State.NOT_NEEDED,
+        State.PARKED,
+        State.EXPIRED,
+    } == FIRST_STATES
+
+
+def test_the_diagram_shows_every_state_and_event():
+    """It is generated from the table, an arrow a pair of states."""
+    picture = diagram()
+    assert picture.startswith("stateDiagram-v2\n    [*] --> pending\n")
+    assert all(state in picture for state in State)
+    assert all(event in picture for event in Event)
+    assert picture.count("-->") == 1 + len({(s, t) for (s, _), t in TRANSITIONS.items()})
+
+
+def test_the_guard_names_each_written_change_once():
+    """The condition of the database's trigger is the table's written changes, and no other."""
+    condition = guard()
+    for state, target in product(State, State):
+        expected = 1 if (state, target) in WRITTEN_CHANGES else 0
+        assert condition.count(f"'{state} {target}'") == expected
+
+
+def test_states_are_no_status_of_iys():
+    """Values go into a database column."""
+    assert not {state.value for state in State} & {status.value for status in Status}

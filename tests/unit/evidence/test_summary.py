@@ -282,8 +282,9 @@ def an_outcome(place: int, outcome: str) -> EvidenceRow:
 AUTHORITY, STRANGER = TimestampAuthority(), TimestampAuthority()
 HASH = hashlib.sha384(b"a day").hexdigest()
 AT = NOON + 900 * MINUTE
-REPLY = AUTHORITY.reply(HASH, AT, 7)
-VERIFIED = a_daily_file(hash_value=HASH, timestamp_reply=REPLY, timestamp_state="verified")
+VERIFIED = a_daily_file(
+    hash_value=HASH, timestamp_reply=AUTHORITY.reply(HASH, AT, 7), timestamp_state="verified"
+)
 OBSERVED = {
     "by": "pull",
     "creation_date": (NOON + 60 * MINUTE).isoformat(),

@@ -449,7 +449,6 @@ def test_acknowledgement_in_another_form_is_refused() -> None:
 def test_decision_bytes_stay_the_decision_of_their_row() -> None:
     """A genuine row is read as before."""
     row = a_decision_row(3)
-    assert row.decision is not None
     assert Codec().decode("Decision", row.decision)["event"]["status"] == "ONAY"
     again = EvidenceRow.from_json(row.to_json())
     assert (again.columns, again.commitment) == (row.columns, row.commitment)

@@ -42,7 +42,7 @@ OPT_OUTS, PERMISSIONS, OUTCOMES = feeds(Topics())
 
 def a_permission(**overrides: object) -> dict[str, Any]:
     """Return an Avro Permission."""
-    fields: dict[str, Any] = {
+    return {
         "customer_id": CUSTOMER,
         "brand_code": BRAND,
         "type": "MESAJ",
@@ -55,8 +55,7 @@ def a_permission(**overrides: object) -> dict[str, Any]:
         "registered_at": NOON,
         "consent_date": None,
         "since": NOON,
-    }
-    return fields | overrides
+    } | overrides
 
 
 def key_of(permission: Mapping[str, Any]) -> bytes:

@@ -192,8 +192,7 @@ class Api:
         """Return the answer to a question."""
         response = await self.ask(**overrides)
         assert response.status_code == 200, response.text
-        found: dict[str, Any] = response.json()
-        return found
+        return response.json()
 
     async def said(self, **overrides: object) -> tuple[bool, str]:
         """Return the verdict on one recipient."""

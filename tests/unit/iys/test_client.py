@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -66,14 +67,9 @@ async def a_client(
 
 
 def saying(status: int, body: object = None) -> Answering:
-    def answer(_request: httpx.Request) -> httpx.Response:
-        if body is None:
-            return httpx.Response(status)
-        if isinstance(body, bytes):
-            return httpx.Response(status, content=body)
-        return httpx.Response(status, json=body)
-
-    return answer
+    if isinstance(body, bytes):
+        return lambda _request: httpx.Response(status, content=body)
+    return lambda _request: httpx.Response(status, json=body)
 
 
 def refusing(status: int, *codes: str) -> Answering:
@@ -121,12 +117,7 @@ async def error_of(
     return caught.value
 
 
-async def yes() -> bool:
-    return True
-
-
-async def no() -> bool:
-    return False
+YES, NO = AsyncMock(return_value=True), AsyncMock(return_value=False)
 
 
 def an_item(status: Status = Status.ONAY) -> ConsentItem:
@@ -215,7 +206,7 @@ async def test_unanswered_call_counts_as_arriving_late():
             await client.add(BRAND, an_item())
         assert pacer.numbers("arrived") == []
         with pytest.raises(WithheldError):
-            await client.add(BRAND, an_item(), permit=no)
+            await client.add(BRAND, an_item(), permit=NO)
     assert pacer.numbers("arrived") == [2]
 
 
@@ -252,11 +243,11 @@ async def test_call_without_permit_is_withheld():
     iys = Recorded(200, RECEIPT)
     async with a_client(iys) as client:
         with pytest.raises(WithheldError):
-            await client.add(BRAND, an_item(), permit=no)
+            await client.add(BRAND, an_item(), permit=NO)
         with pytest.raises(WithheldError):
-            await client.add_batch(BRAND, [an_item()], permit=no)
+            await client.add_batch(BRAND, [an_item()], permit=NO)
         assert iys.requests == []
-        await client.add(BRAND, an_item(), permit=yes)
+        await client.add(BRAND, an_item(), permit=YES)
     assert len(iys.requests) == 1
 
 

@@ -10,6 +10,7 @@ An address that fails too often takes care long before İYS takes it off its lis
 
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -130,7 +131,6 @@ async def test_hash_is_read_in_lower_case():
         )
     async with a_client(saying(200, {"processStatus": "queued"})) as client:
         queued = await client.reports.agreement(BRAND, DAY)
-    assert queued is not None
     assert (queued.hash_value, queued.is_agreed) == (None, False)
 
 
@@ -178,21 +178,19 @@ def streaming(*chunks: bytes, cut: bool = False) -> Callable[[httpx.Request], ht
     return lambda _request: httpx.Response(200, content=content())
 
 
-async def test_download_is_passed_on_in_chunks():
-    """Each as it comes."""
+@pytest.mark.parametrize(
+    ("chunks", "cut", "outcome"),
+    [([b"a", b"b"], False, nullcontext()), ([b"a"], True, pytest.raises(BusyError))],
+)
+async def test_download_is_passed_on_in_chunks(
+    chunks: list[bytes], cut: bool, outcome: AbstractContextManager[Any]
+):
+    """Each as it comes; what was written of one that is cut off is half of the file."""
     written: list[bytes] = []
-    async with a_client(streaming(b"a", b"b")) as client:
-        assert await client.reports.download(BRAND, DAY, written.append)
-    assert written == [b"a", b"b"]
-
-
-async def test_download_that_is_cut_off_is_an_error():
-    """What was written is half of the file."""
-    written: list[bytes] = []
-    async with a_client(streaming(b"a", cut=True)) as client:
-        with pytest.raises(BusyError):
-            await client.reports.download(BRAND, DAY, written.append)
-    assert written == [b"a"]
+    async with a_client(streaming(*chunks, cut=cut)) as client:
+        with outcome:
+            assert await client.reports.download(BRAND, DAY, written.append)
+    assert written == chunks
 
 
 async def test_endless_timestamp_is_refused():

@@ -6,16 +6,15 @@ The application pack: what a provider registers, the checklist, the page.
 İYS is asked about the opt-ins that nobody is known to have registered, a thousand at a time.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from time import monotonic
 
 import pytest
 
 from izin.consent import TURKEY_CALENDAR, Registered, Status
 from izin.consent.forecast import DueGroup
-from izin.iys.errors import MisconfiguredError, RefusedError
+from izin.iys.errors import MisconfiguredError
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.ledger.brands import OtherBrandsError
 from izin.ledger.record import Brand, NationalIdError
@@ -53,9 +52,8 @@ from izin.onboarding.preview import (
     review_of,
 )
 from izin.producers.mapping.records import AcceptedRecord, judge
-from izin.sinks.inbound.sweep import PageQuery
-from izin.sinks.outbound.context import RequestBudget
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, an_event
+from tests.unit.reconcile.test_judging import REFUSED, FakeIys, pages_of
 
 LOADING, ACTIVE = BRAND, BRAND + 1
 ENDS_AT = NOON + timedelta(days=30)
@@ -98,20 +96,20 @@ DIRECTORY = BrandDirectory(
 
 def a_loading(**overrides: object) -> FirstLoading:
     """Return the loading of both brands at noon."""
-    fields: dict[str, object] = {
-        "brands": BRANDS,
-        "limits": LIMITS,
-        "now": NOON,
-    }
-    return FirstLoading(**fields | overrides)  # type: ignore[arg-type]
+    return FirstLoading(
+        **{
+            "brands": BRANDS,
+            "limits": LIMITS,
+            "now": NOON,
+        }
+        | overrides
+    )  # type: ignore[arg-type]
 
 
 def a_record(**overrides: object) -> AcceptedRecord:
     """Return a record that would be published, received at noon."""
     event = an_event(**{"consent_date": YESTERDAY, "received_at": NOON, **overrides})
-    found = judge(event, DIRECTORY.get(event.brand_code), (), received_at=NOON)
-    assert isinstance(found, AcceptedRecord), found
-    return found
+    return judge(event, DIRECTORY.get(event.brand_code), (), received_at=NOON)
 
 
 def noted(book: AddressBook, *records: AcceptedRecord) -> AddressBook:
@@ -136,8 +134,7 @@ def book() -> Iterator[AddressBook]:
 
 def lane(book: AddressBook, brand_code: int, **loading: object) -> LaneCount:
     """Return what the loading counts for one brand, of one channel."""
-    one = a_loading(**loading)
-    found = judged(book, one)
+    found = judged(book, a_loading(**loading))
     (lane,) = [one for one in found.lanes if one.brand_code == brand_code]
     return lane
 
@@ -321,8 +318,9 @@ def judged(
 
 def group(count: int, **overrides: object) -> DueGroup:
     """Return what waits for İYS already."""
-    fields: dict[str, object] = {"due_at": None, "expires_at": None}
-    return DueGroup(status=Status.ONAY, count=count, **fields | overrides)  # type: ignore[arg-type]
+    return DueGroup(
+        status=Status.ONAY, count=count, **{"due_at": None, "expires_at": None} | overrides
+    )  # type: ignore[arg-type]
 
 
 def a_lane(**counts: int) -> LaneCount:
@@ -470,41 +468,6 @@ def test_page_names_counts_and_what_is_missing():
     assert "Belge ve bilgiler tamam." in page_of(a_pack(items())).decode()
 
 
-REFUSED = "+905550000003"
-
-
-class FakeIys:
-    """An İYS that holds one consent, refuses one recipient, and may refuse to be asked."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.asked: list[tuple[str, str, list[str]]] = []
-
-    async def statuses(
-        self,
-        path: object,
-        channel: object,
-        _recipient_type: object,
-        recipients: Iterable[str],
-        *,
-        call_class: object,  # noqa: ARG002  # of the real one
-    ) -> frozenset[str]:
-        """Return who is at ONAY."""
-        self.asked.append((str(path), str(channel), list(recipients)))
-        if self.error is not None:
-            raise self.error
-        if REFUSED in recipients:
-            raise RefusedError("no recipient")
-        return frozenset({PHONE, EMAIL})
-
-
-def a_query(iys: FakeIys) -> IysQuery:
-    """Return what asks ``iys``, without pauses."""
-    budget = RequestBudget(10**6, clock=monotonic)
-    query = PageQuery(client=iys, clock=lambda: NOON, budget=budget)  # type: ignore[arg-type]
-    return IysQuery(query=query)
-
-
 async def test_iys_is_asked_group_by_group_about_what_is_not_known():
     """Opt-outs and what the ledger knows are left out; one bad recipient harms only itself."""
     numbers = [PHONE, "+905550000002", REFUSED, "+905550000004", "+905550000005"]
@@ -519,12 +482,10 @@ async def test_iys_is_asked_group_by_group_about_what_is_not_known():
         known = [(Registered.RET, keys[numbers[3]]), (Registered.ONAY, keys[numbers[4]])]
         book.note_ledger(StoredKey(str(value), None, None, number) for value, number in known)
         assert requests_to_ask(book) == 2
-        iys = FakeIys()
-        assert await a_query(iys)(book, BRANDS) == 1
-        assert {path for path, _, _ in iys.asked} == {
-            f"/sps/200001/brands/{code}" for code in BRANDS
-        }
-        asked = [one for _, _, recipients in iys.asked for one in recipients]
+        iys = FakeIys(held=[PHONE, EMAIL])
+        assert await IysQuery(query=pages_of(iys, 10**6))(book, BRANDS) == 1
+        assert {path for path, *_ in iys.asked} == {f"/sps/200001/brands/{code}" for code in BRANDS}
+        asked = [one for _, _, recipients, _ in iys.asked for one in recipients]
         assert set(asked) == {PHONE, "+905550000002", REFUSED, EMAIL}
         held = {
             record.key.recipient: book.holds_onay(record.key)
@@ -540,5 +501,5 @@ async def test_iys_that_does_not_let_us_ask_is_an_error():
         noted(book, a_record())
         iys = FakeIys(MisconfiguredError("no right"))
         with pytest.raises(MisconfiguredError, match="no right"):
-            await a_query(iys)(book, BRANDS)
+            await IysQuery(query=pages_of(iys))(book, BRANDS)
         assert len(iys.asked) == 1

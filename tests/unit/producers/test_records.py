@@ -1,12 +1,16 @@
 """Fields become events; names are read from tables, without fuzzy matching.
 
 Texts at the entrances: bounded and clean, and no opt-out (RET) is refused for one.
+
+A date is read or refused, never guessed.
+
+What a spreadsheet adds to a cell to keep its text is taken off again, and nothing else.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import httpx
@@ -14,7 +18,15 @@ import pytest
 
 from izin.consent import Channel, ConsentEvent, DateBasis, RecipientType, Source, Status
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
-from izin.producers.mapping.dates import DateRules
+from izin.producers.files import cell_text
+from izin.producers.mapping.dates import (
+    DateRules,
+    DayOrder,
+    ExcelEpoch,
+    UnreadableDateError,
+    read_date,
+    read_opt_out_date,
+)
 from izin.producers.mapping.field_names import Field, field_of
 from izin.producers.mapping.records import (
     AcceptedRecord,
@@ -25,8 +37,7 @@ from izin.producers.mapping.records import (
 )
 from izin.schemas.words import channel_of, recipient_type_of, source_of, status_of
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
-from tests.unit.producers.conftest import ImportOf
-from tests.unit.producers.fakes import FakePublisher, a_record
+from tests.unit.producers.conftest import FakePublisher, ImportOf, a_record
 
 GOOD = {
     Field.RECIPIENT: "0555 000 00 01",
@@ -161,20 +172,6 @@ def test_refused_record_names_every_violation(
     assert codes(refused) == found
 
 
-def test_live_record_without_a_date_counts_from_its_receipt(directory: BrandDirectory):
-    """The recipient acts right now."""
-    live = accepted(directory, consent_date=None, is_live=True)
-    assert live.event.consent_date == NOON + timedelta(hours=1)
-
-
-def test_ret_with_an_unreadable_date_is_accepted_without_it(directory: BrandDirectory):
-    """It counts from its receipt, and the violation names why İYS would not accept it."""
-    found = accepted(directory, status="HAYIR", consent_date="geçen hafta")
-    assert found.event.consent_date is None
-    assert found.event.date_basis == DateBasis.RECEIVED
-    assert codes(found) == {("consent_date", "H158")}
-
-
 @pytest.mark.parametrize(
     ("text", "basis", "hour"),
     [
@@ -189,10 +186,48 @@ def test_ret_is_stated_as_exactly_as_its_text(
     """By its day, or its minute, without a fault: the law decides from when it counts."""
     found = accepted(directory, status="RET", consent_date=text)
     assert (found.violations, found.event.date_basis) == ((), basis)
-    assert found.event.consent_date is not None
     assert (found.event.consent_date + timedelta(hours=3)).hour == hour
     onay = accepted(directory, consent_date="2026-03-02 11:30")
     assert onay.event.date_basis == "stated"
+
+
+@pytest.mark.parametrize(
+    ("given", "fields", "found"),
+    [
+        (
+            {"consent_date": None, "is_live": True},
+            {"consent_date": NOON + timedelta(hours=1)},
+            set(),
+        ),
+        (
+            {"status": "HAYIR", "consent_date": "geçen hafta"},
+            {"consent_date": None, "date_basis": DateBasis.RECEIVED},
+            {("consent_date", "H158")},
+        ),
+        ({"recipient": None, "phone": PHONE, "email": EMAIL}, {"recipient": PHONE}, set()),
+        (
+            {"recipient": None, "phone": PHONE, "email": EMAIL, "type": "E-POSTA"},
+            *({"recipient": EMAIL}, set()),
+        ),
+        (
+            {"retailer_code": "12345678", "retailer_access": "12345678|87654321"},
+            *({"retailer_access": (12345678, 87654321)}, set()),
+        ),
+    ],
+    ids=["live", "unreadable date", "phone of both", "e-mail of both", "retailers"],
+)
+def test_record_is_accepted_with_its_fields(
+    directory: BrandDirectory,
+    given: dict[str, Any],
+    fields: dict[str, object],
+    found: set[tuple[str, str]],
+):
+    """A live one counts from its receipt, for the recipient acts right now; so does a RET without a
+    readable date, and the violation names why İYS would not accept it.
+    """
+    record = accepted(directory, **given)
+    assert {name: getattr(record.event, name) for name in fields} == fields
+    assert codes(record) == found
 
 
 def test_ret_with_everything_else_wrong_is_accepted(directory: BrandDirectory):
@@ -219,19 +254,6 @@ def test_unregistered_brand_is_refused(directory: BrandDirectory, code: str | No
         assert codes(validated(directory, brand_code=code, status=status)) == {
             ("brand_code", expected)
         }
-
-
-def test_channel_selects_phone_or_email(directory: BrandDirectory):
-    """With both filled in, the channel selects one."""
-    both: dict[str, str | None] = {"recipient": None, "phone": PHONE, "email": EMAIL}
-    by_text, by_mail = accepted(directory, **both), accepted(directory, **both, type="E-POSTA")
-    assert (by_text.key.recipient, by_mail.key.recipient) == (PHONE, EMAIL)
-
-
-def test_retailers_are_read(directory: BrandDirectory):
-    """Lists are read with the separators in use."""
-    found = accepted(directory, retailer_code="12345678", retailer_access="12345678|87654321")
-    assert found.event.retailer_access == (12345678, 87654321)
 
 
 def test_unknown_brand_names_its_remedy():
@@ -327,8 +349,7 @@ def text_of(event: ConsentEvent, name: str) -> str:
     """Return what an event has of a field; whom the sender names as the actor is evidence."""
     if name == "actor":
         return event.evidence[name]
-    found: str = getattr(event, name)
-    return found
+    return getattr(event, name)
 
 
 @pytest.mark.parametrize("name", ["recipient", "phone"])
@@ -415,3 +436,201 @@ def test_import_takes_a_ret_with_long_texts(import_lines: ImportOf, fake: FakePu
     assert (report.opt_outs, report.published, report.refused) == (1, 1, 1)
     assert report.reasons == {"IZIN-TEXT-SIZE": 2}
     assert fake.events[0].actor == "x" * 1000
+
+
+TURKISH = timedelta(hours=3)
+PLAIN = DateRules()
+FROM_1900 = DateRules(excel_epoch=ExcelEpoch.FROM_1900)
+TEN = datetime(2026, 3, 2, 7, 0, 0, tzinfo=UTC)
+"""Ten in the morning in Turkey."""
+AS_TEN = (
+    *("2026-03-02 10:00:00", " 2026-03-02 10:00:00 ", "2026-03-02 10:00", "2026-03-02T10:00:00"),
+    *("02.03.2026 10:00:00", "02.03.2026 10:00", "2.3.2026 10:00", "2026/03/02 10:00"),
+    *("02-03-2026 10:00:00", "2026-03-02T07:00:00Z", "2026-03-02T10:00:00+03:00"),
+    *("2026-03-02T02:00:00-0500", "2026-03-02T09:00:00+02"),
+    *("2026-03-02 10:00:00.999", "2026-03-02T07:00:00.5Z"),  # İYS's clock has whole seconds
+    *("2 Mart 2026 10:00", "02 MART 2026 10:00:00", "2-Mar-2026 10:00", "2 March 2026 10:00"),
+    *("02.Mar.2026 10:00", "2 Mar 2026 10:00 ÖÖ"),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "rules", "at"),
+    [
+        *((one, PLAIN, TEN) for one in AS_TEN),
+        # As the Turkish Excel's ``s:dd`` writes it.
+        ("2.03.2026 9:05", PLAIN, TEN - timedelta(minutes=55)),
+        # As the Turkish and the American Excel write half a day.
+        *(
+            (f"2.03.2026 {one}", PLAIN, datetime(2026, 3, 2, hour, 5, tzinfo=UTC) - TURKISH)
+            for one, hour in (("9:05 ÖS", 21), ("9:05 ös", 21), ("12:05 PM", 12), ("9:05 AM", 9))
+        ),
+        ("2.03.2026 12:05 ÖÖ", PLAIN, datetime(2026, 3, 1, 21, 5, tzinfo=UTC)),
+        # The dotless i, as programs without Turkish letters write it, too.
+        *(
+            (f"2 {name} 2026 10:00", PLAIN, datetime(2026, 11, 2, 7, tzinfo=UTC))
+            for name in ("KASIM", "Kasım", "kasim")
+        ),
+        # UTC+3 also in the winters before 2016, as İYS reads it.
+        ("2015-12-01 10:00:00", PLAIN, datetime(2015, 12, 1, 7, tzinfo=UTC)),
+        ("02/03/2026 10:00:00", DateRules(day_order=DayOrder.DAY_FIRST), TEN),
+        ("03/02/2026 10:00:00", DateRules(day_order=DayOrder.MONTH_FIRST), TEN),
+        ("3/2/2026 10:00 AM", DateRules(day_order=DayOrder.MONTH_FIRST), TEN),
+        # The two counts lie four years apart, which is why neither is assumed.
+        ("45292,5", FROM_1900, datetime(2024, 1, 1, 9, tzinfo=UTC)),
+        (
+            "45292,5",
+            DateRules(excel_epoch=ExcelEpoch.FROM_1904),
+            datetime(2028, 1, 2, 9, tzinfo=UTC),
+        ),
+        *(
+            (one, DateRules(excel_epoch=ExcelEpoch.FROM_1900, time_of_day=time(10)), TEN)
+            for one in ("2026-03-02", "02.03.2026", "46083")
+        ),
+    ],
+)
+def test_supported_notations_are_read(text: str, rules: DateRules, at: datetime):
+    """In Turkish time where no offset is given; slashes, serials and days by the caller's rules."""
+    assert read_date(text, rules) == at
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "rules"),
+    [
+        ("2026-03-02", "H158", PLAIN),  # which hour?
+        ("02.03.2026", "H158", PLAIN),
+        ("03/04/2026 10:00:00", "H158", PLAIN),  # March or April?
+        ("02.03.26 10:00", "H158", PLAIN),
+        ("2026/03-02 10:00", "H158", PLAIN),
+        ("13/03/2026 10:00:00", "H158", PLAIN),  # a source has one order for all its dates
+        ("05/05/2026 10:00:00", "H158", PLAIN),
+        ("2 Mrt 2026 10:00", "H158", PLAIN),
+        ("2.03.2026 13:05 ÖS", "H157", PLAIN),
+        ("2.03.2026 0:05 ÖÖ", "H157", PLAIN),
+        ("45292,5", "H158", PLAIN),  # since 1900 or 1904?
+        ("45292", "H158", PLAIN),
+        ("geçen hafta", "H158", PLAIN),
+        ("2026-03-0210:00:00", "H158", PLAIN),
+        ("1772434800", "H158", PLAIN),
+        ("２０２６-03-02 10:00:00", "H158", PLAIN),
+        ("2026-15-01 10:00:00", "H157", PLAIN),
+        ("30.02.2026 10:00", "H157", PLAIN),
+        ("2026-03-02 24:00:00", "H157", PLAIN),
+        ("2026-03-02 10:60:00", "H157", PLAIN),
+        ("0000-03-02 10:00:00", "H157", PLAIN),
+        ("0001-01-01 00:00:00", "H157", PLAIN),
+        ("2026-03-02T10:00:00+99:00", "H157", PLAIN),
+        ("2026-03-02T10:00:00+15:00", "H157", PLAIN),
+        ("9999-12-31T23:59:59-14:00", "H157", PLAIN),
+        # There is no thirteenth month: the order may be wrong for the whole file.
+        ("03/13/2026 10:00:00", "H157", DateRules(day_order=DayOrder.DAY_FIRST)),
+        ("45292", "H158", FROM_1900),
+    ],
+)
+def test_ambiguous_date_is_refused(text: str, code: str, rules: DateRules):
+    """Each is a violation in both languages, with İYS's code."""
+    with pytest.raises(UnreadableDateError) as caught:
+        read_date(text, rules)
+    assert caught.value.violation.code == code
+    assert caught.value.violation.reason_tr
+
+
+MIDNIGHT = datetime(2026, 3, 1, 21, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "basis"),
+    [
+        ("2026-03-02", MIDNIGHT, DateBasis.DAY),
+        (" 02.03.2026 ", MIDNIGHT, DateBasis.DAY),
+        ("2 Mart 2026", MIDNIGHT, DateBasis.DAY),
+        ("2026-03-02 00:00:00", MIDNIGHT, DateBasis.DAY),
+        ("02.03.2026 00:00", MIDNIGHT, DateBasis.DAY),
+        ("02.03.2026 12:00 ÖÖ", MIDNIGHT, DateBasis.DAY),
+        ("2026-03-01T21:00:00Z", MIDNIGHT, DateBasis.DAY),
+        ("2026-03-02T00:00:00.000Z", MIDNIGHT + timedelta(hours=3), DateBasis.DAY),
+        ("2026-03-02T00:00:00+03:00", MIDNIGHT, DateBasis.DAY),
+        ("2026-03-02 10:00", TEN, DateBasis.MINUTE),
+        ("2.3.2026 10:00", TEN, DateBasis.MINUTE),
+        ("2026-03-02T10:00+03:00", TEN, DateBasis.MINUTE),
+        ("2026-03-02T07:00Z", TEN, DateBasis.MINUTE),
+        ("2026-03-02 10:00 ÖÖ", TEN, DateBasis.MINUTE),
+        ("2026-03-02 10:00:00", TEN, DateBasis.STATED),
+        ("2026-03-02T07:00:00Z", TEN, DateBasis.STATED),
+        ("2026-03-02T10:00:00+03:00", TEN, DateBasis.STATED),
+        ("2026-03-02 10:00:00 ÖÖ", TEN, DateBasis.STATED),
+        ("2026-03-02 00:00:01", MIDNIGHT + timedelta(seconds=1), DateBasis.STATED),
+        ("2026-03-02 00:01:00", MIDNIGHT + timedelta(minutes=1), DateBasis.STATED),
+        ("2026-03-02 03:00:00", MIDNIGHT + timedelta(hours=3), DateBasis.STATED),
+        ("2026-03-02 10:00:00.5", TEN, DateBasis.STATED),
+        ("46083", MIDNIGHT, DateBasis.DAY),  # a whole number is a day
+        ("46083,0", MIDNIGHT, DateBasis.DAY),
+        ("46083,5", MIDNIGHT + timedelta(hours=12), DateBasis.STATED),
+    ],
+)
+def test_date_of_an_opt_out_is_as_exact_as_its_text(text: str, at: datetime, basis: DateBasis):
+    """Midnight is what programs write for a date without a time of day."""
+    assert read_opt_out_date(text, FROM_1900) == (at, basis)
+
+
+@pytest.mark.parametrize("text", ["02/03/2026", "0001-01-01", "9999-12-32", "gestern", ""])
+def test_date_of_an_opt_out_that_cannot_be_read_is_refused(text: str):
+    """A day that is ambiguous, or none, is no day."""
+    with pytest.raises(UnreadableDateError):
+        read_opt_out_date(text, PLAIN)
+
+
+NUMBER = (
+    "05550000001",
+    '="05550000001"',
+    '= "05550000001" ',
+    "'05550000001",
+    "\u201805550000001",
+    "\u201905550000001",
+    "'05550000001'",
+    '"05550000001"',
+    ' "05550000001" ',
+    '\'="05550000001"',
+    "\t05550000001",
+    "05550000001\u00a0",
+    "\u202a05550000001\u202c",
+    "\ufeff05550000001\u200b",
+    '="\u200e05550000001"',
+)
+"""A formula of one text, the text prefix, quotes, blanks and marks of copying."""
+KEPT = (
+    "=HYPERLINK(1)",
+    '=T("05550000001")',
+    '="05"&"55"',
+    '="05550000001',
+    '05550000001"',
+    'a "b" c',
+    "O'Hara",
+    "=05550000001",
+    "-1",
+    "nullable",
+)
+"""No formula is computed, and an unbalanced quote is the source's to correct."""
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        *((one, "05550000001") for one in NUMBER),
+        *((one, one) for one in KEPT),
+        ('="5"" boru"', '5" boru'),
+        ('="a""""b"', 'a""b'),
+        ('=""', ""),
+        ("'", ""),
+        ("02.03.2026\u00a012:00", "02.03.2026 12:00"),
+        ("NULL", ""),
+        ("null", ""),
+        ("#YOK", ""),
+        ("#N/A", ""),
+        ("-", ""),
+        ('="-"', ""),
+    ],
+)
+def test_cell_means_what_the_sheet_shows(cell: str, text: str):
+    """Doubled quotes are one, a placeholder is empty, and what is no text notation is kept."""
+    assert cell_text(cell) == text

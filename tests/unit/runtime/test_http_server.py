@@ -29,7 +29,6 @@ from tests.support.servers.http import ServedHttp, listeners_of
 SHORT = 0.3
 OTHER = "127.0.0.2"
 """Another client: each address of the loopback network is one."""
-HALF_A_HEAD = b"GET /echo HTTP/1.1\r\nHost: te"
 
 
 @dataclass(kw_only=True)
@@ -136,7 +135,9 @@ async def test_clients_behind_a_known_proxy_are_distinguished():
         assert {one.status for one in await asyncio.gather(*proxied, *more)} == {200}
 
 
-@pytest.mark.parametrize("sent", [b"", HALF_A_HEAD], ids=["idle", "half a head"])
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /echo HTTP/1.1\r\nHost: te"], ids=["idle", "half a head"]
+)
 async def test_connections_that_wait_give_way(sent: bytes):
     """Of the client that has most, the one that has waited longest."""
     async with serving(HttpLimits(connections=8)) as served, AsyncExitStack() as stack:

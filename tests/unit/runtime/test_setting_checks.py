@@ -1,21 +1,29 @@
 """Settings that do not go together are refused, and plain connections in production.
 
 Settings are read once, frozen, and keep their secrets.
+
+Every secret may be in a file, which a second variable names.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
 from izin.consent import OutsideCalendarError
 from izin.runtime import settings as settings_module
 from izin.runtime.errors import SettingError
 from izin.runtime.logs import wrong_settings
-from izin.runtime.setting_rules.group import SettingsGroup
+from izin.runtime.setting_rules.group import (
+    SUFFIX,
+    SettingsGroup,
+    secret_variables,
+    without_secret_files,
+)
 from izin.runtime.settings import (
     FeedsSettings,
     GateSettings,
@@ -319,9 +327,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the variables without a default in the environment."""
     monkeypatch.setenv("DATABASE_URL", f"postgresql://izin:{SECRET}@127.0.0.1/izin")
     monkeypatch.setenv("IYS_USERNAME", "acme")
-    monkeypatch.setenv("IYS_PASSWORD", SECRET)
-    monkeypatch.setenv("IZIN_PUSH_PASSWORD", SECRET)
-    monkeypatch.setenv("IZIN_API_KEY", SECRET)
+    for name in ("IYS_PASSWORD", "IZIN_PUSH_PASSWORD", "IZIN_API_KEY"):
+        monkeypatch.setenv(name, SECRET)
 
 
 def test_every_group_is_tested() -> None:
@@ -338,9 +345,8 @@ def test_every_group_is_tested() -> None:
 def test_settings_are_frozen(group: type[BaseSettings]) -> None:
     """Settings do not change while a process runs."""
     given = group()
-    name = next(iter(group.model_fields))
     with pytest.raises(ValidationError, match="frozen"):
-        setattr(given, name, "another")
+        setattr(given, next(iter(group.model_fields)), "another")
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -382,10 +388,13 @@ def test_variables_have_our_prefix_or_a_customary_name(group: type[BaseSettings]
 
 def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each from its variable, with its type."""
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.com:9092")
-    monkeypatch.setenv("IZIN_TOPIC_PREFIX", "demo-")
-    monkeypatch.setenv("IZIN_PARTITIONS", "12")
-    monkeypatch.setenv("IYS_RESULT_DELAY", "PT2S")
+    for name, value in {
+        "KAFKA_BOOTSTRAP_SERVERS": "kafka.example.com:9092",
+        "IZIN_TOPIC_PREFIX": "demo-",
+        "IZIN_PARTITIONS": "12",
+        "IYS_RESULT_DELAY": "PT2S",
+    }.items():
+        monkeypatch.setenv(name, value)
     kafka = KafkaSettings()
     assert kafka.bootstrap_servers == "kafka.example.com:9092"
     assert (kafka.partitions, kafka.topics.events.name) == (12, "demo-consent-events")
@@ -433,3 +442,138 @@ def test_closed_days_reach_the_calendar(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", '["2026-05-25", "2026-05-26"]')
     days = {date(2026, 5, 25), date(2026, 5, 26)}
     assert LedgerSettings().calendar.extra_closed_days == days
+
+
+SECRETS = [(group, name) for group in GROUPS for name in secret_variables(group)]
+ANY_SECRET = "postgresql://izin:obviously-fake@127.0.0.1/izin"
+"""A text that any secret may be."""
+EVERY_SECRET = pytest.mark.parametrize(
+    ("group", "name"), SECRETS, ids=[name for _, name in SECRETS]
+)
+
+
+@pytest.fixture
+def no_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a secret of Kafka be given without what it needs beside it."""
+    monkeypatch.setattr(KafkaSettings, "faults", lambda _: iter(()))
+
+
+def file_of(folder: Path, text: str) -> Path:
+    """Return a file with ``text``."""
+    path = folder / "secret"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def value_of(group: type[SettingsGroup], name: str) -> object:
+    """Return the plain value of a secret of the group, as its settings have it."""
+    match group().given[name]:
+        case SecretStr() as secret:
+            return secret.get_secret_value()
+        case several:
+            return [one.get_secret_value() for one in several]
+
+
+def test_every_secret_is_known() -> None:
+    """By its type; those that need one today are among them."""
+    known = {name for _, name in SECRETS}
+    assert known >= {
+        "DATABASE_URL",
+        "IYS_PASSWORD",
+        "KAFKA_SASL_PASSWORD",
+        "IZIN_SUPPRESSION_SECRETS",
+    }
+    assert known >= {"KAFKA_SSL_KEY_PASSWORD", "SCHEMA_REGISTRY_PASSWORD", "IZIN_PUSH_PASSWORD"}
+
+
+@EVERY_SECRET
+@pytest.mark.usefixtures("no_faults")
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_secret_is_read_from_its_file(
+    group: type[SettingsGroup],
+    name: str,
+    end: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Without the line break that editors add, and with every other character."""
+    is_list = name == "IZIN_SUPPRESSION_SECRETS"
+    text = json.dumps([ANY_SECRET]) if is_list else f" {ANY_SECRET} "
+    monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(f"{name}{SUFFIX}", str(file_of(tmp_path, f"{text}{end}")))
+    assert value_of(group, name) == ([ANY_SECRET] if is_list else text)
+
+
+@EVERY_SECRET
+def test_secret_given_twice_is_refused(
+    group: type[SettingsGroup], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody could say which of them holds."""
+    monkeypatch.setenv(name, ANY_SECRET)
+    monkeypatch.setenv(f"{name}{SUFFIX}", str(file_of(tmp_path, "another")))
+    with pytest.raises(SettingError, match=f"{name} and {name}_FILE are both set") as refused:
+        group()
+    assert ANY_SECRET not in str(refused.value)
+
+
+@EVERY_SECRET
+def test_secret_in_an_unreadable_file_is_refused(
+    group: type[SettingsGroup], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The error names the variable and the file."""
+    monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "nowhere"
+    monkeypatch.setenv(f"{name}{SUFFIX}", str(path))
+    with pytest.raises(SettingError, match=f"{name}_FILE={path} cannot be read"):
+        group()
+
+
+@pytest.fixture(params=[b"", b"\n", b"\xff\xfesecret"])
+def unusable(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return a file in which there is no secret."""
+    path = tmp_path / "secret"
+    path.write_bytes(request.param)
+    return path
+
+
+def test_file_without_a_text_is_refused(unusable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty password would be tried, and other bytes quoted."""
+    monkeypatch.delenv("IYS_PASSWORD")
+    monkeypatch.setenv("IYS_PASSWORD_FILE", str(unusable))
+    with pytest.raises(SettingError, match=f"IYS_PASSWORD_FILE={unusable} is") as refused:
+        IysSettings()
+    assert "secret there" in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_empty_variable_beside_a_file_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Compose sets variables that are left out to nothing."""
+    monkeypatch.setenv("IYS_PASSWORD", "")
+    monkeypatch.setenv("IYS_PASSWORD_FILE", str(file_of(tmp_path, ANY_SECRET)))
+    assert value_of(IysSettings, "IYS_PASSWORD") == ANY_SECRET
+
+
+def test_argument_outranks_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What code gives is not looked for."""
+    monkeypatch.setenv("DATABASE_URL_FILE", "/nowhere")
+    made = LedgerSettings.model_validate({"DATABASE_URL": ANY_SECRET})
+    assert made.database_url.get_secret_value() == ANY_SECRET
+
+
+def test_other_settings_have_no_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file of a plain setting would hide what it is."""
+    monkeypatch.setenv("IYS_EGRESS_ADDRESS_FILE", str(file_of(tmp_path, "another")))
+    assert IysSettings().egress_address == "default"
+
+
+def test_local_stack_passes_values_on(tmp_path: Path) -> None:
+    """A stack sets values of its own, beside which a file would be a second one."""
+    path = str(file_of(tmp_path, ANY_SECRET))
+    given = {"DATABASE_URL_FILE": path, "KAFKA_SSL_CA_FILE": "ca.pem", "HOME": "/"}
+    assert without_secret_files(given) == {
+        "DATABASE_URL": ANY_SECRET,
+        "KAFKA_SSL_CA_FILE": "ca.pem",
+        "HOME": "/",
+    }

@@ -112,7 +112,6 @@ def test_kill_leaves_a_consistent_prefix(tmp_path: Path, folder: RocksFolder) ->
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(tmp_path / "worker")], stdout=subprocess.PIPE, text=True
     ) as writer:
-        assert writer.stdout is not None
         applied = 0
         for line in writer.stdout:
             applied = int(line)

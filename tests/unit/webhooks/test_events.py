@@ -120,8 +120,7 @@ def of_opt_out(**overrides: Any) -> Any:  # noqa: ANN401  # the same
 
 def data_of(event: WebhookEvent) -> dict[str, Any]:
     """Return what an event says."""
-    found: dict[str, Any] = json.loads(event.body)["data"]
-    return found
+    return json.loads(event.body)["data"]
 
 
 def test_opt_out_is_as_the_page_shows_it() -> None:
@@ -174,7 +173,6 @@ def test_tombstone_is_a_revocation_for_the_brands_customer(logged: list[EventDic
     assert logged[-1]["log_level"] == "critical"
     reader.customers = {BRAND: CUSTOMER}
     event = reader.read(record)
-    assert event is not None
     data = json.loads(event.body)["data"]
     assert (event.type, event.customer_id) == ("permission.revoked", CUSTOMER)
     assert (data["recipient"], data["may_send"], data["reason"]) == (PHONE, False, "erased")
@@ -377,7 +375,6 @@ async def test_brand_registered_just_before_its_opt_out_is_asked_for(
     customers[BRAND] = CUSTOMER
     await reader.prepare([record])
     event = reader.read(record)
-    assert event is not None
     assert event.customer_id == CUSTOMER
 
 
@@ -390,21 +387,23 @@ OPTED_OUT, GRANTED, REVOKED = "consent.opted-out", "permission.granted", "permis
 
 def an_event(offset: int, **overrides: object) -> WebhookEvent:
     """Return an event."""
-    fields: dict[str, Any] = {
-        "type": "permission.granted",
-        "webhook_id": f"msg_{offset}",
-        "key": "key",
-        "customer_id": "acme",
-        "brand_code": 100001,
-        "channel": "MESAJ",
-        "origin": None,
-        "topic": PLACE[0],
-        "partition": PLACE[1],
-        "offset": offset,
-        "appended": 0.0,
-        "body": b"{}",
-    }
-    return WebhookEvent(**fields | overrides)
+    return WebhookEvent(
+        **{
+            "type": "permission.granted",
+            "webhook_id": f"msg_{offset}",
+            "key": "key",
+            "customer_id": "acme",
+            "brand_code": 100001,
+            "channel": "MESAJ",
+            "origin": None,
+            "topic": PLACE[0],
+            "partition": PLACE[1],
+            "offset": offset,
+            "appended": 0.0,
+            "body": b"{}",
+        }
+        | overrides
+    )
 
 
 def a_move(position: int, *open_offsets: int) -> DeliveryCursor:
@@ -415,17 +414,19 @@ def a_move(position: int, *open_offsets: int) -> DeliveryCursor:
 
 def a_cursor(**overrides: object) -> DeliveryCursor:
     """Return a cursor."""
-    fields: dict[str, Any] = {
-        "subscriber_id": 1,
-        "lane": "bulk",
-        "topic": PLACE[0],
-        "partition": PLACE[1],
-        "cluster_id": "c",
-        "topic_id": "t",
-        "next_offset": 5,
-        "open_offsets": (2,),
-    }
-    return DeliveryCursor(**fields | overrides)
+    return DeliveryCursor(
+        **{
+            "subscriber_id": 1,
+            "lane": "bulk",
+            "topic": PLACE[0],
+            "partition": PLACE[1],
+            "cluster_id": "c",
+            "topic_id": "t",
+            "next_offset": 5,
+            "open_offsets": (2,),
+        }
+        | overrides
+    )
 
 
 def a_source(lane: DeliveryLane, *, feed: LiveFeed | None, behind: timedelta) -> LaneSource:
@@ -584,8 +585,7 @@ async def test_repetition_waits_for_what_was_open_at_the_start() -> None:
 
 def a_resend(**overrides: Any) -> Resend:  # noqa: ANN401  # as Resend
     """Return the resend number 7, of everything."""
-    fields: dict[str, Any] = {"filter": EventFilter(customer_id="acme")}
-    return Resend(id=7, ordered_at=NOON, **fields | overrides)
+    return Resend(id=7, ordered_at=NOON, **{"filter": EventFilter(customer_id="acme")} | overrides)
 
 
 def a_guard(**overrides: Any) -> RepetitionGuard:  # noqa: ANN401  # as Resend

@@ -35,7 +35,7 @@ from tests.integration.producers.intake_process import publish_brand_and_key
 from tests.integration.producers.library import forking
 from tests.support.builders import CUSTOMER, PHONE, a_key
 from tests.support.waiting import until
-from tests.unit.producers.library.test_new_event import a_new_event
+from tests.unit.producers.test_publishers import a_new_event
 
 pytestmark = pytest.mark.broker
 

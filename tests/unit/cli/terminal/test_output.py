@@ -383,19 +383,6 @@ def test_first_signal_interrupts_the_block(number: signal.Signals) -> None:
     assert signal.getsignal(number) == before
 
 
-def test_second_signal_has_its_default_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once interrupted, the next signal has its usual effect: the end, at once."""
-    after = {}
-
-    def note(number: signal.Signals, handler: object) -> None:
-        after[number] = handler
-
-    monkeypatch.setattr(signal, "signal", note)
-    with pytest.raises(KeyboardInterrupt):
-        exit_codes._interrupt(signal.SIGINT, None)
-    assert after == {signal.SIGINT: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
-
-
 def test_block_without_a_signal_restores_the_handlers() -> None:
     """The handlers are as they were."""
     before = signal.getsignal(signal.SIGTERM)
@@ -415,11 +402,11 @@ def test_signal_cancels_work_where_it_waits(number: signal.Signals) -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            steps.append(signal.getsignal(number))
+            steps.extend(map(signal.getsignal, (signal.SIGINT, signal.SIGTERM)))
 
     with raising_on_signals(), pytest.raises(KeyboardInterrupt):
         run_interruptible(work())
-    assert steps == ["went on", signal.SIG_DFL]
+    assert steps == ["went on", signal.SIG_DFL, signal.SIG_DFL]
 
 
 def test_work_without_a_signal_restores_the_handlers() -> None:
