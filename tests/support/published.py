@@ -161,11 +161,7 @@ class TopicWriter:
     ) -> None:
         """Write records in a transaction, and commit or abort it."""
         self._count += 1
-        client = producer(
-            self._settings, **{"transactional.id": f"{topic.name}-{self._count}-{commit}"}
-        )
-        client.init_transactions(20)
-        client.begin_transaction()
+        client = transaction(self._settings, f"{topic.name}-{self._count}-{commit}")
         self._produce(client, topic, records)
         client.flush(20)
         if commit:
@@ -197,6 +193,15 @@ def produce(settings: KafkaSettings, topic: str, *values: bytes | None, **more: 
     for value in values:
         client.produce(topic, value=value, **more)
     assert client.flush(20) == 0
+
+
+def transaction(settings: KafkaSettings, name: str, **options: object) -> Producer:
+    """Return a producer that has begun a transaction under an id of this ``name``."""
+    own = {"transactional.id": f"{settings.topic_prefix}{name}"}
+    client = producer(settings, **own, **options)
+    client.init_transactions(20)
+    client.begin_transaction()
+    return client
 
 
 def remove_below(settings: KafkaSettings, topic: str, ends: Mapping[int, int]) -> None:
@@ -349,9 +354,7 @@ class GateTopics(TopicWriter):
     ) -> Iterator[None]:
         """Have a record in a transaction that does not end; it is aborted with the context."""
         self._count += 1
-        client = producer(self.settings, **{"transactional.id": f"{topic.name}-{self._count}-open"})
-        client.init_transactions(20)
-        client.begin_transaction()
+        client = transaction(self.settings, f"{topic.name}-{self._count}-open")
         client.produce(topic.name, value, key, partition)
         assert client.flush(20) == 0
         try:

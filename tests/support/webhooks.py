@@ -24,7 +24,6 @@ from izin.ledger.db import Ledger
 from izin.ledger.record import Brand, TopicMessages
 from izin.ledger.registry import customers
 from izin.ledger.webhooks import registry
-from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookSubscriber
 from izin.local import free_port
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
@@ -36,7 +35,6 @@ from izin.webhooks.events import EventReader
 from izin.webhooks.partitions import cursors_at_end
 from izin.webhooks.posting import new_secret
 from izin.webhooks.process import serve
-from izin.webhooks.resends import CountedResend, Resend, planned
 from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.support.registration import register_brand
 
@@ -93,13 +91,13 @@ def a_permission(number: int = 1, **overrides: object) -> dict[str, Any]:
     }
 
 
-def a_subscriber(**overrides: object) -> WebhookSubscriber:
+def a_subscriber(**overrides: object) -> registry.WebhookSubscriber:
     """Return a subscriber that has never failed."""
     fields: dict[str, Any] = {
         "id": 1,
         "name": "crm",
         "url": "https://crm.example.com/hook",
-        "filter": EventFilter(customer_id=CUSTOMER),
+        "filter": registry.EventFilter(customer_id=CUSTOMER),
         "parallel": 8,
         "secrets": (new_secret(),),
         "former_until": None,
@@ -113,7 +111,7 @@ def a_subscriber(**overrides: object) -> WebhookSubscriber:
         "last_failure_at": None,
         "caught_up_at": NOON,
     }
-    return WebhookSubscriber(**fields | overrides)
+    return registry.WebhookSubscriber(**fields | overrides)
 
 
 def key_of(record: Mapping[str, Any]) -> str:
@@ -245,12 +243,12 @@ async def add_subscriber(
     parallel: int = 8,
     secret: str | None = None,
     **chosen: frozenset[Any],
-) -> WebhookSubscriber:
+) -> registry.WebhookSubscriber:
     """Add a subscriber of the customer of the tests, which gets what comes from now on."""
-    new = NewSubscriber(
+    new = registry.NewSubscriber(
         name=name,
         url=url,
-        filter=EventFilter(customer_id=CUSTOMER, **chosen),
+        filter=registry.EventFilter(customer_id=CUSTOMER, **chosen),
         parallel=parallel,
         secret=secret or new_secret(),
     )
@@ -309,7 +307,7 @@ class Hooks:
     receiver: WebhookReceiver
     database_url: str
 
-    async def subscribe(self, **overrides: Any) -> WebhookSubscriber:  # noqa: ANN401  # as add_subscriber
+    async def subscribe(self, **overrides: Any) -> registry.WebhookSubscriber:  # noqa: ANN401  # as add_subscriber
         """Add a subscriber that is this receiver."""
         url = overrides.pop("url", None) or self.receiver.url()
         return await add_subscriber(self.ledger, self.settings, url, **overrides)
@@ -334,14 +332,16 @@ class Hooks:
             "SELECT * FROM delivery_cursors ORDER BY topic, partition, lane"
         )
 
-    async def count(self, **limits: Any) -> CountedResend:  # noqa: ANN401  # as Resend
+    async def count(self, **limits: Any) -> resends.CountedResend:  # noqa: ANN401  # as Resend
         """Return what a resend of the subscriber would send."""
-        order = Resend(
-            ordered_at=datetime.now(UTC), filter=EventFilter(customer_id=CUSTOMER), **limits
+        order = resends.Resend(
+            ordered_at=datetime.now(UTC),
+            filter=registry.EventFilter(customer_id=CUSTOMER),
+            **limits,
         )
-        return await planned(self.ledger, self.settings, Codec(), "crm", order)
+        return await resends.planned(self.ledger, self.settings, Codec(), "crm", order)
 
-    async def resend(self, **limits: Any) -> CountedResend:  # noqa: ANN401  # as Resend
+    async def resend(self, **limits: Any) -> resends.CountedResend:  # noqa: ANN401  # as Resend
         """Order a resend; return what it was said to send."""
         plan = await self.count(**limits)
         await resends.begin(self.ledger, [plan], by="ada", now=datetime.now(UTC))
@@ -368,14 +368,14 @@ class Hooks:
         """Wait until the ledger has that a subscriber refused something."""
         await until(lambda: self._has("subscribers WHERE failing_since IS NOT NULL"))
 
-    async def until_calm(self) -> WebhookSubscriber:
+    async def until_calm(self) -> registry.WebhookSubscriber:
         """Return the subscriber once nothing of it fails any more."""
         await until(
             lambda: self._has("subscribers WHERE failing_since IS NOT NULL", is_wanted=False)
         )
         return await registry.of_name(self.ledger, "crm")
 
-    async def until_paused(self) -> WebhookSubscriber:
+    async def until_paused(self) -> registry.WebhookSubscriber:
         """Return the subscriber once it is paused."""
         await until(lambda: self._has("subscribers WHERE paused_at IS NOT NULL"))
         return await registry.of_name(self.ledger, "crm")

@@ -22,10 +22,9 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, Self
 
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import KafkaException, Message
 
 from izin.consent import ConsentEvent, Status
-from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
@@ -38,8 +37,8 @@ from izin.streams.guard import REDRIVEN, REFUSED
 from izin.streams.outputs import BATCH_OFFSETS, REPARTITIONED
 from tests.support.builders import NOON, an_event
 from tests.support.hostile import batches
-from tests.support.hostile.batches import BatchRefusedError, RawProducer
 from tests.support.order.verdict import Coordinates, committed_records, place_of
+from tests.support.published import transaction
 
 RECIPIENTS = "+9050"
 """What the numbers of their recipients begin with, and nobody else's."""
@@ -368,11 +367,11 @@ def write(writing: Writing) -> Sequence[WrittenBatch]:
         began - _OPENED_EVERY + _FIRST_AFTER,
         Random(f"{writing.seed}/{writing.first}"),
     )
-    with RawProducer(settings) as raw:
+    with batches.RawProducer(settings) as raw:
         while count < writing.records:
             made = hostile_batch(writing.seed, number, settings.partitions)
             number += 1
-            with suppress(BatchRefusedError):
+            with suppress(batches.BatchRefusedError):
                 topic = lanes[made.is_express]
                 first = raw.produce(topic, made.partition, made.data)
                 count, size = count + made.count, size + len(made.data)
@@ -387,15 +386,8 @@ def write(writing: Writing) -> Sequence[WrittenBatch]:
 
 def leave_open(settings: KafkaSettings, topic: str, partition: int) -> None:
     """Write a record in a transaction that only the broker ends. Raises KafkaException."""
-    producer: Producer = clients.producer(
-        settings,
-        **{
-            "transactional.id": f"{settings.topic_prefix}foreign-{partition}",
-            "transaction.timeout.ms": _TIMES_OUT,
-        },
-    )
-    producer.init_transactions(10)
-    producer.begin_transaction()
+    limit = {"transaction.timeout.ms": _TIMES_OUT}
+    producer = transaction(settings, f"foreign-{partition}", **limit)
     producer.produce(topic, key=b"foreign", value=b"never committed", partition=partition)
     if producer.flush(10):
         raise KafkaException

@@ -37,12 +37,10 @@ from benchmarks.results import RunReport
 from izin.consent import DecisionKind
 from izin.iys.wire_format import IysMovement, JsonReader, Stream
 from izin.ledger.daily import files, lines
-from izin.ledger.daily.files import DailyFile, FileState, today_in_turkey
 from izin.ledger.db import Ledger
 from izin.ledger.history import decision_columns, sweep_key
 from izin.ledger.record import Brand, event_of
 from izin.ledger.sweep import sweeps
-from izin.ledger.sweep.sweeps import Sweep
 from izin.local import free_port
 from izin.stack.scenario import LedgerView
 from tests.chaos.command import Seed, counted, listed, start
@@ -137,17 +135,17 @@ class Interruptions:
         for one in sinks:
             await asyncio.to_thread(one.be_killed)
 
-    async def _file(self) -> DailyFile | None:
+    async def _file(self) -> files.DailyFile | None:
         """Return the file of the day before; None: it is not compared yet."""
-        day = today_in_turkey(datetime.now(UTC)) - timedelta(days=1)
+        day = files.today_in_turkey(datetime.now(UTC)) - timedelta(days=1)
         found = await files.one(self.ledger, BRAND, day)
-        return found if found is not None and found.state is FileState.COMPARED else None
+        return found if found is not None and found.state is files.FileState.COMPARED else None
 
     async def _are_known(self) -> bool:
         """Whether the ledger has what every recipient did."""
         return len(await self.ledger.fetch(_KNOWN, {"brand": BRAND})) == OPTED_IN
 
-    async def _swept(self) -> Sweep | None:
+    async def _swept(self) -> sweeps.Sweep | None:
         """Return the sweep; None: it has not ended."""
         (found,) = await sweeps.latest(self.ledger)
         return None if found.ended_at is None else found
@@ -163,7 +161,7 @@ async def _once(read: Callable[[], Awaitable[T | None]]) -> T:
             await asyncio.sleep(0.2)
 
 
-def wrong_about_file(file: DailyFile, content: bytes) -> list[str]:
+def wrong_about_file(file: files.DailyFile, content: bytes) -> list[str]:
     """Return what is wrong about the file of recipients that each opted in once."""
     stored, found = content.count(b"\n"), []
     if (file.lines, stored) != (OPTED_IN, OPTED_IN):
@@ -173,7 +171,7 @@ def wrong_about_file(file: DailyFile, content: bytes) -> list[str]:
     return found
 
 
-def wrong_about_sweep(sweep: Sweep, in_history: int) -> list[str]:
+def wrong_about_sweep(sweep: sweeps.Sweep, in_history: int) -> list[str]:
     """Return what is wrong about a sweep of these recipients."""
     counted = sweep.counts.queried
     if (counted, in_history) == (OPTED_IN, OPTED_IN):

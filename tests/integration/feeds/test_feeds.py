@@ -13,7 +13,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from izin.kafka.clients import ensure_topics, producer
+from izin.kafka.clients import ensure_topics
 from izin.local import free_port
 from izin.runtime.settings import KafkaSettings
 from tests.integration.feeds.conftest import (
@@ -24,7 +24,7 @@ from tests.integration.feeds.conftest import (
     write,
 )
 from tests.support.builders import AUTHORIZATION
-from tests.support.published import delete_topics, remove_below
+from tests.support.published import delete_topics, remove_below, transaction
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -71,10 +71,8 @@ async def test_opt_outs_begin_at_the_oldest_or_now(settings: KafkaSettings, serv
 async def test_aborted_transaction_is_never_returned(settings: KafkaSettings, served: Served):
     """Nor an open one: its records come when it is committed, behind the mark of the other."""
     topic = settings.topics.opt_outs.name
-    client = producer(settings, **{"transactional.id": f"{settings.topic_prefix}test"})
-    client.init_transactions(20)
+    client = transaction(settings, "test")
     begun = (await served.page("opt-outs", from_="now"))["next"]
-    client.begin_transaction()
     write(settings, topic, opt_outs(1), partition=0, client=client)
     client.abort_transaction(20)
     client.begin_transaction()

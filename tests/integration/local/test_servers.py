@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 
 import izin.local
 from izin.cli.cli import app
-from izin.local import Kafka, LocalServers, PortTakenError
-from izin.local.errors import StartError
+from izin.local import Kafka, LocalServers, PortTakenError, StartError
 from izin.local.java import java_at_least
 from izin.local.kafka import JAVA
 

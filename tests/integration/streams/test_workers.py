@@ -17,7 +17,6 @@ import pytest
 from confluent_kafka import Producer
 
 from izin.kafka import clients
-from izin.kafka.clients import ensure_topics, is_contested
 from izin.local.kafka import Kafka
 from izin.runtime.logs import EXIT
 from izin.runtime.settings import KafkaSettings, StreamSettings
@@ -25,6 +24,7 @@ from izin.streams.engine.app import EXIT_CONFIG
 from tests.chaos.order.brokers import BrokerCluster
 from tests.support.order.harness import CODEC, Traffic
 from tests.support.order.verdict import Worker, all_held, backlog, examine, until
+from tests.support.published import transaction
 
 PARTITIONS = 4
 STUCK = 2
@@ -146,7 +146,7 @@ def test_second_worker_of_an_instance_id_ends_and_the_first_goes_on(
         traffic.publish(200)
         until(lambda: all_held([first], 3), within=30, what="first owner again")
         until(lambda: not backlog(settings), within=30, what="end of the backlog")
-        until(lambda: is_contested(settings, group), within=30, what="note in the group")
+        until(lambda: clients.is_contested(settings, group), within=30, what="note in the group")
         first.kill()
         first.start()
         until(lambda: all_held([first], 3), within=30, what="owner after a restart")
@@ -170,20 +170,12 @@ def hanging(tmp_path: Path) -> Iterator[tuple[KafkaSettings, Producer]]:
             topic_prefix="hanging-",
             partitions=PARTITIONS,
         )
-        ensure_topics(settings)
+        clients.ensure_topics(settings)
         yield from _hanging(settings)
 
 
 def _hanging(settings: KafkaSettings) -> Iterator[tuple[KafkaSettings, Producer]]:
-    producer = clients.producer(
-        settings,
-        **{
-            "transactional.id": f"{settings.topic_prefix}hanging",
-            "transaction.timeout.ms": 300_000,
-        },
-    )
-    producer.init_transactions(20)
-    producer.begin_transaction()
+    producer = transaction(settings, "hanging", **{"transaction.timeout.ms": 300_000})
     producer.produce(settings.topics.desired_consents.name, key=b"x", partition=STUCK)
     assert producer.flush(20) == 0
     yield settings, producer
@@ -243,7 +235,7 @@ def test_broker_that_is_away_is_waited_for_and_worked_with_again(tmp_path: Path)
             )
         }
         for settings in installations.values():
-            ensure_topics(settings)
+            clients.ensure_topics(settings)
         checked = installations["izin.streams"]
         traffic = Traffic(checked, CODEC, seed=11, recipients=50)
         traffic.publish(200)

@@ -14,8 +14,7 @@ import pytest
 
 from izin.kafka.clients import access_of, ensure_topics
 from izin.local import ApicurioRegistry
-from izin.producers import IzinError, NewEvent
-from izin.producers.publishing.publisher import BackpressureError
+from izin.producers import BackpressureError, IzinError, NewEvent
 from izin.runtime.settings import KafkaSettings
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
