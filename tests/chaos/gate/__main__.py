@@ -322,12 +322,11 @@ def running_gates(
 ) -> Iterator[list[GateProcess]]:
     """Run the gates, which reach Kafka over ``network``; they are killed at the end."""
     with ExitStack() as stack:
-        gates = []
-        for name in GATES:
-            gate = GateProcess(name, settings, network.bootstrap_servers(name), folder)
-            stack.callback(gate.kill)
-            gates.append(gate)
-        yield gates
+        servers = {name: network.bootstrap_servers(name) for name in GATES}
+        yield [
+            stack.enter_context(GateProcess(name, settings, reached, folder))
+            for name, reached in servers.items()
+        ]
 
 
 def victim_of(gate: GateProcess) -> Victim:

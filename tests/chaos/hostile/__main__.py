@@ -92,9 +92,8 @@ class HostileCampaign:
                 bootstrap_servers=broker.bootstrap_servers, partitions=self.partitions
             )
             ensure_topics(settings)
-            worker = Worker("order", settings, self.folder / "order.log")
             context = multiprocessing.get_context("spawn")
-            try:
+            with Worker("order", settings, self.folder / "order.log") as worker:
                 until(lambda: all_held([worker], self.partitions), within=60, what="worker")
                 with (
                     Probe(
@@ -105,8 +104,6 @@ class HostileCampaign:
                     found = self._pairs(settings, worker, probe, processes)
                     sent = set(probe.sent)
                 self._drain(settings, worker)
-            finally:
-                worker.kill()
             opted_out = {
                 one.key() for one in committed_records(settings, settings.topics.opt_outs.name)
             }

@@ -21,7 +21,7 @@ It ends with the lines ``inbound-missing``, ``inbound-double`` and ``inbound-reg
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ from enum import StrEnum
 from hashlib import sha384
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -52,6 +52,7 @@ from tests.chaos.pipeline import (
     PipelineCampaign,
     Victim,
     ended,
+    once,
     run_under_faults,
     supervise,
     until,
@@ -87,7 +88,6 @@ _WITHIN = 60.0
 _SWEPT = """SELECT coalesce(sum((data->>'queried')::bigint), 0)::bigint AS queried
     FROM history WHERE key = %(key)s"""
 _KNOWN = "SELECT FROM consents WHERE registered = 'ONAY' AND brand_code = %(brand)s"
-T = TypeVar("T")
 
 
 def fill_yesterday(simulator: SimulatorAdmin) -> None:
@@ -114,14 +114,14 @@ class Interruptions:
         """Kill every sink in the fetch, and in a sweep; return what is wrong afterwards."""
         sinks = [one for one in hit if one.part == SINK]
         await self._interrupt("dayFile", sinks)
-        file = await _once(self._file)
+        file = await once(self._file, _WITHIN)
         content = b"".join([part async for part in lines.read(self.ledger, file)])
         wrong = wrong_about_file(file, content)
-        await _once(self._are_known)
+        await once(self._are_known, _WITHIN)
         self.simulator.inject_fault("statuses", slowSeconds=_SLOW, after=1)
         (ordered,) = await sweeps.order(self.ledger, [BRAND], by="chaos", now=datetime.now(UTC))
         await self._interrupt("statuses", sinks)
-        sweep = await _once(self._swept)
+        sweep = await once(self._swept, _WITHIN)
         (facts,) = await self.ledger.fetch(_SWEPT, {"key": sweep_key(ordered.id)})
         return wrong + wrong_about_sweep(sweep, facts["queried"])
 
@@ -149,16 +149,6 @@ class Interruptions:
         """Return the sweep; None: it has not ended."""
         (found,) = await sweeps.latest(self.ledger)
         return None if found.ended_at is None else found
-
-
-async def _once(read: Callable[[], Awaitable[T | None]]) -> T:
-    """Return what ``read`` returns, as soon as that is something; TimeoutError after a minute."""
-    async with asyncio.timeout(_WITHIN):
-        while True:
-            found = await read()
-            if found:
-                return found
-            await asyncio.sleep(0.2)
 
 
 def wrong_about_file(file: files.DailyFile, content: bytes) -> list[str]:

@@ -29,16 +29,16 @@ from tests.chaos.order.instrumented_worker import (
     FaultTrigger,
     TriggerEffect,
 )
-from tests.chaos.order.skewed_worker import CLOCK, SET
 from tests.chaos.pipeline import HostileInput, InputFault
 from tests.support.hostile.small_disk import SmallDisk
 from tests.support.order.harness import Traffic
 from tests.support.order.verdict import Outage, Worker, all_held, backlog
+from tests.support.skewed_process import JUMPS
 
 _SETTLED_WITHIN = 25.0
 _FEW = 100
 """Undecided events of a partition: those of some seconds."""
-SKEWS = (-600, 0, 600)
+SKEWS = tuple(JUMPS.values())
 """Seconds by which the clock of a worker may be ahead."""
 _MOST_AT_ONCE = 2000
 
@@ -52,7 +52,7 @@ class InstrumentedWorker(Worker):
         settings: KafkaSettings,
         folder: Path,
         *,
-        skew: int = 0,
+        skew: float = 0,
         disk: SmallDisk | None = None,
     ) -> None:
         self.is_on_disk = disk is not None
@@ -61,22 +61,21 @@ class InstrumentedWorker(Worker):
             "IZIN_STATE_FOLDER": str(disk.folder / "state"),
         }
         self.trigger = FaultTrigger(folder / f"{name}.trigger")
-        self._clock = folder / f"{name}.clock"
-        self._set(skew)
+        self.skew = skew
         super().__init__(
             name,
             settings,
             folder / f"{name}.log",
-            module=f"{__package__}.skewed_worker",
+            module="tests.support.skewed_process",
             environment={
                 TRIGGER: str(folder / f"{name}.trigger"),
-                CLOCK: str(self._clock),
                 **(on_disk or {}),
             },
         )
 
     def start(self) -> None:
         self._has_answered = False
+        self.arguments = (str(self.skew), f"{__package__}.instrumented_worker")
         super().start()
 
     def kill(self) -> None:
@@ -88,16 +87,10 @@ class InstrumentedWorker(Worker):
         self._has_answered = self._has_answered or "keys" in self.health()
         return self._has_answered
 
-    def _set(self, skew: int) -> None:
-        self.skew = skew
-        draft = self._clock.with_suffix(".draft")
-        draft.write_text(str(skew), encoding="utf-8")
-        draft.replace(self._clock)
-
-    def move_clock(self, skew: int) -> None:
-        """Let its clock jump, and be so far ahead from now on."""
-        self._set(skew)
-        self.send(SET)
+    def move_clock(self, how: signal.Signals) -> None:
+        """Let its clock jump by a signal of ``JUMPS``, and be so far ahead from now on."""
+        self.skew = JUMPS[how]
+        self.send(how)
 
     def keep_log(self, number: int) -> Path:
         """Copy its log, of an end that nobody asked for, and return the copy."""
@@ -431,7 +424,8 @@ class OrderCampaign(SupervisedWorkers):
         if worker is None or (freezes and self._frozen):
             return None
         if fault is OrderFault.CLOCK:
-            worker.move_clock(self._random.choice([one for one in SKEWS if one != worker.skew]))
+            others = [how for how, skew in JUMPS.items() if skew != worker.skew]
+            worker.move_clock(self._random.choice(others))
         elif fault is OrderFault.KILL:
             worker.kill()
             worker.start()

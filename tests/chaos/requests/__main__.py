@@ -134,12 +134,10 @@ async def running(servers: CampaignServers) -> AsyncIterator[Mapping[Api, ApiPro
         sinks.start()
         (sink,) = sinks.running.values()
         found = {Api.PUSH: ApiProcess(api=Api.PUSH, port=sinks.ports[0][0], process=sink)}
-        order = Worker("order", settings, folder / "order.log")
-        stack.callback(order.kill)
+        stack.enter_context(Worker("order", settings, folder / "order.log"))
         for api in _MODULES:
             port = free_port()
-            worker = _worker(api, port, settings, folder)
-            stack.callback(worker.kill)
+            worker = stack.enter_context(_worker(api, port, settings, folder))
             found[api] = ApiProcess(api=api, port=port, process=worker.process)
         for one in found.values():
             await until(one.is_ready, _UP_WITHIN, what=f"{one.api} that is ready")

@@ -168,14 +168,11 @@ def test_worker_decides_on_a_secured_broker(
     settings = settings_of(given)
     clients.ensure_topics(settings)
     traffic = Traffic(settings, CODEC, seed=7, recipients=20)
-    worker = Worker("secured", settings, tmp_path / "worker.log", environment=given)
-    try:
+    with Worker("secured", settings, tmp_path / "worker.log", environment=given) as worker:
         until(lambda: all_held([worker], 1), within=60, what="owner")
         traffic.publish(200)
         until(lambda: not backlog(settings), within=30, what="end of the backlog")
         assert worker.end() == 0
-    finally:
-        worker.kill()
     verdict = examine(settings, CODEC)
     assert verdict.faultless, str(verdict)
     log = worker.log.read_text()
@@ -188,14 +185,13 @@ def test_worker_with_a_wrong_password_says_so_and_waits(
 ) -> None:
     """As for a broker that is away: the password may be set there later. SIGTERM ends it."""
     given = {**secure_kafka.environment(), "KAFKA_SASL_PASSWORD": SECRET}
-    worker = Worker("refused", settings_of(given), tmp_path / "worker.log", environment=given)
-    try:
+    with Worker(
+        "refused", settings_of(given), tmp_path / "worker.log", environment=given
+    ) as worker:
         until(lambda: "KAFKA_SASL_PASSWORD" in worker.log.read_text(), within=60, what="error")
         assert worker.process.poll() is None
         worker.process.terminate()
         worker.process.wait(20)
-    finally:
-        worker.kill()
     log = worker.log.read_text()
     assert "Kafka not reached" in log
     assert SECRET not in log

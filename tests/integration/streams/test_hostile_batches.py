@@ -7,7 +7,6 @@ A real worker process on a real broker: what is decided is read from ``desired-c
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES, event_to_avro
 from tests.contract.schemas.topic_settings import set_of_topic
-from tests.integration.streams.failing_worker import FAILS
+from tests.integration.streams.spoilt_worker import FAILS, spoilt
 from tests.support.builders import NOON, a_key, an_event
 from tests.support.hostile.batches import (
     HOSTILE,
@@ -88,7 +87,7 @@ def test_broker_stores_what_the_lists_say(make_settings: Callable[[int], KafkaSe
 @pytest.mark.timeout(180)
 def test_batch_that_cannot_be_unpacked_harms_only_itself(
     make_settings: Callable[[int], KafkaSettings],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """What Java's client reads is decided. Each other batch is a critical dead letter with its
     offsets and its bytes, in parts where it is large; whatever is behind it is decided.
@@ -131,7 +130,7 @@ def test_batch_that_cannot_be_unpacked_harms_only_itself(
 @pytest.mark.timeout(180)
 def test_batch_that_unpacks_to_too_much_is_cut(
     make_settings: Callable[[int], KafkaSettings],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """The opt-outs in front are decided, and those of everybody else; the rest is a critical dead
     letter.
@@ -153,7 +152,7 @@ def test_batch_that_unpacks_to_too_much_is_cut(
 @pytest.mark.timeout(180)
 def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
     make_settings: Callable[[int], KafkaSettings],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """Behind a batch with a dead letter opt-outs are decided; the dead letter is written once it
     can be.
@@ -245,7 +244,7 @@ def is_logged(worker: Worker, event: str) -> bool:
 @pytest.mark.timeout(150)
 def test_junk_on_one_partition_stops_nothing(
     make_settings: Callable[[int], KafkaSettings],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """Thousands of records that nobody can decode, or that are refused, become dead letters; every
     opt-out and opt-in behind them is decided, of that partition too.
@@ -271,19 +270,12 @@ def test_junk_on_one_partition_stops_nothing(
 
 @pytest.fixture
 def failing(
-    make_settings: Callable[[int], KafkaSettings], tmp_path: Path
-) -> Iterator[tuple[KafkaSettings, Worker]]:
-    """Yield topics and their worker, whose own code fails on marked events."""
+    make_settings: Callable[[int], KafkaSettings], start_worker: Callable[..., Worker]
+) -> tuple[KafkaSettings, Worker]:
+    """Return topics and their worker, whose own code fails on marked events."""
     settings = make_settings(PARTITIONS)
-    worker = Worker(
-        "failing",
-        settings,
-        tmp_path / "failing.log",
-        module="tests.integration.streams.failing_worker",
-        environment={"IZIN_DEAD_LETTER_SHARE": "0.2"},
-    )
-    yield settings, worker
-    worker.kill()
+    how = spoilt("failing", IZIN_DEAD_LETTER_SHARE="0.2")
+    return settings, start_worker("failing", settings, **how)
 
 
 def pause(publisher: Publisher, worker: Worker) -> None:
@@ -321,7 +313,7 @@ def test_poison_beyond_the_share_pauses_opt_ins_of_its_lane(
 @pytest.mark.timeout(200)
 def test_opt_outs_decided_while_opt_ins_waited_are_decided_once(
     failing: tuple[KafkaSettings, Worker],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """The opt-outs that went on, and those that are outranked since, have one decision each once
     another worker decides what waited; the one on which our code failed has its own by then.
