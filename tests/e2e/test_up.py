@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Consumer
 
 from izin.local import Postgres
+from izin.local.processes import answers
 from izin.schemas.codec import Codec
 from tests.e2e.stack import (
     ENDED_WITHIN,
@@ -130,14 +131,10 @@ def stopped(pid: int) -> Iterator[None]:
 def is_ready(folder: Path) -> bool:
     """Return whether each worker says that it is ready."""
     settings = environment_of(folder)
-    for name in ("IZIN_STREAM_PORT", "IZIN_SINK_PORT", "IZIN_INTAKE_PORT"):
-        try:
-            answer = httpx.get(f"http://127.0.0.1:{settings[name]}/health/ready", trust_env=False)
-        except httpx.TransportError:
-            return False
-        if answer.is_error:
-            return False
-    return True
+    return all(
+        answers(f"http://127.0.0.1:{settings[name]}/health/ready")
+        for name in ("IZIN_STREAM_PORT", "IZIN_SINK_PORT", "IZIN_INTAKE_PORT")
+    )
 
 
 def await_healthy(folder: Path) -> None:

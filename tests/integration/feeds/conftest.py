@@ -1,9 +1,9 @@
 """The feeds, served in the loop of the test, and writers of what they serve."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -13,13 +13,13 @@ from confluent_kafka import Producer
 from izin.feeds import endpoint
 from izin.kafka.clients import producer
 from izin.local import free_port
-from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec
 from izin.schemas.records import ID
-from tests.support.builders import AUTHORIZATION, an_api_key
+from tests.support.builders import an_api_key
 from tests.support.published import publish_brand, publish_key
+from tests.support.servers import http
 from tests.unit.feeds.conftest import a_permission, key_of
 
 PARTITIONS = 3
@@ -129,32 +129,9 @@ async def serving(settings: KafkaSettings, **overrides: object) -> AsyncIterator
     """Serve the feeds of ``settings``; they are ready then."""
     given = {"IZIN_FEEDS_PORT": free_port(), "IZIN_FEEDS_OPERATIONS_PORT": free_port()}
     feeds = FeedsSettings.model_validate(given | overrides)
-    stopping = asyncio.Event()
-    with closing(HttpListeners(feeds, server="the feeds", variables="IZIN_FEEDS")) as listeners:
-        running = asyncio.create_task(endpoint.run(settings, feeds, CODEC, listeners, stopping))
-        url = f"http://127.0.0.1:{feeds.port}"
-        async with httpx.AsyncClient(
-            base_url=url, headers=AUTHORIZATION, timeout=60, trust_env=False
-        ) as client:
-            try:
-                await until_ready(client, running)
-                yield Served(client=client, operations=f"http://127.0.0.1:{feeds.operations_port}")
-            finally:
-                stopping.set()
-                await running
-
-
-async def until_ready(client: httpx.AsyncClient, running: asyncio.Task[None]) -> None:
-    """Wait until the feeds are ready."""
-    async with asyncio.timeout(30):
-        while not running.done():
-            try:
-                if (await client.get("/health/ready")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.02)
-    running.result()
+    run = partial(endpoint.run, settings, feeds, CODEC)
+    async with http.served(feeds, run) as (client, operations):
+        yield Served(client=client, operations=operations)
 
 
 @pytest.fixture

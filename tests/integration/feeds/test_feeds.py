@@ -15,6 +15,7 @@ import pytest
 
 from izin.kafka.clients import ensure_topics
 from izin.local import free_port
+from izin.local.processes import answers
 from izin.runtime.settings import KafkaSettings
 from tests.integration.feeds.conftest import (
     Served,
@@ -149,15 +150,9 @@ def test_feeds_are_served_until_they_are_stopped(settings: KafkaSettings):
         for name in ("IZIN_FEEDS_PORT", "IZIN_FEEDS_OPERATIONS_PORT")
     )
 
-    def is_ready() -> bool:
-        try:
-            return httpx.get(f"{url}/health/ready", trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
-
     with subprocess.Popen([sys.executable, "-m", "izin.cli", "feeds"], env=given) as process:
         try:
-            until(is_ready, within=30)
+            until(lambda: answers(f"{url}/health/ready"), within=30)
             page = httpx.get(f"{url}/v1/outcomes", headers=AUTHORIZATION, trust_env=False)
             assert (page.status_code, page.json()["items"]) == (200, [])
             metrics = httpx.get(f"{operations}/metrics", trust_env=False).text

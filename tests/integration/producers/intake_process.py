@@ -10,6 +10,7 @@ from typing import IO
 import httpx
 
 from izin.local import free_port
+from izin.local.processes import answers
 from izin.runtime.settings import KafkaSettings
 from tests.support.builders import AUTHORIZATION, an_api_key
 from tests.support.published import publish_brand, publish_key
@@ -50,11 +51,7 @@ class IntakeProcess:
 
     def is_ready(self) -> bool:
         """Whether it can publish."""
-        try:
-            url = f"http://127.0.0.1:{self.port}/health/ready"
-            return httpx.get(url, trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
+        return answers(f"http://127.0.0.1:{self.port}/health/ready")
 
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:

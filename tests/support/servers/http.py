@@ -1,10 +1,11 @@
 """A server under test: its public listener and that of operators, on ports of their own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 
+import httpx
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
@@ -12,7 +13,8 @@ from izin.local import free_port
 from izin.runtime.http_server.problems import operations_app
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.http_server.shedding import HttpLimits, Refused
-from izin.runtime.settings import IntakeSettings
+from izin.runtime.settings import FeedsSettings, GateSettings, IntakeSettings
+from tests.support.builders import AUTHORIZATION
 
 
 def listeners_of(port: int, operations_port: int) -> HttpListeners:
@@ -68,3 +70,38 @@ class ServedHttp:
         async with asyncio.timeout(10):
             while not holds():  # noqa: ASYNC110  # metrics set no event
                 await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def served(
+    settings: FeedsSettings | GateSettings | IntakeSettings,
+    run: Callable[[HttpListeners, asyncio.Event], Awaitable[None]],
+    *,
+    ready: str = "/health/ready",
+) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
+    """Have ``run`` serve until the context ends; yield a client with the key of the builders, once
+    ``ready`` says yes, and the URL of the listener for operators.
+    """
+    stopping = asyncio.Event()
+    with closing(HttpListeners(settings, server="the test", variables="IZIN_TEST")) as listeners:
+        running = asyncio.ensure_future(run(listeners, stopping))
+        url = f"http://127.0.0.1:{settings.port}"
+        async with httpx.AsyncClient(
+            base_url=url, headers=AUTHORIZATION, timeout=60, trust_env=False
+        ) as client:
+            try:
+                await _until_ready(client, running, ready)
+                yield client, f"http://127.0.0.1:{settings.operations_port}"
+            finally:
+                stopping.set()
+                await running
+
+
+async def _until_ready(client: httpx.AsyncClient, running: asyncio.Future[None], path: str) -> None:
+    async with asyncio.timeout(30):
+        while not running.done():
+            with suppress(httpx.TransportError):
+                if (await client.get(path)).is_success:
+                    return
+            await asyncio.sleep(0.02)
+    running.result()
