@@ -29,6 +29,7 @@ from tests.support.builders import (
     a_decision_record,
     a_key,
     an_event,
+    usual,
 )
 from tests.support.waiting import until
 
@@ -372,14 +373,21 @@ def _admitted(at: datetime, status: Status, **fields: object) -> AdmittedEvent:
 
 def event_value(key: ConsentKey, status: str = "RET", **overrides: object) -> bytes:
     """Return an event of a key as it is in Kafka."""
-    fields: dict[str, object] = {
-        "brand_code": key.brand_code,
-        "type": str(key.channel),
-        "recipient_type": str(key.recipient_type),
-        "recipient": key.recipient,
-        "status": status,
-    }
-    return CODEC.encode("ConsentEvent", event_to_avro(an_event(**fields | overrides)))
+    return CODEC.encode(
+        "ConsentEvent",
+        event_to_avro(
+            an_event(
+                **usual(
+                    overrides,
+                    brand_code=key.brand_code,
+                    type=str(key.channel),
+                    recipient_type=str(key.recipient_type),
+                    recipient=key.recipient,
+                    status=status,
+                )
+            )
+        ),
+    )
 
 
 def keys_in(partition: int, first: int = 0) -> Iterator[ConsentKey]:
@@ -448,17 +456,20 @@ def a_receipt(number: int = 1, **overrides: object) -> dict[str, Any]:
 
 def a_decision_receipt(number: int = 1, **overrides: object) -> dict[str, Any]:
     """Return the record of one recipient, who was asked about alone."""
-    fields: dict[str, object] = {
-        "index": 0,
-        "recipient": PHONE,
-        "may_send": True,
-        "reason": "exempt",
-        "recipients": 1,
-        "reasons": {"exempt": 1},
-        "message_class": "delivery",
-        "basis": "order 17",
-    }
-    return a_receipt(number, **fields | overrides)
+    return a_receipt(
+        number,
+        **usual(
+            overrides,
+            index=0,
+            recipient=PHONE,
+            may_send=True,
+            reason="exempt",
+            recipients=1,
+            reasons={"exempt": 1},
+            message_class="delivery",
+            basis="order 17",
+        ),
+    )
 
 
 def publish_receipts(

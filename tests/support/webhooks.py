@@ -35,7 +35,7 @@ from izin.webhooks.events import EventReader
 from izin.webhooks.partitions import cursors_at_end
 from izin.webhooks.posting import new_secret
 from izin.webhooks.process import serve
-from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.support.builders import BRAND, CUSTOMER, NOON, usual
 from tests.support.registration import register_brand
 
 LIMIT = 30.0
@@ -93,25 +93,27 @@ def a_permission(number: int = 1, **overrides: object) -> dict[str, Any]:
 
 def a_subscriber(**overrides: object) -> registry.WebhookSubscriber:
     """Return a subscriber that has never failed."""
-    fields: dict[str, Any] = {
-        "id": 1,
-        "name": "crm",
-        "url": "https://crm.example.com/hook",
-        "filter": registry.EventFilter(customer_id=CUSTOMER),
-        "parallel": 8,
-        "secrets": (new_secret(),),
-        "former_until": None,
-        "version": 1,
-        "created_at": NOON,
-        "paused_at": None,
-        "paused_for": None,
-        "failing_since": None,
-        "alerts": 0,
-        "last_failure": None,
-        "last_failure_at": None,
-        "caught_up_at": NOON,
-    }
-    return registry.WebhookSubscriber(**fields | overrides)
+    return registry.WebhookSubscriber(
+        **usual(
+            overrides,
+            id=1,
+            name="crm",
+            url="https://crm.example.com/hook",
+            filter=registry.EventFilter(customer_id=CUSTOMER),
+            parallel=8,
+            secrets=(new_secret(),),
+            former_until=None,
+            version=1,
+            created_at=NOON,
+            paused_at=None,
+            paused_for=None,
+            failing_since=None,
+            alerts=0,
+            last_failure=None,
+            last_failure_at=None,
+            caught_up_at=NOON,
+        )
+    )
 
 
 def key_of(record: Mapping[str, Any]) -> str:
@@ -199,15 +201,18 @@ def a_standing(who: int = 1, **overrides: object) -> dict[str, Any]:
 
 def an_opt_out(who: int = 1, **overrides: object) -> dict[str, Any]:
     """Return the row of a recipient who opted out, as ``a_consent`` says."""
-    opted_out: dict[str, Any] = {
-        "desired_status": "RET",
-        "registered": "RET",
-        "latest_onay_at": NOON - timedelta(days=1),
-        "latest_ret_at": NOON,
-        "may_send": False,
-        "permission_reason": "opted-out",
-    }
-    return a_standing(who, **opted_out | overrides)
+    return a_standing(
+        who,
+        **usual(
+            overrides,
+            desired_status="RET",
+            registered="RET",
+            latest_onay_at=NOON - timedelta(days=1),
+            latest_ret_at=NOON,
+            may_send=False,
+            permission_reason="opted-out",
+        ),
+    )
 
 
 async def store_rows(ledger: Ledger, *rows: Mapping[str, Any]) -> None:
@@ -258,15 +263,17 @@ async def add_subscriber(
 
 def quick(**overrides: object) -> WebhookSettings:
     """Return settings with short pauses, which allow this machine."""
-    values: dict[str, Any] = {
-        "port": free_port(),
-        "operations_port": free_port(),
-        "allowed": ("127.0.0.0/8",),
-        "first_pause": timedelta(seconds=0.05),
-        "longest_pause": timedelta(seconds=0.5),
-        "timeout": timedelta(seconds=2),
-    }
-    return WebhookSettings(**values | overrides)
+    return WebhookSettings(
+        **usual(
+            overrides,
+            port=free_port(),
+            operations_port=free_port(),
+            allowed=("127.0.0.0/8",),
+            first_pause=timedelta(seconds=0.05),
+            longest_pause=timedelta(seconds=0.5),
+            timeout=timedelta(seconds=2),
+        )
+    )
 
 
 @asynccontextmanager

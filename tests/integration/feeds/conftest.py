@@ -18,9 +18,14 @@ from izin.schemas.api_keys import Scope
 from izin.schemas.codec import Codec
 from izin.schemas.records import ID
 from tests.support.builders import an_api_key
-from tests.support.published import publish_brand, publish_key
+from tests.support.published import (
+    a_permission,
+    an_opt_out,
+    key_of,
+    publish_brand,
+    publish_key,
+)
 from tests.support.servers import http
-from tests.unit.feeds.conftest import a_permission, key_of
 
 PARTITIONS = 3
 CODEC = Codec()
@@ -55,38 +60,18 @@ def write(
     assert mine.flush(20) == 0
 
 
-def permissions(*recipients: int, **overrides: object) -> list[Record]:
+def permissions(*recipients: int) -> list[Record]:
     """Return the records of permissions of these recipients."""
-    made = [a_permission(recipient=f"+90555000{one:04}", **overrides) for one in recipients]
-    return [(key_of(one), CODEC.encode("Permission", one)) for one in made]
+    keys = map(key_of, recipients)
+    return [(one.encode(), CODEC.encode("Permission", a_permission(one))) for one in keys]
 
 
-def opt_outs(*recipients: int, **overrides: object) -> list[Record]:
+def opt_outs(*recipients: int) -> list[Record]:
     """Return the records of opt-outs of these recipients."""
-    made = [a_consent(recipient=f"+90555000{one:04}", **overrides) for one in recipients]
-    return [(key_of(one), CODEC.encode("Consent", one)) for one in made]
-
-
-def a_consent(**overrides: object) -> dict[str, Any]:
-    """Return an Avro Consent."""
-    shared = a_permission()
-    fields = {one: shared[one] for one in ("customer_id", "brand_code", "type", "recipient_type")}
-    return {
-        **fields,
-        "recipient": "+905550000001",
-        "status": "RET",
-        "previous_status": None,
-        "effective_at": shared["since"],
-        "origin_rank": 0,
-        "event_id": "event-1",
-        "origin": "crm",
-        "source": None,
-        "consent_date": None,
-        "registrable": True,
-        "latest_onay_at": None,
-        "latest_ret_at": None,
-        "law_version": 1,
-    } | overrides
+    keys = map(key_of, recipients)
+    return [
+        (one.encode(), CODEC.encode("Consent", an_opt_out(one, event_id="event-1"))) for one in keys
+    ]
 
 
 @dataclass(kw_only=True)

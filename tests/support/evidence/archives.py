@@ -22,6 +22,7 @@ from tests.support.builders import (
     a_key,
     an_event,
     an_iys_origin,
+    usual,
 )
 
 KEY = str(a_key())
@@ -162,18 +163,18 @@ def a_segment(rows: Sequence[EvidenceRow], *, first: int, end: int) -> Segment:
 
 def a_header(**overrides: object) -> dict[str, Any]:
     """Return who asked for the evidence, of whom and why."""
-    fields: dict[str, Any] = {
-        "format": FORMAT,
-        "recipient": PHONE,
-        "brand": {"code": BRAND, "iys_code": BRAND, "name": "Örnek <Marka>"},
-        "customer": {"id": CUSTOMER, "name": "Örnek A.Ş."},
-        "keys": [KEY],
-        "at": (NOON + 30 * MINUTE).isoformat(),
-        "made_at": (NOON + 100 * MINUTE).isoformat(),
-        "made_by": "ada@example.com",
-        "reason": "şikâyet 2026/1",
-    }
-    return fields | overrides
+    return usual(
+        overrides,
+        format=FORMAT,
+        recipient=PHONE,
+        brand={"code": BRAND, "iys_code": BRAND, "name": "Örnek <Marka>"},
+        customer={"id": CUSTOMER, "name": "Örnek A.Ş."},
+        keys=[KEY],
+        at=(NOON + 30 * MINUTE).isoformat(),
+        made_at=(NOON + 100 * MINUTE).isoformat(),
+        made_by="ada@example.com",
+        reason="şikâyet 2026/1",
+    )
 
 
 def a_daily_file(**overrides: object) -> DailyLines:

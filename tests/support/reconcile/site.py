@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
-from typing import Any
 
 from izin.consent import ConsentEvent
 from izin.iys.wire_format import IysMovement, JsonReader, Stream
@@ -34,7 +33,7 @@ from tests.integration.sinks.sink_harness import (
     onay,
     ret,
 )
-from tests.support.builders import a_key
+from tests.support.builders import a_key, usual
 from tests.support.order.harness import decide_all
 from tests.support.replay.dead_letters import ingest_all
 
@@ -202,26 +201,29 @@ def key_of(recipient: str) -> str:
 async def consent_of(site: Site, recipient: str, **changes: object) -> bytes:
     """Return a record of ``desired-consents`` as its row says, with ``changes``."""
     row = await site.harness.row(recipient)
-    fields: dict[str, Any] = {
-        "customer_id": row.customer_id,
-        "brand_code": row.brand_code,
-        "type": row.channel,
-        "recipient_type": row.recipient_type,
-        "recipient": recipient,
-        "status": row.desired_status,
-        "previous_status": None,
-        "effective_at": row.desired_at,
-        "origin_rank": row.desired_rank,
-        "event_id": row.desired_event_id,
-        "origin": row.desired_origin,
-        "source": row.desired_source,
-        "consent_date": row.desired_consent_date,
-        "registrable": True,
-        "latest_onay_at": row.latest_onay_at,
-        "latest_ret_at": row.latest_ret_at,
-        "law_version": 2,
-    }
-    return site.harness.codec.encode("Consent", fields | changes)
+    return site.harness.codec.encode(
+        "Consent",
+        usual(
+            changes,
+            customer_id=row.customer_id,
+            brand_code=row.brand_code,
+            type=row.channel,
+            recipient_type=row.recipient_type,
+            recipient=recipient,
+            status=row.desired_status,
+            previous_status=None,
+            effective_at=row.desired_at,
+            origin_rank=row.desired_rank,
+            event_id=row.desired_event_id,
+            origin=row.desired_origin,
+            source=row.desired_source,
+            consent_date=row.desired_consent_date,
+            registrable=True,
+            latest_onay_at=row.latest_onay_at,
+            latest_ret_at=row.latest_ret_at,
+            law_version=2,
+        ),
+    )
 
 
 async def write_consent(site: Site, recipient: str, **changes: object) -> None:
