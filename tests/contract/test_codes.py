@@ -16,7 +16,7 @@ from izin.ledger.record import messages
 from izin.producers.mapping import field_names as producers
 from izin.streams import guard
 from tests.support.iys import CORE_CODES, NOT_A_VIOLATION, OF_A_RECORD
-from tests.support.source_tree import ROOT, product_modules, text_of, tracked_files
+from tests.support.project_rules import ROOT, product_modules, text_of, tracked_files
 
 REFERENCE = ROOT.parent / "shared" / "iys" / "reference.md"
 TABLES: Mapping[str, Mapping[str, tuple[str, str]]] = {

@@ -13,7 +13,7 @@ import typer
 from izin.cli import cli
 from tests.support.acts import commands
 from tests.support.customers.cuts import CUTS, ROUTES, WITHOUT_DATA, routes
-from tests.support.source_tree import ROOT
+from tests.support.project_rules import ROOT
 
 TYPERS_OWN = {"--help", "--install-completion", "--show-completion"}
 MOST_COMMANDS = 35

@@ -26,7 +26,7 @@ from izin.schemas.topics import Topics
 from izin.subscribers import Change, OutcomeKind
 from tests.support.acts import ACTS, ELSEWHERE, LOOKS, OTHERS, ROUTES, commands
 from tests.support.customers.cuts import routes
-from tests.support.source_tree import ROOT
+from tests.support.project_rules import ROOT
 
 ROLES = ["Publish", "Send", "Subscribe", "Operate", "Comply", "Onboard", "Inside"]
 MOST_LINES = 150

@@ -26,6 +26,7 @@ from setuptools import find_packages
 from tests.contract.light_imports import HEAVY
 from tests.support import project_rules
 from tests.support.project_rules import (
+    ROOT,
     blameless_errors,
     environment_readers,
     foreign_consumers,
@@ -33,9 +34,11 @@ from tests.support.project_rules import (
     impure_law,
     machine_places,
     outdated_error_trees,
+    product_modules,
     shunned_names,
     silent_tests,
     stdlib_names,
+    tracked_files,
     undone,
     unlisted_packages,
     unreasoned_exceptions,
@@ -56,7 +59,6 @@ from tests.support.ratchet import (
     statements,
     words,
 )
-from tests.support.source_tree import ROOT, product_modules, tracked_files
 
 RULES = (
     unreasoned_exceptions,

@@ -340,46 +340,35 @@ class WrittenBatch:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writing:
-    """What to write: the batches from ``first`` on, until ``records`` are stored."""
-
-    bootstrap_servers: str
-    partitions: int
-    seed: int
-    first: int
-    records: int
-    rate: float
-    """Records a second."""
-
-
-def write(writing: Writing) -> Sequence[WrittenBatch]:
-    """Write, and return what the broker stored."""
-    settings = KafkaSettings(
-        bootstrap_servers=writing.bootstrap_servers, partitions=writing.partitions
-    )
+def write(
+    bootstrap_servers: str, *, partitions: int, seed: int, first: int, records: int, rate: float
+) -> Sequence[WrittenBatch]:
+    """Write the batches from ``first`` on, until so many ``records`` are stored, at a ``rate`` a
+    second; return what the broker stored.
+    """
+    settings = KafkaSettings(bootstrap_servers=bootstrap_servers, partitions=partitions)
     os.nice(_NICE)
-    written, number = list[WrittenBatch](), writing.first
+    written, number = list[WrittenBatch](), first
     lanes = settings.topics.events.name, settings.topics.express.name
     count = size = 0
     began = time.monotonic()
     opened_at, random = (
         began - _OPENED_EVERY + _FIRST_AFTER,
-        Random(f"{writing.seed}/{writing.first}"),
+        Random(f"{seed}/{first}"),
     )
     with batches.RawProducer(settings) as raw:
-        while count < writing.records:
-            made = hostile_batch(writing.seed, number, settings.partitions)
+        while count < records:
+            made = hostile_batch(seed, number, settings.partitions)
             number += 1
             with suppress(batches.BatchRefusedError):
                 topic = lanes[made.is_express]
-                first = raw.produce(topic, made.partition, made.data)
+                offset = raw.produce(topic, made.partition, made.data)
                 count, size = count + made.count, size + len(made.data)
-                written.append(WrittenBatch.of(made, topic=topic, first=first))
+                written.append(WrittenBatch.of(made, topic=topic, first=offset))
             if time.monotonic() - opened_at >= _OPENED_EVERY:
                 opened_at = time.monotonic()
                 leave_open(settings, lanes[1], random.randrange(settings.partitions))
-            due = began + max(count / writing.rate, size / _MOST_BYTES)
+            due = began + max(count / rate, size / _MOST_BYTES)
             time.sleep(max(0.0, due - time.monotonic()))
     return written
 

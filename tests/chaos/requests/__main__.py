@@ -25,6 +25,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from subprocess import Popen
@@ -56,7 +57,7 @@ from tests.chaos.command import (
 from tests.chaos.pipeline import CampaignServers, running_servers, until
 from tests.chaos.requests.apis import PUSH, TARGETS, Api
 from tests.chaos.requests.making import Known
-from tests.chaos.requests.writer import Answers, HostileRun, send
+from tests.chaos.requests.writer import Answers, send
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import NOON, a_key, a_second_key, an_api_key
 from tests.support.order.verdict import Worker
@@ -310,15 +311,9 @@ class RequestsCampaign:
         self.on_progress(f"{one.api}: pair {number + 1} of {self.pairs}")
         without = await self._neighbour(one, verdict, asyncio.sleep(self.quiet))
         count = -(-self.requests // self.pairs)
-        run = HostileRun(
-            known=known,
-            port=one.port,
-            seed=self.seed,
-            first=number * count,
-            count=count,
-            rate=self.rate,
-        )
-        sending = loop.run_in_executor(processes, send, run)
+        numbers = range(number * count, (number + 1) * count)
+        run = partial(send, known, port=one.port, seed=self.seed, numbers=numbers, rate=self.rate)
+        sending = loop.run_in_executor(processes, run)
         beside = await self._neighbour(one, verdict, sending)
         answers = await sending
         verdict.sent += count

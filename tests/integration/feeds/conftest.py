@@ -91,8 +91,7 @@ class Served:
         """Return a page."""
         response = await self.get(feed, **query)
         assert response.status_code == 200, response.text
-        found: Mapping[str, Any] = response.json()
-        return found
+        return dict(response.json())
 
     async def all(self, feed: str, count: int, **query: object) -> tuple[list[dict[str, Any]], str]:
         """Return so many items, and the cursor at the end, where there is nothing else."""

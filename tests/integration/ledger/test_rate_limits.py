@@ -35,7 +35,7 @@ from izin.runtime.settings import IysSettings
 from izin.sinks.outbound.context import iys_session
 from tests.integration.sinks.sink_harness import InMemoryTopic, Izin, SinkHarness, a_phone, onay
 from tests.support.builders import BRAND
-from tests.support.pace_model import PaceState, arrived, next_slot
+from tests.support.iys import PaceState, arrived, next_slot
 from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME
 
 pytestmark = pytest.mark.database

@@ -53,16 +53,14 @@ class IntakeProcess:
         """Whether it can publish."""
         return answers(f"http://127.0.0.1:{self.port}/health/ready")
 
-    @contextmanager
-    def client(self) -> Iterator[httpx.Client]:
-        """Give a client that may publish."""
-        with httpx.Client(
+    def client(self) -> httpx.Client:
+        """Return a client that may publish."""
+        return httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}",
             headers=AUTHORIZATION,
             timeout=20,
             trust_env=False,
-        ) as one:
-            yield one
+        )
 
     def metrics(self) -> str:
         """Return its metrics."""

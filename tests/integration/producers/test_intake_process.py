@@ -59,8 +59,8 @@ from tests.support.builders import (
     an_api_key,
     an_event,
 )
-from tests.support.http_clients import Reply, connected, request
 from tests.support.published import produce, publish_brand, publish_key
+from tests.support.servers.http import Reply, connected, request
 from tests.support.waiting import until
 from tests.unit.producers.publisher_suite import PublisherSuite
 

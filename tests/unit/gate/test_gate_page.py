@@ -14,7 +14,7 @@ from izin.runtime.settings import GateSettings
 from izin.schemas.consistency_token import token_of
 from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, PATH
 from tests.support.builders import API_KEY, AUTHORIZATION, EMAIL
-from tests.support.source_tree import ROOT
+from tests.support.project_rules import ROOT
 from tests.unit.gate.conftest import Api, a_standing
 
 PAGE = (ROOT / "docs" / "gate.md").read_text("utf-8")

@@ -24,7 +24,7 @@ from izin.iys.rate_limit import (
     Pace,
     Slot,
 )
-from tests.support.pace_model import PaceState, arrived, next_slot
+from tests.support.iys import PaceState, arrived, next_slot
 from tests.unit.iys.test_client import BRAND, SETTINGS, a_client, an_item, refusing, saying
 
 PACE = Pace(rate=10)

@@ -19,7 +19,7 @@ from izin.producers.intake.request_body import NAMES
 from izin.producers.intake.server import MAX_BODY
 from izin.schemas.consistency_token import positions_of
 from tests.support.builders import API_KEY, BRAND, EMAIL, NOON, PHONE
-from tests.support.source_tree import ROOT
+from tests.support.project_rules import ROOT
 from tests.unit.producers.fakes import FakePublisher, MovingClock, a_record, intake_client, post
 
 FORM = "application/x-www-form-urlencoded"

@@ -31,8 +31,7 @@ from tests.support.builders import (
     check_refusal,
     known,
 )
-from tests.support.http_clients import Reply, request
-from tests.support.servers.http import ServedHttp
+from tests.support.servers.http import Reply, ServedHttp, request
 from tests.unit.producers.fakes import NOW, FakePublisher, FakeReceipts, a_record
 
 OTHER_BRAND, FOREIGN_BRAND = 100002, 200001

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from izin.local import LocalError, free_port
+from tests.support.project_rules import ROOT
 from tests.support.proxy import proxy_to
 from tests.support.servers import distribution
 from tests.support.servers.distribution import (
@@ -29,7 +30,6 @@ from tests.support.servers.distribution import (
     shared_broker,
 )
 from tests.support.skewed_process import JUMPS, MOST_SKEW
-from tests.support.source_tree import ROOT
 
 SECURE = "tests/integration/runtime/test_secure_kafka.py"
 

@@ -19,7 +19,7 @@ from izin.producers.mapping.field_names import FIELD_NAMES, NAME, Field, field_o
 from izin.producers.mapping.records import read
 from izin.schemas.words import MEANINGS, NameTable, _spaced, status_of, word_key
 from tests.support.builders import BRAND
-from tests.support.source_tree import ROOT
+from tests.support.project_rules import ROOT
 from tests.unit.producers.conftest import ImportOf
 from tests.unit.producers.fakes import FakePublisher
 
