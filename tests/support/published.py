@@ -117,6 +117,10 @@ def an_outcome(key: ConsentKey, **overrides: object) -> dict[str, Any]:
     }
 
 
+Keyed = tuple[ConsentKey | str, dict[str, Any]]
+"""A record with its key."""
+
+
 class TopicWriter:
     """Writes records with the headers that ours have, each with an id of its own."""
 
@@ -143,7 +147,7 @@ class TopicWriter:
         """Write the tombstone of a permission."""
         self.raw(self.topics.permissions, key.encode(), None)
 
-    def write(self, topic: Topic, records: Iterable[tuple[ConsentKey, dict[str, Any]]]) -> None:
+    def write(self, topic: Topic, records: Iterable[Keyed]) -> None:
         """Write records and wait until the broker has them."""
         self._produce(self._producer, topic, records)
         assert self._producer.flush(20) == 0
@@ -157,9 +161,7 @@ class TopicWriter:
         self._producer.produce(topic.name, key=key, value=value, **named)
         assert self._producer.flush(20) == 0
 
-    def in_transaction(
-        self, topic: Topic, records: Iterable[tuple[ConsentKey, dict[str, Any]]], *, commit: bool
-    ) -> None:
+    def in_transaction(self, topic: Topic, records: Iterable[Keyed], *, commit: bool) -> None:
         """Write records in a transaction, and commit or abort it."""
         self._count += 1
         client = transaction(self._settings, f"{topic.name}-{self._count}-{commit}")
@@ -174,7 +176,7 @@ class TopicWriter:
         self,
         client: Producer,
         topic: Topic,
-        records: Iterable[tuple[ConsentKey, dict[str, Any]]],
+        records: Iterable[Keyed],
     ) -> None:
         for key, record in records:
             value = self.encode(topic, record)
@@ -198,8 +200,7 @@ def produce(settings: KafkaSettings, topic: str, *values: bytes | None, **more: 
 
 def transaction(settings: KafkaSettings, name: str, **options: object) -> Producer:
     """Return a producer that has begun a transaction under an id of this ``name``."""
-    own = {"transactional.id": f"{settings.topic_prefix}{name}"}
-    client = producer(settings, **own, **options)
+    client = producer(settings, **{"transactional.id": f"{settings.topic_prefix}{name}"}, **options)
     client.init_transactions(20)
     client.begin_transaction()
     return client
@@ -263,8 +264,7 @@ class GateTopics(TopicWriter):
 
     def brand(self, **overrides: object) -> None:
         """Register the brand of the builders."""
-        value = CODEC.encode("Brand", _BRAND | overrides)
-        self.raw(self.topics.brands, str(BRAND).encode(), value)
+        self.raw(self.topics.brands, str(BRAND).encode(), CODEC.encode("Brand", _BRAND | overrides))
 
     def pulled(self, key: ConsentKey, at: datetime) -> None:
         """Have İYS's data of the brand and channel of a key pulled at ``at``."""

@@ -15,11 +15,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, LiteralString
 
-from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from benchmarks.webhooks.receiver import WebhookReceiver
-from izin.kafka.clients import producer
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand, TopicMessages
 from izin.ledger.registry import customers
@@ -28,13 +26,13 @@ from izin.local import free_port
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.codec import Codec
-from izin.schemas.records import headers
 from izin.schemas.topics import Topics
 from izin.webhooks import resends
 from izin.webhooks.events import EventReader
 from izin.webhooks.partitions import cursors_at_end
 from izin.webhooks.posting import new_secret
 from izin.webhooks.process import serve
+from tests.support import published
 from tests.support.builders import BRAND, CUSTOMER, NOON, usual
 from tests.support.registration import register_brand
 
@@ -122,48 +120,16 @@ def key_of(record: Mapping[str, Any]) -> str:
     return "/".join(map(str, parts))
 
 
-@dataclass(slots=True)
-class TopicWriter:
+class TopicWriter(published.TopicWriter):
     """Writes records as the order stage and the sinks do, but for transactions."""
 
-    settings: KafkaSettings
-    codec: Codec = field(default_factory=Codec)
-    _client: Producer | None = None
-    count: int = 0
-
-    def write(self, topic: str, record: str, *values: Mapping[str, Any]) -> None:
-        """Write records to a topic and wait until they are there."""
-        client = self._producer()
-        for value in values:
-            self.count += 1
-            client.produce(
-                topic,
-                key=key_of(value).encode(),
-                value=self.codec.encode(record, value),
-                headers=headers(
-                    record=record, event_id=f"id-{self.count}", source="/izin/test", at=NOON
-                ),
-            )
-        assert client.flush(LIMIT) == 0
-
-    def opt_outs(self, *values: Mapping[str, Any]) -> None:
+    def opt_outs(self, *values: dict[str, Any]) -> None:
         """Write opt-outs."""
-        self.write(self.settings.topics.opt_outs.name, "Consent", *values)
+        self.write(self.topics.opt_outs, ((key_of(one), one) for one in values))
 
-    def permissions(self, *values: Mapping[str, Any]) -> None:
+    def permissions(self, *values: dict[str, Any]) -> None:
         """Write permissions."""
-        self.write(self.settings.topics.permissions.name, "Permission", *values)
-
-    def raw(self, topic: str, key: bytes, value: bytes | None) -> None:
-        """Write a record as it is, and wait until it is there."""
-        client = self._producer()
-        client.produce(topic, key=key, value=value)
-        assert client.flush(LIMIT) == 0
-
-    def _producer(self) -> Producer:
-        if self._client is None:
-            self._client = producer(self.settings)
-        return self._client
+        self.write(self.topics.permissions, ((key_of(one), one) for one in values))
 
 
 def a_standing(who: int = 1, **overrides: object) -> dict[str, Any]:

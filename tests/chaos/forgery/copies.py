@@ -257,8 +257,7 @@ class FactSource:
 
     def wild(self, depth: int = 3) -> Any:  # noqa: ANN401  # any JSON
         """Return any value that the ledger can write."""
-        choice = self.random.randrange(7 if depth else 5)
-        match choice:
+        match self.random.randrange(7 if depth else 5):
             case 0:
                 return self.random.choice((None, True, False))
             case 1:

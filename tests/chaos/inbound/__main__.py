@@ -408,8 +408,7 @@ class InboundCampaign(PipelineCampaign):
             at_iys: dict[str, Any] = {**AT_IYS[fault], "times": CALLS}
             await asyncio.to_thread(lambda: self.simulator.inject_fault(**at_iys))
             return "İYS"
-        part = ORDER if fault is InboundFault.KILL_ORDER else SINK
-        victim = await self.victim(hit, part, random)
+        victim = await self.victim(hit, ORDER if fault is InboundFault.KILL_ORDER else SINK, random)
         if fault is InboundFault.FREEZE_SINK:
             await asyncio.to_thread(victim.be_frozen, random.uniform(*self.hold))
         else:

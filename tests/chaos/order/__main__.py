@@ -180,8 +180,7 @@ def running_campaign(
         load = LoadGenerator(traffic, RATE)
         workers = []
         for name, skew in zip(names, cycle(SKEWS), strict=False):
-            reached = {"bootstrap_servers": network.bootstrap_servers(name)}
-            own = settings.model_copy(update=reached)
+            own = settings.model_copy(update={"bootstrap_servers": network.bootstrap_servers(name)})
             # One of them keeps its state on disk, where it can be full.
             of_it = disk if name == names[0] else None
             worker = InstrumentedWorker(name, own, folder, skew=skew, disk=of_it)

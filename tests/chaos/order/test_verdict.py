@@ -272,8 +272,7 @@ def test_a_campaign_with_a_broken_promise_is_short(
     capsys: pytest.CaptureFixture[str],
 ):
     """Each violation shows in the last lines and in the exit code."""
-    found = report([run], restarts, seed=1)
-    assert short_figures("order", found, tmp_path, capsys) == short
+    assert short_figures("order", report([run], restarts, seed=1), tmp_path, capsys) == short
 
 
 def test_longest_wait_is_from_append_to_decision(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,8 +138,7 @@ class RecordedHistory(KeyHistory):
         if self.is_withdrawn or self._is_refused:
             return
         row = self.row or first_row(ConsentKey.parse(KEY), CUSTOMER, self.now)
-        facts = [fact_of(one) for one in self.rows]
-        found = state_at(str(RecipientType.BIREYSEL), facts)
+        found = state_at(str(RecipientType.BIREYSEL), [fact_of(one) for one in self.rows])
         desired, shown = found["desired"], found["registered"]
         permission = row.permission_by_law
         self._liken(

@@ -101,8 +101,7 @@ class ApiProcess:
         as if that were on other machines. Who may not raise a priority measures all alike.
         """
         for pid in _children():
-            program = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]
-            if b"python" in program:
+            if b"python" in Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]:
                 level = 0 if pid == self.process.pid else _LOWEST
                 for thread in Path(f"/proc/{pid}/task").iterdir():
                     with suppress(PermissionError, ProcessLookupError):

@@ -103,8 +103,7 @@ class DecisionSource:
             key = self.key(number)
             template = self._templates[number % len(self.brands)]
             partition = partition_of(key.encode(), self.settings.partitions)
-            recipient = key.rpartition("/")[2]
-            tail = template.tail.replace(_PLACEHOLDER.encode(), recipient.encode())
+            tail = template.tail.replace(_PLACEHOLDER.encode(), key.rpartition("/")[2].encode())
             offset = long_bytes(self._next_offset(partition, self.settings.topics.events.name))
             self._produce(key, partition, self._heads[partition] + offset + tail)
             self.states[key] = template.consent

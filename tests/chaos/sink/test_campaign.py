@@ -113,8 +113,7 @@ def test_a_campaign_with_a_difference_is_short_and_ends_with_1(
     campaign: Any = SimpleNamespace(
         injected=Counter(), timeline=[], workers=3, seed=1, outstanding=[2, 1], load=LIGHT
     )
-    found = report(campaign, verdict, seconds=1)
-    assert short_figures("sink", found, tmp_path, capsys) == short
+    assert short_figures("sink", report(campaign, verdict, seconds=1), tmp_path, capsys) == short
 
 
 def test_a_movement_saved_twice_or_out_of_order_is_found() -> None:

@@ -64,8 +64,7 @@ def test_registry_starts_only_when_asked_for(tmp_path: Path) -> None:
 
 
 def has_own_archive() -> bool:
-    home = java_at_least(JAVA).resolve().parents[1]
-    return (home / "lib" / "server" / "classes.jsa").exists()
+    return (java_at_least(JAVA).resolve().parents[1] / "lib" / "server" / "classes.jsa").exists()
 
 
 def test_kafka_after_an_interrupted_format_starts(tmp_path: Path) -> None:

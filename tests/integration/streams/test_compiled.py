@@ -142,8 +142,7 @@ def hot_tuple() -> str:
 
 def hot_modules() -> list[str]:
     """Return the names of those modules."""
-    paths = ast.literal_eval(hot_tuple())
-    return [path.removesuffix(".py").replace("/", ".") for path in paths]
+    return [path.removesuffix(".py").replace("/", ".") for path in ast.literal_eval(hot_tuple())]
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")

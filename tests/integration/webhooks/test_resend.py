@@ -239,7 +239,7 @@ async def test_permission_waits_for_an_opt_out_the_ledger_lacks(
         hooks.topics.permissions(a_permission(1))
         await hooks.until_acknowledged(2)
         hooks.receiver.received.clear()
-        decisions = hooks.settings.topics.decisions.name
+        decisions = hooks.settings.topics.decisions
         hooks.topics.raw(decisions, b"100001/MESAJ/BIREYSEL/+905550000001", b"a decision")
         await hooks.resend()
         await until(lambda: any(one["event"] == "resend waits for the ledger" for one in logged))

@@ -248,8 +248,7 @@ def _parts(letters: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, int, int
     """Yield of which record each of `letters` is, or of which part of a batch."""
     for letter in letters:
         headers = {one["name"]: one["value"] or b"" for one in letter["headers"]}
-        part = headers.get(BATCH_PART, b"") if BATCH_OFFSETS in headers else b""
-        yield *place_of(letter), part
+        yield *place_of(letter), headers.get(BATCH_PART, b"") if BATCH_OFFSETS in headers else b""
 
 
 def _admitted(source: FetchedRecord, codec: Codec) -> AdmittedEvent | None:
