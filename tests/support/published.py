@@ -5,6 +5,7 @@ and a gate that follows it. Topics are cut and deleted as others do it.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 from confluent_kafka import Producer, TopicPartition
@@ -298,16 +299,10 @@ class GateTopics(TopicWriter):
         self, key: ConsentKey, status: Status = Status.RET, *, at: datetime, after: datetime | None
     ) -> None:
         """Write the decision on an event of a key at ``at``, whose latest opt-in was ``after``."""
-        fields: dict[str, object] = {
-            "brand_code": key.brand_code,
-            "type": str(key.channel),
-            "recipient_type": str(key.recipient_type),
-            "recipient": key.recipient,
-        }
-        current = None
+        fields, current = _fields(key), None
         if after is not None:
-            current = decide(None, _admitted(after, Status.ONAY, **fields)).consent
-        record = a_decision_record(decide(current, _admitted(at, status, **fields)))
+            current = decide(None, admitted(after, Status.ONAY, **fields)).consent
+        record = a_decision_record(decide(current, admitted(at, status, **fields)))
         self.raw(self.topics.decisions, key.encode(), CODEC.encode("Decision", record))
 
     def opt_out(self, *keys: ConsentKey, at: datetime = NOON) -> None:
@@ -364,40 +359,28 @@ class GateTopics(TopicWriter):
             client.abort_transaction(20)
 
 
-def _admitted(at: datetime, status: Status, **fields: object) -> AdmittedEvent:
+def admitted(at: datetime, status: Status, **fields: object) -> AdmittedEvent:
+    """Return the admitted event of `an_event`, given, received and appended at ``at``."""
     event = an_event(status=status, consent_date=at, received_at=at, **fields)
-    admitted = admit(event, appended_at=at)
-    assert not isinstance(admitted, RefusedEvent), admitted.violations
-    return admitted
+    found = admit(event, appended_at=at)
+    assert not isinstance(found, RefusedEvent), found.violations
+    return found
 
 
 def event_value(key: ConsentKey, status: str = "RET", **overrides: object) -> bytes:
     """Return an event of a key as it is in Kafka."""
     return CODEC.encode(
         "ConsentEvent",
-        event_to_avro(
-            an_event(
-                **usual(
-                    overrides,
-                    brand_code=key.brand_code,
-                    type=str(key.channel),
-                    recipient_type=str(key.recipient_type),
-                    recipient=key.recipient,
-                    status=status,
-                )
-            )
-        ),
+        event_to_avro(an_event(**usual(overrides, **_fields(key), status=status))),
     )
 
 
-def keys_in(partition: int, first: int = 0) -> Iterator[ConsentKey]:
-    """Yield keys that belong to a partition, from a number on."""
-    number = first
-    while True:
-        key = key_of(number)
-        if partition_of(key.encode(), PARTITIONS) == partition:
-            yield key
-        number += 1
+def keys_in(
+    partition: int, first: int = 0, *, partitions: int = PARTITIONS
+) -> Iterator[ConsentKey]:
+    """Return keys that belong to a partition, from a number on."""
+    keys = map(key_of, count(first))
+    return (one for one in keys if partition_of(one.encode(), partitions) == partition)
 
 
 @contextmanager

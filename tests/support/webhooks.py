@@ -362,18 +362,11 @@ class Hooks:
         query: LiteralString = (
             "SELECT count(DISTINCT (subscriber_id, webhook_id)) AS n FROM deliveries"
         )
-        what = f"not all of {count} were acknowledged"
-        assert await self._until(query, lambda found: found >= count, what) == count
-
-    async def _until(self, query: LiteralString, holds: Callable[[int], bool], what: str) -> int:
-        """Wait until a count ``holds``, and return it."""
         end = monotonic() + LIMIT
-        while True:
-            found = int((await self.ledger.fetch(query))[0]["n"])
-            if holds(found):
-                return found
-            assert monotonic() < end, f"{what}: {found}"
+        while (found := int((await self.ledger.fetch(query))[0]["n"])) < count:
+            assert monotonic() < end, f"not all of {count} were acknowledged: {found}"
             await asyncio.sleep(0.05)
+        assert found == count
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ Junk on one partition, and records on which our own code fails, stop no opt-out 
 A real worker process on a real broker: what is decided is read from ``desired-consents``.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,6 @@ import pytest
 from izin.consent import Status
 from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES, event_to_avro
 from tests.contract.schemas.topic_settings import set_of_topic
 from tests.integration.streams.spoilt_worker import FAILS, spoilt
@@ -31,6 +30,7 @@ from tests.support.hostile.batches import (
 )
 from tests.support.order.harness import CODEC, a_record, flood
 from tests.support.order.verdict import Worker, all_held, backlog, committed_records, examine, until
+from tests.support.published import keys_in
 
 pytestmark = pytest.mark.broker
 BOMB = 1 << 20
@@ -178,20 +178,13 @@ def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
     assert worker.end() == 0
 
 
-def recipients_of(partition: int) -> Iterator[str]:
-    """Yield recipients whose keys belong to `partition`."""
-    for recipient in map("+90555{:07d}".format, range(1_000_000)):
-        if partition_of(a_key(recipient=recipient).encode(), PARTITIONS) == partition:
-            yield recipient
-
-
 class Publisher:
     """Publishes events of new recipients, by partition."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._topics = settings.topics
         self._producer = clients.producer(settings)
-        self._recipients = {one: recipients_of(one) for one in range(PARTITIONS)}
+        self._keys = {one: keys_in(one, partitions=PARTITIONS) for one in range(PARTITIONS)}
 
     def publish(
         self, partition: int, *, status: Status, count: int = 1, origin: str = "web", express: bool
@@ -200,8 +193,8 @@ class Publisher:
         lane = self._topics.express if express else self._topics.events
         keys = set()
         for _ in range(count):
-            recipient = next(self._recipients[partition])
-            key = a_key(recipient=recipient).encode()
+            own = next(self._keys[partition])
+            key, recipient = own.encode(), own.recipient
             event = an_event(event_id=recipient, recipient=recipient, status=status, origin=origin)
             value = CODEC.encode("ConsentEvent", event_to_avro(event))
             self._producer.produce(lane.name, key=key, value=value)
