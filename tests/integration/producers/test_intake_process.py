@@ -48,7 +48,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
 from izin.stack.actors import signups
-from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
+from tests.integration.producers.conftest import IntakeProcess, publish_brand_and_key
 from tests.support.builders import (
     API_KEY,
     AUTHORIZATION,

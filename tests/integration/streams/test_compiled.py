@@ -15,7 +15,7 @@ import pytest
 
 from izin.kafka.clients import committed_ends
 from izin.runtime.settings import KafkaSettings
-from tests.integration.producers.intake_process import publish_brand_and_key
+from tests.integration.producers.conftest import publish_brand_and_key
 
 ROOT = Path(__file__).parents[3]
 SOURCES = ("izin", "pyproject.toml", "setup.py", "README.md", "LICENSE")

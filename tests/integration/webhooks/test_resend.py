@@ -29,7 +29,7 @@ from izin.schemas.api_keys import Scope
 from izin.webhooks import resends
 from izin.webhooks.resends import ResendError
 from tests.integration.cli.conftest import RUNNER, app
-from tests.integration.feeds.conftest import serving
+from tests.integration.feeds.test_feeds import serving
 from tests.support.builders import API_KEY, CUSTOMER, NOON, a_key, an_api_key
 from tests.support.published import publish_brand, publish_key, remove_below
 from tests.support.subscribers.page_clients import RunningClient, blocks, python_command

@@ -22,7 +22,7 @@ from izin.producers.intake import server as intake_server
 from izin.runtime.settings import GateSettings, IntakeSettings
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import PATH
-from tests.integration.feeds import conftest as feeds
+from tests.integration.feeds import test_feeds as feeds
 from tests.integration.sinks.inbound.test_push import Worker
 from tests.integration.sinks.sink_harness import Izin
 from tests.support.acts import commands

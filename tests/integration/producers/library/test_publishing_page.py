@@ -20,7 +20,7 @@ from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import AvroRecord
-from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
+from tests.integration.producers.conftest import IntakeProcess, publish_brand_and_key
 from tests.support.builders import API_KEY, CUSTOMER, a_key
 from tests.support.order.verdict import committed_records
 from tests.support.published import delete_topics
