@@ -106,7 +106,12 @@ def an_iys_event(**overrides: object) -> ConsentEvent:
 
 def an_admitted_event(**overrides: object) -> AdmittedEvent:
     """Return the admitted event of `an_event` with these fields."""
-    admitted = admit(an_event(**overrides), appended_at=NOON + timedelta(seconds=3))
+    return as_admitted(an_event(**overrides), NOON + timedelta(seconds=3))
+
+
+def as_admitted(event: ConsentEvent, appended_at: datetime) -> AdmittedEvent:
+    """Return ``event`` as the law admits it, which it must."""
+    admitted = admit(event, appended_at=appended_at)
     assert not isinstance(admitted, RefusedEvent), admitted.violations
     return admitted
 

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from izin.consent import AdmittedEvent, ConsentKey, RefusedEvent, Status, admit, decide
+from izin.consent import AdmittedEvent, ConsentKey, Status, decide
 from izin.gate.state import GateState, Standing
 from izin.kafka import clients
 from izin.kafka.clients import TopicIdentities, admin, consumer, identities, producer
@@ -30,6 +30,7 @@ from tests.support.builders import (
     a_decision_record,
     a_key,
     an_event,
+    as_admitted,
     usual,
 )
 from tests.support.waiting import until
@@ -361,10 +362,7 @@ class GateTopics(TopicWriter):
 
 def admitted(at: datetime, status: Status, **fields: object) -> AdmittedEvent:
     """Return the admitted event of `an_event`, given, received and appended at ``at``."""
-    event = an_event(status=status, consent_date=at, received_at=at, **fields)
-    found = admit(event, appended_at=at)
-    assert not isinstance(found, RefusedEvent), found.violations
-    return found
+    return as_admitted(an_event(status=status, consent_date=at, received_at=at, **fields), at)
 
 
 def event_value(key: ConsentKey, status: str = "RET", **overrides: object) -> bytes:

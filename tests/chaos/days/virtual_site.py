@@ -36,7 +36,7 @@ from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
 from benchmarks.results import RunReport
-from izin.consent import Consent, ConsentEvent, DecisionKind, RefusedEvent, admit, decide
+from izin.consent import Consent, ConsentEvent, DecisionKind, decide
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
@@ -63,7 +63,7 @@ from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import outbound_loops
 from tests.chaos.command import Show, run_stage
 from tests.chaos.days.virtual_loop import VirtualLoop, run as run_loop
-from tests.support.builders import BRAND, CUSTOMER, a_decision_record
+from tests.support.builders import BRAND, CUSTOMER, a_decision_record, as_admitted
 from tests.support.registration import register_brand
 
 T = TypeVar("T")
@@ -133,9 +133,9 @@ class TimedLedger(Ledger):
         self._time = time
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
-        """Yield a connection with the instant of the virtual clock."""
-        async with super()._transaction() as connection:
+    async def reading(self) -> AsyncIterator[Connection]:
+        """Yield a connection with the instant of the virtual clock, in a transaction."""
+        async with super().reading() as connection:
             await connection.execute(*self._instant(is_local=True))
             yield connection
 
@@ -389,8 +389,7 @@ class VirtualSite:
     def _decisions(self, events: Iterable[ConsentEvent]) -> Iterator[IncomingDecision]:
         reader, offset = DecisionReader(self._codec), self.decided
         for event in events:
-            admitted = admit(event, appended_at=self.time.now())
-            assert not isinstance(admitted, RefusedEvent), admitted.violations
+            admitted = as_admitted(event, self.time.now())
             decision = decide(self.states.get(str(admitted.key)), admitted)
             self.states[str(admitted.key)] = decision.consent
             if decision.kind is not DecisionKind.DUPLICATE:

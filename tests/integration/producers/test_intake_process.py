@@ -31,7 +31,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from izin.consent import Consent, ConsentEvent, RefusedEvent, Status, admit, decide
+from izin.consent import Consent, ConsentEvent, Status, decide
 from izin.kafka.clients import access_of, ensure_topics
 from izin.kafka.tables.brand_directory import BrandReader, UnknownBrandError
 from izin.local import Kafka, free_port
@@ -58,6 +58,7 @@ from tests.support.builders import (
     PHONE,
     an_api_key,
     an_event,
+    as_admitted,
 )
 from tests.support.published import produce, publish_brand, publish_key
 from tests.support.servers.http import Reply, connected, request
@@ -444,9 +445,7 @@ def test_ret_stands_whichever_step_a_replica_is_killed_at(  # cases
 def decided(events: Sequence[ConsentEvent]) -> Consent:
     state: Consent | None = None
     for one in events:
-        admitted = admit(one, appended_at=datetime.now(UTC))
-        assert not isinstance(admitted, RefusedEvent)
-        state = decide(state, admitted).consent
+        state = decide(state, as_admitted(one, datetime.now(UTC))).consent
     assert state is not None
     return state
 
