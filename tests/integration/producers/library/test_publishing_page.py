@@ -48,18 +48,15 @@ class Stored(NamedTuple):
     headers: Mapping[str, bytes]
 
 
-@pytest.fixture(scope="module")
-def settings(unprefixed_kafka: str) -> KafkaSettings:
-    """Return settings of a broker without a topic prefix, as the page has it."""
-    return KafkaSettings(bootstrap_servers=unprefixed_kafka, partitions=3)
-
-
-@pytest.fixture(autouse=True)
-def topics(settings: KafkaSettings) -> Iterator[None]:
-    """Make topics that hold the brand and the API key alone."""
+@pytest.fixture
+def settings(unprefixed_kafka: str) -> Iterator[KafkaSettings]:
+    """Yield topics that hold the brand and the API key alone, without a prefix, as the page has
+    it.
+    """
+    settings = KafkaSettings(bootstrap_servers=unprefixed_kafka, partitions=3)
     ensure_topics(settings)
     publish_brand_and_key(settings)
-    yield
+    yield settings
     delete_topics(settings)
 
 
