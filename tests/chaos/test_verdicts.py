@@ -147,9 +147,9 @@ def test_a_campaign_is_short_for_each_fault(
     changes: dict[str, Any], figures: tuple[float, float], failures: tuple[str, ...]
 ):
     """A gate that always says no fails the run, as one does that says yes too often."""
-    fields: dict[str, Any] = dict.fromkeys(gate.GateVerdict.__dataclass_fields__, 0)
-    fields |= {"reasons": {"registered": 2}, "failures": {}, "wrong": (), "unexplained": ()}
-    verdict = gate.GateVerdict(**fields | {"consenting": 4, "granted": 4} | changes)
+    unseen: dict[str, Any] = dict.fromkeys(gate.GateVerdict.__dataclass_fields__, 0)
+    right = {"reasons": {"registered": 2}, "failures": {}, "consenting": 4, "granted": 4}
+    verdict = gate.GateVerdict(**unseen | right | {"wrong": (), "unexplained": ()} | changes)
     campaign: Any = SimpleNamespace(injected={}, recipients=4, refused=1, seed=1)
     found = gate.report(campaign, verdict, seconds=1)
     assert (tuple(found.figures.values()), tuple(found.failures)) == (figures, failures)

@@ -253,7 +253,18 @@ def a_sweep(queried: int = 500, **fields: Any) -> Sweep:  # noqa: ANN401 - a fie
 
 def a_count(**fields: int) -> RegisterCount:
     """Return counts that are equal, with one key on its way."""
-    usual: dict[str, Any] = dict.fromkeys(("iys_onay", "onay"), 10)
-    usual |= dict.fromkeys(("iys_ret", "ret"), 5) | {"unconfirmed": 0, "in_flight": 1}
-    older = {"onay_before": 0, "ret_before": 0}
-    return RegisterCount(brand_code=BRAND, counted_at=NOON, **usual | older | fields)
+    return RegisterCount(
+        **usual(
+            fields,
+            brand_code=BRAND,
+            counted_at=NOON,
+            iys_onay=10,
+            onay=10,
+            iys_ret=5,
+            ret=5,
+            unconfirmed=0,
+            in_flight=1,
+            onay_before=0,
+            ret_before=0,
+        )
+    )

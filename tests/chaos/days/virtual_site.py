@@ -297,9 +297,11 @@ class VirtualSinks:
             )
             lanes = [
                 asyncio.create_task(work, name=name)
-                for name, work in outbound_loops(context, sink, self.bells, asyncio.Event())
+                for name, work in (
+                    *outbound_loops(context, sink, self.bells, asyncio.Event()),
+                    *(("beside", work) for work in site.beside(context)),
+                )
             ]
-            lanes += [asyncio.create_task(work) for work in site.beside(context)]
             try:
                 done, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
                 for lane in done:

@@ -320,8 +320,10 @@ class Injector:
         return call
 
     async def _flood(self) -> str:
-        junk = [self.random.randbytes(40) for _ in range(JUNK)]
-        junk += [self.source.poisonous(number) for number in range(JUNK)]
+        junk = [
+            *(self.random.randbytes(40) for _ in range(JUNK)),
+            *map(self.source.poisonous, range(JUNK)),
+        ]
         await asyncio.to_thread(self.source.publish_junk, junk)
         return self.source.topic
 

@@ -221,12 +221,18 @@ def test_opt_out_without_any_end_was_lost() -> None:
 
 def test_batch_was_submitted_a_result_delay_before_its_movement() -> None:
     """A single add is registered at once; opt-ins are no submissions of an opt-out."""
-    row = {"brandCode": 100001, "type": "MESAJ", "recipientType": "BIREYSEL"}
-    row |= {"recipient": "+905550000001", "consentDate": DATE, "occurredAt": 9000}
-    single, batch = {**row, "status": "RET", "requestId": None}, {**row, "requestId": "one"}
-    batch |= {"status": "RET", "consentDate": LATER}
-    opt_in = {**row, "status": "ONAY", "requestId": None}
-    found = submissions_of([single, batch, opt_in], result_delay=5)
+    single = {
+        "brandCode": 100001,
+        "type": "MESAJ",
+        "recipientType": "BIREYSEL",
+        "recipient": "+905550000001",
+        "consentDate": DATE,
+        "occurredAt": 9000,
+        "status": "RET",
+        "requestId": None,
+    }
+    batch, opt_in = {"requestId": "one", "consentDate": LATER}, {"status": "ONAY"}
+    found = submissions_of([single, single | batch, single | opt_in], result_delay=5)
     assert found == {KEY: [(DATE, 9.0), (LATER, 4.0)]}
 
 
