@@ -8,7 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -285,11 +291,9 @@ class Hooks:
         url = overrides.pop("url", None) or self.receiver.url()
         return await add_subscriber(self.ledger, self.settings, url, **overrides)
 
-    @asynccontextmanager
-    async def delivering(self, **settings: object) -> AsyncIterator[asyncio.Task[None]]:
+    def delivering(self, **settings: object) -> AbstractAsyncContextManager[asyncio.Task[None]]:
         """Deliver in this process until the context ends."""
-        async with delivering(self.settings, self.database_url, quick(**settings)) as task:
-            yield task
+        return delivering(self.settings, self.database_url, quick(**settings))
 
     def processes(self, log: Path, **environment: str) -> "WebhookProcesses":
         """Return processes that deliver, none of which runs yet."""

@@ -21,8 +21,8 @@ It ends with the lines ``inbound-missing``, ``inbound-double`` and ``inbound-reg
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -335,9 +335,8 @@ class InboundCampaign(PipelineCampaign):
                 failed=[*interrupted, *ended(hit)],
             )
 
-    @contextmanager
-    def _processes(self) -> Iterator[list[Victim]]:
-        """Run all processes; yield what faults may hit."""
+    def _processes(self) -> AbstractContextManager[list[Victim]]:
+        """Run all processes within the context; what it gives faults may hit."""
         ports = {number: (free_port(), free_port()) for number in range(SINKS)}
         environment = {
             "IZIN_PUSH_USERNAME": "iys",
@@ -350,14 +349,13 @@ class InboundCampaign(PipelineCampaign):
             number: {"IZIN_PUSH_URL": f"http://127.0.0.1:{port}/iys/push"}
             for number, (port, _) in ports.items()
         }
-        with self.workers(
+        return self.workers(
             count=SINKS,
             ports=ports,
             keeps_ports=True,
             environment=environment,
             environments=environments,
-        ) as hit:
-            yield hit
+        )
 
     async def _interrupt(self, hit: Sequence[Victim]) -> list[str]:
         """Interrupt the fetch of a daily file, and a sweep; return what is wrong then."""
