@@ -19,6 +19,7 @@ from izin.consent import RegisteredState, Status, decide
 from izin.consent.may_send import Permission, PermissionReason
 from izin.evidence import rows
 from izin.evidence.rows import EvidenceRow
+from izin.ledger.db import Ledger
 from izin.ledger.history import chain_check
 from izin.ledger.record import ConsentRow, apply
 from izin.runtime.settings import KafkaSettings
@@ -27,6 +28,7 @@ from izin.streams.guard import DeadLetter, dead_letter_of, unreadable_batch
 from izin.streams.outputs import BATCH_OFFSETS, REPARTITIONED
 from tests.chaos.command import Pair
 from tests.chaos.days import __main__ as days, virtual_loop as virtual
+from tests.chaos.days.virtual_site import TimedLedger
 from tests.chaos.forgery import __main__ as forgery, archives, forger
 from tests.chaos.hostile import __main__ as hostile
 from tests.chaos.hostile.records import (
@@ -323,6 +325,13 @@ def test_the_most_calls_within_any_hour_are_counted():
         11,
         0,
     ]
+
+
+def test_virtual_ledger_overrides_methods_that_the_ledger_has() -> None:
+    """Where the ledger names one anew, the campaigns would read the clock of the database."""
+    own = {name for name, value in vars(TimedLedger).items() if callable(value)} - {"_instant"}
+    assert own >= {"reading", "fetch", "session"}
+    assert own <= vars(Ledger).keys()
 
 
 def test_virtual_time_passes_only_while_nothing_works():
