@@ -69,10 +69,9 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def functions_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Yield the functions and methods of a module."""
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
+    """Return the functions and methods of a module."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return (node for node in ast.walk(tree_of(path)) if isinstance(node, kinds))
 
 
 CODE = ("izin", "benchmarks", "tools")
@@ -139,9 +138,8 @@ _WORDS = 3
 
 
 def _modules(root: Path, *folders: str) -> Iterator[tuple[str, Path]]:
-    for folder in folders:
-        for path in sorted((root / folder).rglob("*.py")):
-            yield path.relative_to(root).as_posix(), path
+    found = (path for folder in folders for path in sorted((root / folder).rglob("*.py")))
+    return ((path.relative_to(root).as_posix(), path) for path in found)
 
 
 def _lines(root: Path, *folders: str) -> Iterator[tuple[str, str]]:

@@ -288,13 +288,14 @@ def test_poison_beyond_the_share_pauses_opt_ins_of_its_lane(
     publisher = Publisher(settings)
     until(lambda: all_held([worker], PARTITIONS), within=60, what="owner")
     pause(publisher, worker)
-    go_on = set[bytes]()
-    for express in (True, False):
-        go_on |= set[bytes]().union(*publisher.publish_to_all(Status.RET, express=express).values())
-    go_on |= set[bytes]().union(*publisher.publish_to_all(Status.ONAY, express=True).values())
+    lanes = (
+        publisher.publish_to_all(Status.RET, express=True),
+        publisher.publish_to_all(Status.RET, express=False),
+        publisher.publish_to_all(Status.ONAY, express=True),
+    )
     opt_ins = publisher.publish_to_all(Status.ONAY, express=False)
     waits = opt_ins.pop(SPOILT)
-    go_on |= set[bytes]().union(*opt_ins.values())
+    go_on = set[bytes]().union(*(keys for lane in (*lanes, opt_ins) for keys in lane.values()))
     until(lambda: decided(settings) >= go_on, within=60, what="decision of all that goes on")
     assert not decided(settings) & waits
     assert set(backlog(settings)) == {f"{settings.topics.events.name}[{SPOILT}]"}
