@@ -59,6 +59,11 @@ def a_decision_record(
     }
 
 
+def a_phone(number: int) -> str:
+    """Return one of ten million mobile numbers that nobody has."""
+    return f"+90555{number:07}"
+
+
 def a_key(**overrides: object) -> ConsentKey:
     """Return the key of `an_event`."""
     return ConsentKey(

@@ -29,6 +29,7 @@ from tests.support.builders import (
     PHONE,
     a_decision_record,
     a_key,
+    a_phone,
     an_event,
     as_admitted,
     usual,
@@ -36,14 +37,9 @@ from tests.support.builders import (
 from tests.support.waiting import until
 
 
-def a_recipient(number: int) -> str:
-    """Return one of a million phone numbers that nobody has."""
-    return f"+90555{number:07}"
-
-
 def key_of(number: int = 1, **overrides: object) -> ConsentKey:
     """Return the key of a number."""
-    return a_key(recipient=a_recipient(number), **overrides)
+    return a_key(recipient=a_phone(number), **overrides)
 
 
 def _fields(key: ConsentKey) -> dict[str, Any]:

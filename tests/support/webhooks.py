@@ -39,15 +39,10 @@ from izin.webhooks.partitions import cursors_at_end
 from izin.webhooks.posting import new_secret
 from izin.webhooks.process import serve
 from tests.support import published
-from tests.support.builders import BRAND, CUSTOMER, NOON, usual
+from tests.support.builders import BRAND, CUSTOMER, NOON, a_phone, usual
 from tests.support.registration import register_brand
 
 LIMIT = 30.0
-
-
-def a_phone(number: int) -> str:
-    """Return an obviously fake number."""
-    return f"+90555{number:07}"
 
 
 def a_consent(number: int = 1, **overrides: object) -> dict[str, Any]:

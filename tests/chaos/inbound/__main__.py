@@ -58,9 +58,8 @@ from tests.chaos.pipeline import (
     until,
 )
 from tests.integration.sinks.sink_harness import ACTIVE
-from tests.support.builders import BRAND
+from tests.support.builders import BRAND, a_phone
 from tests.support.simulator import SimulatorAdmin, a_change
-from tests.support.webhooks import a_phone
 
 SINKS = 2
 """Each is a receiver of its own at İYS: as many as İYS allows."""

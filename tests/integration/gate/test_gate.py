@@ -40,13 +40,12 @@ from izin.schemas.may_send_api import PATH
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import ID
 from izin.subscribers import Gate, Question
-from tests.support.builders import API_KEY, BRAND, CUSTOMER, NOON
+from tests.support.builders import API_KEY, BRAND, CUSTOMER, NOON, a_phone
 from tests.support.order.verdict import committed_records
 from tests.support.published import (
     PARTITIONS,
     GateTopics,
     a_permission,
-    a_recipient,
     following,
     key_of,
     publish_key,
@@ -301,7 +300,7 @@ def serving(
 
 async def verdict(client: httpx.AsyncClient, number: int, **more: object) -> str:
     """Return the reason of the verdict on a recipient."""
-    response = await client.post(PATH, json=a_question(recipients=[a_recipient(number)], **more))
+    response = await client.post(PATH, json=a_question(recipients=[a_phone(number)], **more))
     assert response.status_code == 200, response.text
     (one,) = response.json()["verdicts"]
     return str(one["reason"])
@@ -329,7 +328,7 @@ async def test_gate_answers_by_what_is_in_kafka(gate_topics: GateTopics):
         assert await verdict(client, 1, message_class="delivery") == "exempt"
         response = await client.post(
             PATH,
-            json=a_question(recipients=[a_recipient(2), "12"], receipt="decision", campaign="a"),
+            json=a_question(recipients=[a_phone(2), "12"], receipt="decision", campaign="a"),
         )
         receipt_id = response.json()["receipt"]
         found = receipts(gate_topics)
@@ -428,7 +427,7 @@ async def test_opt_out_after_a_scrub_is_in_the_second_answer(
 ):
     """By the client, by both commands, and by the receipts in the topic."""
     path, scrubbed = tmp_path / "list.csv", tmp_path / "list.scrubbed.csv"
-    path.write_text(f"telefon\n{a_recipient(1)}\n{a_recipient(2)}\n12\n", "utf-8")
+    path.write_text(f"telefon\n{a_phone(1)}\n{a_phone(2)}\n12\n", "utf-8")
     async with (
         serving(gate_topics.settings) as (http, _),
         Gate(str(http.base_url), API_KEY) as gate,
@@ -437,15 +436,15 @@ async def test_opt_out_after_a_scrub_is_in_the_second_answer(
         code, printed = await izin(http.base_url, *words)
         assert code == 0, printed
         assert scrubbed.read_text("utf-8").splitlines()[1:] == [
-            f"{a_recipient(1)};yes;registered",
-            f"{a_recipient(2)};yes;registered",
+            f"{a_phone(1)};yes;registered",
+            f"{a_phone(2)};yes;registered",
             "12;no;invalid-recipient",
         ]
         written = LogPosition(*gate_topics.event(key_of(1)))
         found = [
             (one.may_send, one.reason, one.violation)
             async for one in gate.check(
-                [a_recipient(1), a_recipient(2), "12"], **ASKED, at_least=token_of([written])
+                [a_phone(1), a_phone(2), "12"], **ASKED, at_least=token_of([written])
             )
         ]
         assert found == [
@@ -458,13 +457,13 @@ async def test_opt_out_after_a_scrub_is_in_the_second_answer(
         )
         assert code == 1, printed
         code, printed = await izin(
-            *(http.base_url, "may-send", a_recipient(1)),
+            *(http.base_url, "may-send", a_phone(1)),
             *(f"--brand={BRAND}", "--type=MESAJ", "--class=delivery", "--output=json"),
         )
         exempt = json.loads(printed)
     assert (code, exempt["verdicts"][0]["reason"]) == (0, "exempt")
     stopped = tmp_path / "list.scrubbed.stopped.csv"
-    assert stopped.read_text("utf-8").splitlines()[1:] == [f"{a_recipient(1)};no;opted-out"]
+    assert stopped.read_text("utf-8").splitlines()[1:] == [f"{a_phone(1)};no;opted-out"]
     named = [receipt_id(scrubbed), receipt_id(stopped)]
     kept = {record["receipt_id"]: record for _, record in receipts(gate_topics)}
     assert kept.keys() == {*named, exempt["receipt"]}

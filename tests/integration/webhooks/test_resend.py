@@ -30,14 +30,13 @@ from izin.webhooks import resends
 from izin.webhooks.resends import ResendError
 from tests.integration.cli.conftest import RUNNER, app
 from tests.integration.feeds.test_feeds import serving
-from tests.support.builders import API_KEY, CUSTOMER, NOON, a_key, an_api_key
+from tests.support.builders import API_KEY, CUSTOMER, NOON, a_key, a_phone, an_api_key
 from tests.support.published import publish_brand, publish_key, remove_below
 from tests.support.subscribers.page_clients import RunningClient, blocks, python_command
 from tests.support.webhooks import (
     Hooks,
     a_consent,
     a_permission,
-    a_phone,
     a_standing,
     an_opt_out,
     key_of,
