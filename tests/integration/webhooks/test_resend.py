@@ -248,7 +248,7 @@ async def test_permission_waits_for_an_opt_out_the_ledger_lacks(
         await hooks.ledger.fetch(
             "INSERT INTO kafka_offsets (topic, partition, next_offset, cluster_id, topic_id)"
             " SELECT %(topic)s, n, 1, '', '' FROM generate_series(0, 99) AS n RETURNING partition",
-            {"topic": decisions},
+            {"topic": decisions.name},
         )
         await hooks.until_resent()
     assert came(hooks) == [
