@@ -129,6 +129,7 @@ class HostileInput:
 
 
 F = TypeVar("F", bound=str)
+T = TypeVar("T")
 ORDER, SINK = "order worker", "sink"
 
 
@@ -450,16 +451,15 @@ class PipelineCampaign(FaultCampaign):
             result_delay=_RESULT_DELAY,
             **of_sinks,
         )
-        order = Worker("order", self.settings, self.servers.folder / "order.log")
-        hit = victims_of(order, sinks)
-        try:
-            sinks.start()
-            yield hit
-        finally:
-            for one in hit:
-                one.release()
-            order.kill()
-            sinks.end()
+        with Worker("order", self.settings, self.servers.folder / "order.log") as order:
+            hit = victims_of(order, sinks)
+            try:
+                sinks.start()
+                yield hit
+            finally:
+                for one in hit:
+                    one.release()
+                sinks.end()
 
     async def victim(self, hit: Sequence[Victim], part: str, random: Random) -> Victim:
         """Return a process of ``part`` that does its work, or any, where none does for long."""
@@ -502,6 +502,16 @@ async def until(holds: Callable[[], bool], within: float, *, what: str) -> None:
         if time.monotonic() > end:
             raise TimeoutError(f"in {within:.0f} s there was no {what}")
         await asyncio.sleep(0.05)
+
+
+async def once(read: Callable[[], Awaitable[T | None]], within: float) -> T:
+    """Return what ``read`` returns, as soon as that is something; raise TimeoutError after long."""
+    async with asyncio.timeout(within):
+        while True:
+            found = await read()
+            if found:
+                return found
+            await asyncio.sleep(0.2)
 
 
 def ended(hit: Sequence[Victim]) -> list[str]:

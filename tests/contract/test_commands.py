@@ -36,7 +36,7 @@ from tests.support import acts
 from tests.support.acts import ACTS, ELSEWHERE, LOOKS, OTHERS, commands
 from tests.support.customers import cuts
 from tests.support.customers.cuts import CUTS, WITHOUT_DATA, routes
-from tests.support.source_tree import ROOT
+from tests.support.project_rules import ROOT
 
 TYPERS_OWN = {"--help", "--install-completion", "--show-completion"}
 MOST_COMMANDS = 35

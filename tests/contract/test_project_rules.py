@@ -45,6 +45,7 @@ from tests.contract.light_imports import HEAVY
 from tests.support import project_rules
 from tests.support.iys import CORE_CODES, NOT_A_VIOLATION, OF_A_RECORD
 from tests.support.project_rules import (
+    ROOT,
     blameless_errors,
     environment_readers,
     foreign_consumers,
@@ -52,9 +53,12 @@ from tests.support.project_rules import (
     impure_law,
     machine_places,
     outdated_error_trees,
+    product_modules,
     shunned_names,
     silent_tests,
     stdlib_names,
+    text_of,
+    tracked_files,
     undone,
     unlisted_packages,
     unreasoned_exceptions,
@@ -75,7 +79,6 @@ from tests.support.ratchet import (
     statements,
     words,
 )
-from tests.support.source_tree import ROOT, product_modules, text_of, tracked_files
 from tools.generate import pages
 from tools.hand_overs import Way
 from tools.mutants import check as of_mutants

@@ -205,10 +205,9 @@ def identifiers(stack: Path, recipient: str) -> set[bytes]:
 
 
 def files(folder: Path) -> Iterator[Path]:
-    """Yield every file of ours: not the simulator's, for that is İYS."""
-    for path in folder.rglob("*"):
-        if path.is_file() and "simulator" not in path.parts:
-            yield path
+    """Return every file of ours: not the simulator's, for that is İYS."""
+    found = folder.rglob("*")
+    return (path for path in found if path.is_file() and "simulator" not in path.parts)
 
 
 def files_with(folder: Path, marks: set[bytes]) -> dict[str, set[bytes]]:
@@ -286,9 +285,12 @@ def partitions_with(servers: str, marks: set[bytes]) -> set[Partition]:
         }
     )
     found: set[Partition] = set()
-    unread: set[Partition] = set()
-    for name, topic in client.list_topics(timeout=20).topics.items():
-        unread |= {(name, number) for number in topic.partitions if name[0] != "_"}
+    unread = {
+        (name, number)
+        for name, topic in client.list_topics(timeout=20).topics.items()
+        for number in topic.partitions
+        if name[0] != "_"
+    }
     client.assign([TopicPartition(name, number, OFFSET_BEGINNING) for name, number in unread])
     while unread:
         message = client.poll(20)

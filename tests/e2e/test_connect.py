@@ -25,7 +25,6 @@ from benchmarks.connect.command import (
 )
 from benchmarks.connect.publishing import produce, publishing_ledger, registered_codec, write
 from izin.kafka import clients
-from izin.kafka.clients import ensure_topics
 from izin.local import ApicurioRegistry, LocalServers, create_database
 from izin.local.servers import DATABASE, KAFKA, REGISTRY
 from izin.runtime.settings import KafkaSettings
@@ -118,7 +117,7 @@ def tables(
     url = create_database(postgres, name)
     create_schema(url)
     settings = settings_of(servers, partitions=2)
-    ensure_topics(settings)
+    clients.ensure_topics(settings)
     producer = clients.producer(settings, **{"transactional.id": "test"})
     producer.init_transactions(30)
     worker = KafkaConnect(

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from confluent_kafka import Consumer
 
 from izin.local import Postgres
+from izin.local.processes import answers
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.e2e.stack import (
     ENDED_WITHIN,
@@ -30,6 +31,7 @@ from tests.e2e.stack import (
     left_behind,
     publish,
 )
+from tests.support.order.verdict import committed_records
 from tests.support.waiting import until
 from tests.support.webhooks import receiving
 
@@ -99,22 +101,12 @@ def gate_says(folder: Path, recipient: str, **question: str) -> tuple[str, str |
 
 def kept(folder: Path, receipt: str) -> dict[str, object]:
     """Return the record of a receipt that the gate gave."""
-    settings = environment_of(folder)
-    reader = Consumer(
-        {
-            "bootstrap.servers": settings["KAFKA_BOOTSTRAP_SERVERS"],
-            "group.id": "test",
-            "auto.offset.reset": "earliest",
-        }
-    )
-    reader.subscribe([f"{settings['IZIN_TOPIC_PREFIX']}gate-receipts"])
-    try:
-        while message := reader.poll(20):
-            if message.error() is None and message.key() == receipt.encode():
-                return dict(Codec().decode("GateReceipt", message.value() or b""))
-    finally:
-        reader.close()
-    raise AssertionError("the receipt is not in its topic")
+    given = environment_of(folder)
+    names = ("KAFKA_BOOTSTRAP_SERVERS", "IZIN_TOPIC_PREFIX")
+    settings = KafkaSettings.model_validate({name: given[name] for name in names})
+    stored = committed_records(settings, settings.topics.gate_receipts.name)
+    (found,) = (one.value() or b"" for one in stored if one.key() == receipt.encode())
+    return dict(Codec().decode("GateReceipt", found))
 
 
 @contextmanager
@@ -130,14 +122,10 @@ def stopped(pid: int) -> Iterator[None]:
 def is_ready(folder: Path) -> bool:
     """Return whether each worker says that it is ready."""
     settings = environment_of(folder)
-    for name in ("IZIN_STREAM_PORT", "IZIN_SINK_PORT", "IZIN_INTAKE_PORT"):
-        try:
-            answer = httpx.get(f"http://127.0.0.1:{settings[name]}/health/ready", trust_env=False)
-        except httpx.TransportError:
-            return False
-        if answer.is_error:
-            return False
-    return True
+    return all(
+        answers(f"http://127.0.0.1:{settings[name]}/health/ready")
+        for name in ("IZIN_STREAM_PORT", "IZIN_SINK_PORT", "IZIN_INTAKE_PORT")
+    )
 
 
 def await_healthy(folder: Path) -> None:

@@ -11,12 +11,14 @@ import asyncio
 import struct
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
 ADD_PARTITIONS, END_TRANSACTION = 24, 26
 """The keys of the two requests in Kafka's protocol."""
+AnyProxy = TypeVar("AnyProxy", "Proxy", "LateRequests")
 _KEY = struct.Struct(">h")
 _AT_CLIENT = 8
 """Where the client's id begins: after key, version and correlation."""
@@ -90,11 +92,14 @@ class Proxy:
                 await writer.wait_closed()
 
 
+def proxy_to(host: str, port: int) -> AbstractAsyncContextManager[Proxy]:
+    """Return a proxy to a server, which listens on 127.0.0.1 within the context."""
+    return _listening(Proxy(host, port), "127.0.0.1", 0)
+
+
 @asynccontextmanager
-async def proxy_to(host: str, port: int) -> AsyncIterator[Proxy]:
-    """Yield a proxy to a server, which listens on 127.0.0.1."""
-    proxy = Proxy(host, port)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+async def _listening(proxy: AnyProxy, host: str, port: int) -> AsyncIterator[AnyProxy]:
+    server = await asyncio.start_server(proxy.serve, host, port)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy
@@ -236,14 +241,8 @@ def _transactional_id(request: bytes) -> str:
     return request[start:at].decode()
 
 
-@asynccontextmanager
-async def late_requests(host: str, broker_port: int, port: int) -> AsyncIterator[LateRequests]:
-    """Yield a proxy to a broker that listens on ``port``."""
-    proxy = LateRequests(host, broker_port)
-    server = await asyncio.start_server(proxy.serve, host, port)
-    proxy.port = port
-    try:
-        yield proxy
-    finally:
-        server.close()
-        await proxy.close()
+def late_requests(
+    host: str, broker_port: int, port: int
+) -> AbstractAsyncContextManager[LateRequests]:
+    """Return a proxy to a broker that listens on ``port``, within the context."""
+    return _listening(LateRequests(host, broker_port), host, port)

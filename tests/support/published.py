@@ -5,12 +5,13 @@ and a gate that follows it. Topics are cut and deleted as others do it.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from izin.consent import AdmittedEvent, ConsentKey, RefusedEvent, Status, admit, decide
+from izin.consent import AdmittedEvent, ConsentKey, Status, decide
 from izin.gate.state import GateState, Standing
 from izin.kafka import clients
 from izin.kafka.clients import TopicIdentities, admin, consumer, identities, producer
@@ -28,19 +29,17 @@ from tests.support.builders import (
     PHONE,
     a_decision_record,
     a_key,
+    a_phone,
     an_event,
+    as_admitted,
+    usual,
 )
 from tests.support.waiting import until
 
 
-def a_recipient(number: int) -> str:
-    """Return one of a million phone numbers that nobody has."""
-    return f"+90555{number:07}"
-
-
 def key_of(number: int = 1, **overrides: object) -> ConsentKey:
     """Return the key of a number."""
-    return a_key(recipient=a_recipient(number), **overrides)
+    return a_key(recipient=a_phone(number), **overrides)
 
 
 def _fields(key: ConsentKey) -> dict[str, Any]:
@@ -116,6 +115,10 @@ def an_outcome(key: ConsentKey, **overrides: object) -> dict[str, Any]:
     }
 
 
+Keyed = tuple[ConsentKey | str, dict[str, Any]]
+"""A record with its key."""
+
+
 class TopicWriter:
     """Writes records with the headers that ours have, each with an id of its own."""
 
@@ -142,7 +145,7 @@ class TopicWriter:
         """Write the tombstone of a permission."""
         self.raw(self.topics.permissions, key.encode(), None)
 
-    def write(self, topic: Topic, records: Iterable[tuple[ConsentKey, dict[str, Any]]]) -> None:
+    def write(self, topic: Topic, records: Iterable[Keyed]) -> None:
         """Write records and wait until the broker has them."""
         self._produce(self._producer, topic, records)
         assert self._producer.flush(20) == 0
@@ -156,16 +159,10 @@ class TopicWriter:
         self._producer.produce(topic.name, key=key, value=value, **named)
         assert self._producer.flush(20) == 0
 
-    def in_transaction(
-        self, topic: Topic, records: Iterable[tuple[ConsentKey, dict[str, Any]]], *, commit: bool
-    ) -> None:
+    def in_transaction(self, topic: Topic, records: Iterable[Keyed], *, commit: bool) -> None:
         """Write records in a transaction, and commit or abort it."""
         self._count += 1
-        client = producer(
-            self._settings, **{"transactional.id": f"{topic.name}-{self._count}-{commit}"}
-        )
-        client.init_transactions(20)
-        client.begin_transaction()
+        client = transaction(self._settings, f"{topic.name}-{self._count}-{commit}")
         self._produce(client, topic, records)
         client.flush(20)
         if commit:
@@ -177,7 +174,7 @@ class TopicWriter:
         self,
         client: Producer,
         topic: Topic,
-        records: Iterable[tuple[ConsentKey, dict[str, Any]]],
+        records: Iterable[Keyed],
     ) -> None:
         for key, record in records:
             value = self.encode(topic, record)
@@ -197,6 +194,14 @@ def produce(settings: KafkaSettings, topic: str, *values: bytes | None, **more: 
     for value in values:
         client.produce(topic, value=value, **more)
     assert client.flush(20) == 0
+
+
+def transaction(settings: KafkaSettings, name: str, **options: object) -> Producer:
+    """Return a producer that has begun a transaction under an id of this ``name``."""
+    client = producer(settings, **{"transactional.id": f"{settings.topic_prefix}{name}"}, **options)
+    client.init_transactions(20)
+    client.begin_transaction()
+    return client
 
 
 def remove_below(settings: KafkaSettings, topic: str, ends: Mapping[int, int]) -> None:
@@ -257,8 +262,7 @@ class GateTopics(TopicWriter):
 
     def brand(self, **overrides: object) -> None:
         """Register the brand of the builders."""
-        value = CODEC.encode("Brand", _BRAND | overrides)
-        self.raw(self.topics.brands, str(BRAND).encode(), value)
+        self.raw(self.topics.brands, str(BRAND).encode(), CODEC.encode("Brand", _BRAND | overrides))
 
     def pulled(self, key: ConsentKey, at: datetime) -> None:
         """Have İYS's data of the brand and channel of a key pulled at ``at``."""
@@ -292,16 +296,10 @@ class GateTopics(TopicWriter):
         self, key: ConsentKey, status: Status = Status.RET, *, at: datetime, after: datetime | None
     ) -> None:
         """Write the decision on an event of a key at ``at``, whose latest opt-in was ``after``."""
-        fields: dict[str, object] = {
-            "brand_code": key.brand_code,
-            "type": str(key.channel),
-            "recipient_type": str(key.recipient_type),
-            "recipient": key.recipient,
-        }
-        current = None
+        fields, current = _fields(key), None
         if after is not None:
-            current = decide(None, _admitted(after, Status.ONAY, **fields)).consent
-        record = a_decision_record(decide(current, _admitted(at, status, **fields)))
+            current = decide(None, admitted(after, Status.ONAY, **fields)).consent
+        record = a_decision_record(decide(current, admitted(at, status, **fields)))
         self.raw(self.topics.decisions, key.encode(), CODEC.encode("Decision", record))
 
     def opt_out(self, *keys: ConsentKey, at: datetime = NOON) -> None:
@@ -349,9 +347,7 @@ class GateTopics(TopicWriter):
     ) -> Iterator[None]:
         """Have a record in a transaction that does not end; it is aborted with the context."""
         self._count += 1
-        client = producer(self.settings, **{"transactional.id": f"{topic.name}-{self._count}-open"})
-        client.init_transactions(20)
-        client.begin_transaction()
+        client = transaction(self.settings, f"{topic.name}-{self._count}-open")
         client.produce(topic.name, value, key, partition)
         assert client.flush(20) == 0
         try:
@@ -360,33 +356,25 @@ class GateTopics(TopicWriter):
             client.abort_transaction(20)
 
 
-def _admitted(at: datetime, status: Status, **fields: object) -> AdmittedEvent:
-    event = an_event(status=status, consent_date=at, received_at=at, **fields)
-    admitted = admit(event, appended_at=at)
-    assert not isinstance(admitted, RefusedEvent), admitted.violations
-    return admitted
+def admitted(at: datetime, status: Status, **fields: object) -> AdmittedEvent:
+    """Return the admitted event of `an_event`, given, received and appended at ``at``."""
+    return as_admitted(an_event(status=status, consent_date=at, received_at=at, **fields), at)
 
 
 def event_value(key: ConsentKey, status: str = "RET", **overrides: object) -> bytes:
     """Return an event of a key as it is in Kafka."""
-    fields: dict[str, object] = {
-        "brand_code": key.brand_code,
-        "type": str(key.channel),
-        "recipient_type": str(key.recipient_type),
-        "recipient": key.recipient,
-        "status": status,
-    }
-    return CODEC.encode("ConsentEvent", event_to_avro(an_event(**fields | overrides)))
+    return CODEC.encode(
+        "ConsentEvent",
+        event_to_avro(an_event(**usual(overrides, **_fields(key), status=status))),
+    )
 
 
-def keys_in(partition: int, first: int = 0) -> Iterator[ConsentKey]:
-    """Yield keys that belong to a partition, from a number on."""
-    number = first
-    while True:
-        key = key_of(number)
-        if partition_of(key.encode(), PARTITIONS) == partition:
-            yield key
-        number += 1
+def keys_in(
+    partition: int, first: int = 0, *, partitions: int = PARTITIONS
+) -> Iterator[ConsentKey]:
+    """Return keys that belong to a partition, from a number on."""
+    keys = map(key_of, count(first))
+    return (one for one in keys if partition_of(one.encode(), partitions) == partition)
 
 
 @contextmanager
@@ -445,17 +433,20 @@ def a_receipt(number: int = 1, **overrides: object) -> dict[str, Any]:
 
 def a_decision_receipt(number: int = 1, **overrides: object) -> dict[str, Any]:
     """Return the record of one recipient, who was asked about alone."""
-    fields: dict[str, object] = {
-        "index": 0,
-        "recipient": PHONE,
-        "may_send": True,
-        "reason": "exempt",
-        "recipients": 1,
-        "reasons": {"exempt": 1},
-        "message_class": "delivery",
-        "basis": "order 17",
-    }
-    return a_receipt(number, **fields | overrides)
+    return a_receipt(
+        number,
+        **usual(
+            overrides,
+            index=0,
+            recipient=PHONE,
+            may_send=True,
+            reason="exempt",
+            recipients=1,
+            reasons={"exempt": 1},
+            message_class="delivery",
+            basis="order 17",
+        ),
+    )
 
 
 def publish_receipts(

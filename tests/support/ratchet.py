@@ -25,7 +25,7 @@ from typing import NamedTuple
 import grimp
 
 from izin.schemas.topics import Topics
-from tests.support.source_tree import (
+from tests.support.project_rules import (
     PRODUCT,
     ROOT,
     functions_of,

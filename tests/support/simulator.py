@@ -59,8 +59,7 @@ class SimulatorAdmin:
 
     def faults_left(self) -> dict[str, int | None]:
         """Return how many faults are left of each operation that has any; None: no end."""
-        left: dict[str, int | None] = self._admin.get("/faults").json()["faults"]
-        return left
+        return dict(self._admin.get("/faults").json()["faults"])
 
     def advance(self, seconds: float) -> None:
         """Advance the clock of the simulator."""
@@ -92,8 +91,7 @@ class SimulatorAdmin:
 
     def requests(self) -> dict[str, Any]:
         """Return what the simulator counted of its calls."""
-        counted: dict[str, Any] = self._admin.get("/requests").json()
-        return counted
+        return dict(self._admin.get("/requests").json())
 
     def calls(self, operation: str) -> int:
         """Return how often an operation was called."""

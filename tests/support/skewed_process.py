@@ -1,8 +1,8 @@
 """``python -m tests.support.skewed_process SECONDS MODULE``: run a module under a wrong clock.
 
 The clock is wrong by so many seconds from the start, before the module is imported, and goes on.
-SIGUSR1 sets it ten minutes ahead of the machine's, SIGUSR2 ten minutes behind it, at once, as a
-time server does. Monotonic clocks are right: no host's jumps.
+SIGUSR1 sets it ten minutes ahead of the machine's, SIGUSR2 ten minutes behind it, SIGWINCH right,
+at once, as a time server does. Monotonic clocks are right: no host's jumps.
 """
 
 import runpy
@@ -14,7 +14,7 @@ import time_machine
 
 MOST_SKEW = 600.0
 """The greatest skew, in seconds."""
-JUMPS = {signal.SIGUSR1: MOST_SKEW, signal.SIGUSR2: -MOST_SKEW}
+JUMPS = {signal.SIGUSR1: MOST_SKEW, signal.SIGUSR2: -MOST_SKEW, signal.SIGWINCH: 0.0}
 """The skew after a signal."""
 
 

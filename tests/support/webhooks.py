@@ -8,44 +8,41 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any, LiteralString
 
-from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from benchmarks.webhooks.receiver import WebhookReceiver
-from izin.kafka.clients import producer
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand, TopicMessages
 from izin.ledger.registry import customers
 from izin.ledger.webhooks import registry
-from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, WebhookSubscriber
 from izin.local import free_port
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.codec import Codec
-from izin.schemas.records import headers
 from izin.schemas.topics import Topics
 from izin.webhooks import resends
 from izin.webhooks.events import EventReader
 from izin.webhooks.partitions import cursors_at_end
 from izin.webhooks.posting import new_secret
 from izin.webhooks.process import serve
-from izin.webhooks.resends import CountedResend, Resend, planned
-from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.support import published
+from tests.support.builders import BRAND, CUSTOMER, NOON, a_phone, usual
 from tests.support.registration import register_brand
 
 LIMIT = 30.0
-
-
-def a_phone(number: int) -> str:
-    """Return an obviously fake number."""
-    return f"+90555{number:07}"
 
 
 def a_consent(number: int = 1, **overrides: object) -> dict[str, Any]:
@@ -93,27 +90,29 @@ def a_permission(number: int = 1, **overrides: object) -> dict[str, Any]:
     }
 
 
-def a_subscriber(**overrides: object) -> WebhookSubscriber:
+def a_subscriber(**overrides: object) -> registry.WebhookSubscriber:
     """Return a subscriber that has never failed."""
-    fields: dict[str, Any] = {
-        "id": 1,
-        "name": "crm",
-        "url": "https://crm.example.com/hook",
-        "filter": EventFilter(customer_id=CUSTOMER),
-        "parallel": 8,
-        "secrets": (new_secret(),),
-        "former_until": None,
-        "version": 1,
-        "created_at": NOON,
-        "paused_at": None,
-        "paused_for": None,
-        "failing_since": None,
-        "alerts": 0,
-        "last_failure": None,
-        "last_failure_at": None,
-        "caught_up_at": NOON,
-    }
-    return WebhookSubscriber(**fields | overrides)
+    return registry.WebhookSubscriber(
+        **usual(
+            overrides,
+            id=1,
+            name="crm",
+            url="https://crm.example.com/hook",
+            filter=registry.EventFilter(customer_id=CUSTOMER),
+            parallel=8,
+            secrets=(new_secret(),),
+            former_until=None,
+            version=1,
+            created_at=NOON,
+            paused_at=None,
+            paused_for=None,
+            failing_since=None,
+            alerts=0,
+            last_failure=None,
+            last_failure_at=None,
+            caught_up_at=NOON,
+        )
+    )
 
 
 def key_of(record: Mapping[str, Any]) -> str:
@@ -122,48 +121,16 @@ def key_of(record: Mapping[str, Any]) -> str:
     return "/".join(map(str, parts))
 
 
-@dataclass(slots=True)
-class TopicWriter:
+class TopicWriter(published.TopicWriter):
     """Writes records as the order stage and the sinks do, but for transactions."""
 
-    settings: KafkaSettings
-    codec: Codec = field(default_factory=Codec)
-    _client: Producer | None = None
-    count: int = 0
-
-    def write(self, topic: str, record: str, *values: Mapping[str, Any]) -> None:
-        """Write records to a topic and wait until they are there."""
-        client = self._producer()
-        for value in values:
-            self.count += 1
-            client.produce(
-                topic,
-                key=key_of(value).encode(),
-                value=self.codec.encode(record, value),
-                headers=headers(
-                    record=record, event_id=f"id-{self.count}", source="/izin/test", at=NOON
-                ),
-            )
-        assert client.flush(LIMIT) == 0
-
-    def opt_outs(self, *values: Mapping[str, Any]) -> None:
+    def opt_outs(self, *values: dict[str, Any]) -> None:
         """Write opt-outs."""
-        self.write(self.settings.topics.opt_outs.name, "Consent", *values)
+        self.write(self.topics.opt_outs, ((key_of(one), one) for one in values))
 
-    def permissions(self, *values: Mapping[str, Any]) -> None:
+    def permissions(self, *values: dict[str, Any]) -> None:
         """Write permissions."""
-        self.write(self.settings.topics.permissions.name, "Permission", *values)
-
-    def raw(self, topic: str, key: bytes, value: bytes | None) -> None:
-        """Write a record as it is, and wait until it is there."""
-        client = self._producer()
-        client.produce(topic, key=key, value=value)
-        assert client.flush(LIMIT) == 0
-
-    def _producer(self) -> Producer:
-        if self._client is None:
-            self._client = producer(self.settings)
-        return self._client
+        self.write(self.topics.permissions, ((key_of(one), one) for one in values))
 
 
 def a_standing(who: int = 1, **overrides: object) -> dict[str, Any]:
@@ -201,15 +168,18 @@ def a_standing(who: int = 1, **overrides: object) -> dict[str, Any]:
 
 def an_opt_out(who: int = 1, **overrides: object) -> dict[str, Any]:
     """Return the row of a recipient who opted out, as ``a_consent`` says."""
-    opted_out: dict[str, Any] = {
-        "desired_status": "RET",
-        "registered": "RET",
-        "latest_onay_at": NOON - timedelta(days=1),
-        "latest_ret_at": NOON,
-        "may_send": False,
-        "permission_reason": "opted-out",
-    }
-    return a_standing(who, **opted_out | overrides)
+    return a_standing(
+        who,
+        **usual(
+            overrides,
+            desired_status="RET",
+            registered="RET",
+            latest_onay_at=NOON - timedelta(days=1),
+            latest_ret_at=NOON,
+            may_send=False,
+            permission_reason="opted-out",
+        ),
+    )
 
 
 async def store_rows(ledger: Ledger, *rows: Mapping[str, Any]) -> None:
@@ -245,12 +215,12 @@ async def add_subscriber(
     parallel: int = 8,
     secret: str | None = None,
     **chosen: frozenset[Any],
-) -> WebhookSubscriber:
+) -> registry.WebhookSubscriber:
     """Add a subscriber of the customer of the tests, which gets what comes from now on."""
-    new = NewSubscriber(
+    new = registry.NewSubscriber(
         name=name,
         url=url,
-        filter=EventFilter(customer_id=CUSTOMER, **chosen),
+        filter=registry.EventFilter(customer_id=CUSTOMER, **chosen),
         parallel=parallel,
         secret=secret or new_secret(),
     )
@@ -260,15 +230,17 @@ async def add_subscriber(
 
 def quick(**overrides: object) -> WebhookSettings:
     """Return settings with short pauses, which allow this machine."""
-    values: dict[str, Any] = {
-        "port": free_port(),
-        "operations_port": free_port(),
-        "allowed": ("127.0.0.0/8",),
-        "first_pause": timedelta(seconds=0.05),
-        "longest_pause": timedelta(seconds=0.5),
-        "timeout": timedelta(seconds=2),
-    }
-    return WebhookSettings(**values | overrides)
+    return WebhookSettings(
+        **usual(
+            overrides,
+            port=free_port(),
+            operations_port=free_port(),
+            allowed=("127.0.0.0/8",),
+            first_pause=timedelta(seconds=0.05),
+            longest_pause=timedelta(seconds=0.5),
+            timeout=timedelta(seconds=2),
+        )
+    )
 
 
 @asynccontextmanager
@@ -309,16 +281,14 @@ class Hooks:
     receiver: WebhookReceiver
     database_url: str
 
-    async def subscribe(self, **overrides: Any) -> WebhookSubscriber:  # noqa: ANN401  # as add_subscriber
+    async def subscribe(self, **overrides: Any) -> registry.WebhookSubscriber:  # noqa: ANN401  # as add_subscriber
         """Add a subscriber that is this receiver."""
         url = overrides.pop("url", None) or self.receiver.url()
         return await add_subscriber(self.ledger, self.settings, url, **overrides)
 
-    @asynccontextmanager
-    async def delivering(self, **settings: object) -> AsyncIterator[asyncio.Task[None]]:
+    def delivering(self, **settings: object) -> AbstractAsyncContextManager[asyncio.Task[None]]:
         """Deliver in this process until the context ends."""
-        async with delivering(self.settings, self.database_url, quick(**settings)) as task:
-            yield task
+        return delivering(self.settings, self.database_url, quick(**settings))
 
     def processes(self, log: Path, **environment: str) -> "WebhookProcesses":
         """Return processes that deliver, none of which runs yet."""
@@ -334,14 +304,16 @@ class Hooks:
             "SELECT * FROM delivery_cursors ORDER BY topic, partition, lane"
         )
 
-    async def count(self, **limits: Any) -> CountedResend:  # noqa: ANN401  # as Resend
+    async def count(self, **limits: Any) -> resends.CountedResend:  # noqa: ANN401  # as Resend
         """Return what a resend of the subscriber would send."""
-        order = Resend(
-            ordered_at=datetime.now(UTC), filter=EventFilter(customer_id=CUSTOMER), **limits
+        order = resends.Resend(
+            ordered_at=datetime.now(UTC),
+            filter=registry.EventFilter(customer_id=CUSTOMER),
+            **limits,
         )
-        return await planned(self.ledger, self.settings, Codec(), "crm", order)
+        return await resends.planned(self.ledger, self.settings, Codec(), "crm", order)
 
-    async def resend(self, **limits: Any) -> CountedResend:  # noqa: ANN401  # as Resend
+    async def resend(self, **limits: Any) -> resends.CountedResend:  # noqa: ANN401  # as Resend
         """Order a resend; return what it was said to send."""
         plan = await self.count(**limits)
         await resends.begin(self.ledger, [plan], by="ada", now=datetime.now(UTC))
@@ -368,14 +340,14 @@ class Hooks:
         """Wait until the ledger has that a subscriber refused something."""
         await until(lambda: self._has("subscribers WHERE failing_since IS NOT NULL"))
 
-    async def until_calm(self) -> WebhookSubscriber:
+    async def until_calm(self) -> registry.WebhookSubscriber:
         """Return the subscriber once nothing of it fails any more."""
         await until(
             lambda: self._has("subscribers WHERE failing_since IS NOT NULL", is_wanted=False)
         )
         return await registry.of_name(self.ledger, "crm")
 
-    async def until_paused(self) -> WebhookSubscriber:
+    async def until_paused(self) -> registry.WebhookSubscriber:
         """Return the subscriber once it is paused."""
         await until(lambda: self._has("subscribers WHERE paused_at IS NOT NULL"))
         return await registry.of_name(self.ledger, "crm")
@@ -389,18 +361,11 @@ class Hooks:
         query: LiteralString = (
             "SELECT count(DISTINCT (subscriber_id, webhook_id)) AS n FROM deliveries"
         )
-        what = f"not all of {count} were acknowledged"
-        assert await self._until(query, lambda found: found >= count, what) == count
-
-    async def _until(self, query: LiteralString, holds: Callable[[int], bool], what: str) -> int:
-        """Wait until a count ``holds``, and return it."""
         end = monotonic() + LIMIT
-        while True:
-            found = int((await self.ledger.fetch(query))[0]["n"])
-            if holds(found):
-                return found
-            assert monotonic() < end, f"{what}: {found}"
+        while (found := int((await self.ledger.fetch(query))[0]["n"])) < count:
+            assert monotonic() < end, f"not all of {count} were acknowledged: {found}"
             await asyncio.sleep(0.05)
+        assert found == count
 
 
 @dataclass(slots=True)

@@ -28,8 +28,7 @@ from izin.ledger.db import Ledger
 from tests.chaos.command import Seed, explained_report, start
 from tests.chaos.days.virtual_site import BRANDS, DAY, HOUR, Outage, VirtualCampaign, run_campaign
 from tests.chaos.pipeline import differences
-from tests.support.builders import an_event
-from tests.support.webhooks import a_phone
+from tests.support.builders import a_phone, an_event
 
 _SETTLES_WITHIN = timedelta(days=3)
 _RECIPIENTS = 400

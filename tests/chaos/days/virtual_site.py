@@ -36,7 +36,7 @@ from psycopg.rows import DictRow, dict_row
 from pydantic import SecretStr
 
 from benchmarks.results import RunReport
-from izin.consent import Consent, ConsentEvent, DecisionKind, RefusedEvent, admit, decide
+from izin.consent import Consent, ConsentEvent, DecisionKind, decide
 from izin.iys.client import IysClient
 from izin.iys.rate_limit import Pace
 from izin.iys.tokens import TokenAuth
@@ -63,7 +63,7 @@ from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import outbound_loops
 from tests.chaos.command import Show, run_stage
 from tests.chaos.days.virtual_loop import VirtualLoop, run as run_loop
-from tests.support.builders import BRAND, CUSTOMER, a_decision_record
+from tests.support.builders import BRAND, CUSTOMER, a_decision_record, as_admitted
 from tests.support.registration import register_brand
 
 T = TypeVar("T")
@@ -133,9 +133,9 @@ class TimedLedger(Ledger):
         self._time = time
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
-        """Yield a connection with the instant of the virtual clock."""
-        async with super()._transaction() as connection:
+    async def reading(self) -> AsyncIterator[Connection]:
+        """Yield a connection with the instant of the virtual clock, in a transaction."""
+        async with super().reading() as connection:
             await connection.execute(*self._instant(is_local=True))
             yield connection
 
@@ -215,14 +215,7 @@ def create_simulator(time: VirtualTime) -> SimulatorState:
 class VirtualSinks:
     """The sink processes; one that is killed leaves its data as it is."""
 
-    count: int
-    database_url: str
-    time: VirtualTime
-    transport: SimulatorTransport
-    topic_messages: TopicMessages
-    poll_interval: timedelta
-    beside: Callable[[OutboundContext], Iterable[Coroutine[Any, Any, None]]] = lambda _: ()
-    """What each process runs beside its outbound loops."""
+    site: "VirtualSite"
     unforeseen: list[str] = field(default_factory=list)
     bells: Notifications = field(default_factory=Notifications)
     _running: dict[int, asyncio.Task[None]] = field(default_factory=dict)
@@ -239,7 +232,7 @@ class VirtualSinks:
 
     def start_all(self) -> None:
         """Start every sink that does not run."""
-        for number in range(self.count):
+        for number in range(self.site.count):
             self.start(number)
 
     async def kill(self, number: int) -> None:
@@ -253,7 +246,7 @@ class VirtualSinks:
 
     async def end(self) -> None:
         """End all."""
-        for number in range(self.count):
+        for number in range(self.site.count):
             await self.kill(number)
 
     def check(self) -> None:
@@ -264,8 +257,8 @@ class VirtualSinks:
 
     def ledger(self) -> TimedLedger:
         """Return the ledger as one process opens it."""
-        settings = LedgerSettings(database_url=SecretStr(self.database_url), pool_size=3)
-        return TimedLedger(settings, owner=secrets.randbelow(2**31 - 1) + 1, time=self.time)
+        settings = LedgerSettings(database_url=SecretStr(self.site.database_url), pool_size=3)
+        return TimedLedger(settings, owner=secrets.randbelow(2**31 - 1) + 1, time=self.site.time)
 
     async def _run(self) -> None:
         iys = IysSettings(
@@ -274,23 +267,23 @@ class VirtualSinks:
             password=SecretStr(PASSWORD),
             result_delay=RESULT_DELAY + timedelta(seconds=1),
         )
-        sink = SinkSettings(poll_interval=self.poll_interval)
-        loop = self.time.loop
+        sink = SinkSettings(poll_interval=self.site.poll_interval)
+        site, loop = self.site, self.site.loop
         async with AsyncExitStack() as stack:
             ledger = await stack.enter_async_context(self.ledger())
             await enter(await stack.enter_async_context(ledger.session()), ledger.owner)
             pacer = LedgerPacer(ledger, Pace(), address=ADDRESS, clock=loop.time)
             await pacer.begin()
             store = LedgerTokenStore(ledger=ledger, account=USERNAME, address=ADDRESS)
-            auth = TokenAuth(iys, store, now=self.time.now)
+            auth = TokenAuth(iys, store, now=site.time.now)
             client = await stack.enter_async_context(
-                IysClient(iys, auth=auth, pacer=pacer, transport=self.transport, clock=loop.time)
+                IysClient(iys, auth=auth, pacer=pacer, transport=site.transport, clock=loop.time)
             )
             context = OutboundContext(
                 ledger=ledger,
                 client=client,
-                topic_messages=self.topic_messages,
-                clock=self.time.now,
+                topic_messages=site.messages,
+                clock=site.time.now,
                 pacer=pacer,
                 lease_owner=LeaseOwner(
                     owner=ledger.owner,
@@ -304,9 +297,11 @@ class VirtualSinks:
             )
             lanes = [
                 asyncio.create_task(work, name=name)
-                for name, work in outbound_loops(context, sink, self.bells, asyncio.Event())
+                for name, work in (
+                    *outbound_loops(context, sink, self.bells, asyncio.Event()),
+                    *(("beside", work) for work in site.beside(context)),
+                )
             ]
-            lanes += [asyncio.create_task(work) for work in self.beside(context)]
             try:
                 done, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
                 for lane in done:
@@ -351,16 +346,8 @@ class VirtualSite:
         self.transport = SimulatorTransport(self.simulator, self.time)
         self.settings = KafkaSettings(topic_prefix="", partitions=1)
         self._codec = Codec()
-        self._messages = TopicMessages(self._codec, self.settings.topics)
-        self.sinks = VirtualSinks(
-            count=self.count,
-            database_url=self.database_url,
-            time=self.time,
-            transport=self.transport,
-            topic_messages=self._messages,
-            poll_interval=self.poll_interval,
-            beside=self.beside,
-        )
+        self.messages = TopicMessages(self._codec, self.settings.topics)
+        self.sinks = VirtualSinks(site=self)
 
     @asynccontextmanager
     async def open(self, *brands: int) -> AsyncIterator[Ledger]:
@@ -382,7 +369,7 @@ class VirtualSite:
 
     async def register(self, ledger: Ledger, brand: Brand) -> None:
         """Register ``brand`` here; at İYS it is another's to do."""
-        await register_brand(ledger, self._messages, brand, by="test", now=self.time.now())
+        await register_brand(ledger, self.messages, brand, by="test", now=self.time.now())
 
     async def decide(self, ledger: Ledger, events: Sequence[ConsentEvent]) -> None:
         """Decide about events as the order stage does, and have the ledger take that."""
@@ -391,7 +378,7 @@ class VirtualSite:
             return
         ingester = Ingester(
             ledger=ledger,
-            topic_messages=self._messages,
+            topic_messages=self.messages,
             codec=self._codec,
             settings=self.settings,
             clock=self.time.now,
@@ -404,8 +391,7 @@ class VirtualSite:
     def _decisions(self, events: Iterable[ConsentEvent]) -> Iterator[IncomingDecision]:
         reader, offset = DecisionReader(self._codec), self.decided
         for event in events:
-            admitted = admit(event, appended_at=self.time.now())
-            assert not isinstance(admitted, RefusedEvent), admitted.violations
+            admitted = as_admitted(event, self.time.now())
             decision = decide(self.states.get(str(admitted.key)), admitted)
             self.states[str(admitted.key)] = decision.consent
             if decision.kind is not DecisionKind.DUPLICATE:

@@ -37,7 +37,6 @@ from tests.chaos.command import (
     start,
 )
 from tests.chaos.forgery import archives, forger
-from tests.chaos.forgery.archives import ArchiveForger, GenuineArchive
 from tests.chaos.forgery.copies import (
     LATER,
     OPENED,
@@ -49,7 +48,6 @@ from tests.chaos.forgery.copies import (
     replaced,
     written,
 )
-from tests.chaos.forgery.forger import NothingToForgeError
 from tests.support.servers.distribution import drop_database
 
 _TEMPLATE = "template_ledger"
@@ -170,22 +168,22 @@ class ForgeryCampaign:
                 if not made.touches_rows or (forged and _said(forged) <= _said(genuine)):
                     continue  # that rows are left out, the ledger alone shows
                 is_found = forged is None or archives.is_found(
-                    forged.packed(), GenuineArchive(genuine, links)
+                    forged.packed(), archives.GenuineArchive(genuine, links)
                 )
                 self.verdict.count(f"archive of ledger, {made.kind}", seed, is_found=is_found)
 
 
-def forged_archive(random: Random, kind: str) -> tuple[GenuineArchive, bytes]:
+def forged_archive(random: Random, kind: str) -> tuple[archives.GenuineArchive, bytes]:
     """Return an archive, and a forgery of it of a kind."""
     for _ in range(_TRIES):
         made = archives.genuine(random)
         try:
-            forged = archives.KINDS[kind](ArchiveForger(random, made))
-        except NothingToForgeError:
+            forged = archives.KINDS[kind](archives.ArchiveForger(random, made))
+        except forger.NothingToForgeError:
             continue
         if forged != made.evidence.packed():
             return made, forged
-    raise NothingToForgeError(kind)
+    raise forger.NothingToForgeError(kind)
 
 
 def _of_some_kind(
@@ -196,9 +194,9 @@ def _of_some_kind(
         for one in (kind, random.choice([*forger.KINDS])):
             try:
                 return forger.forged(random, history, anchors, one)
-            except NothingToForgeError:
+            except forger.NothingToForgeError:
                 continue
-    raise NothingToForgeError(kind)
+    raise forger.NothingToForgeError(kind)
 
 
 def _said(evidence: Evidence) -> set[object]:

@@ -18,7 +18,7 @@ from typing import Any, LiteralString
 
 import orjson
 
-from izin.consent import AdmittedEvent, Consent, Status, admit, decide
+from izin.consent import Consent, Status, decide
 from izin.evidence.chain import Segment
 from izin.evidence.rows import Batches, DeliveryAcknowledgement, EvidenceRow
 from izin.evidence.verification import Evidence
@@ -49,6 +49,7 @@ from tests.support.builders import (
     a_decision_record,
     an_event,
     an_iys_origin,
+    as_admitted,
 )
 from tests.support.evidence.archives import KEY, a_header
 
@@ -257,8 +258,7 @@ class FactSource:
 
     def wild(self, depth: int = 3) -> Any:  # noqa: ANN401  # any JSON
         """Return any value that the ledger can write."""
-        choice = self.random.randrange(7 if depth else 5)
-        match choice:
+        match self.random.randrange(7 if depth else 5):
             case 0:
                 return self.random.choice((None, True, False))
             case 1:
@@ -308,8 +308,7 @@ class FactSource:
         if status is Status.RET and self.random.random() < 0.5:
             seen = an_iys_origin(creation_date=self.now, transaction_id=f"{self.number:064}")
             given |= {"origin": "iys", "source": "IYS_WEB", "iys": seen}
-        admitted = admit(an_event(**given), appended_at=self.now + timedelta(seconds=3))
-        assert isinstance(admitted, AdmittedEvent), admitted
+        admitted = as_admitted(an_event(**given), self.now + timedelta(seconds=3))
         decision = decide(self.consents.get(key), admitted)
         self.consents[key] = decision.consent
         stored = Codec().encode("Decision", a_decision_record(decision, offset=self.number))

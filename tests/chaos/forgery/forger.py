@@ -24,6 +24,10 @@ class NothingToForgeError(Exception):
     """The history has nothing of the kind."""
 
 
+Picked = tuple[int, list[Row], int, Row]
+"""The shard of a row, the rows of its chain, its index among them, and itself."""
+
+
 @dataclass(slots=True)
 class LedgerForger:
     """Changes a copy of a history, of which others hold ``anchors`` (the last place by shard)."""
@@ -37,10 +41,10 @@ class LedgerForger:
     touches_rows: bool = True
     """Whether an archive of the recipient would show it."""
 
-    def pick(self, accepts: Callable[[Row], bool] = lambda _: True) -> tuple[int, int]:
-        """Return shard and index of a row that is there, and covered by an anchor."""
+    def pick(self, accepts: Callable[[Row], bool] = lambda _: True) -> Picked:
+        """Return a row that is there, and covered by an anchor."""
         found = [
-            (shard, index)
+            (shard, rows, index, row)
             for shard, rows in self.history.rows.items()
             for index, row in enumerate(rows)
             if row["place"] <= self.anchors.get(shard, 0)
@@ -58,8 +62,7 @@ class LedgerForger:
 
     def deleted(self) -> None:
         """Delete rows, and close the gap or leave it."""
-        shard, index = self.pick()
-        rows = self.history.rows[shard]
+        shard, rows, index, _ = self.pick()
         del rows[index : index + self.random.randrange(1, 4)]
         if self.random.random() < 0.7:
             self.history.renumber(shard)
@@ -67,30 +70,28 @@ class LedgerForger:
 
     def ended_early(self) -> None:
         """Delete the end of a chain, its head too."""
-        shard, index = self.pick()
-        del self.history.rows[shard][index:]
+        shard, rows, index, _ = self.pick()
+        del rows[index:]
         self.hide(shard, always=True)
 
     def gone(self) -> None:
         """Delete a whole chain."""
-        shard, _ = self.pick()
+        shard, *_ = self.pick()
         self.history.rows[shard] = []
         self.history.cuts.pop(shard, None)
         self.hide(shard, always=True)
 
     def inserted(self) -> None:
         """Insert a row like another one."""
-        shard, index = self.pick()
-        rows = self.history.rows[shard]
-        row = {**rows[index], "salt": self.random.randbytes(SALT)}
-        rows.insert(index, row | {"status": "RET" if row["status"] == "ONAY" else row["status"]})
+        shard, rows, index, row = self.pick()
+        status = "RET" if row["status"] == "ONAY" else row["status"]
+        rows.insert(index, row | {"salt": self.random.randbytes(SALT), "status": status})
         self.history.renumber(shard)
         self.hide(shard)
 
     def reordered(self) -> None:
         """Exchange two rows."""
-        shard, index = self.pick()
-        rows = self.history.rows[shard]
+        shard, rows, index, _ = self.pick()
         other = self.random.randrange(len(rows))
         if other == index:
             raise NothingToForgeError
@@ -102,14 +103,13 @@ class LedgerForger:
 
     def salted(self) -> None:
         """Give a row another salt."""
-        shard, index = self.pick()
-        self.history.rows[shard][index]["salt"] = self.random.randbytes(SALT)
+        shard, *_, row = self.pick()
+        row["salt"] = self.random.randbytes(SALT)
         self.hide(shard)
 
     def split(self) -> None:
         """Move bytes between the salt and the decision, or make a text of the decision."""
-        shard, index = self.pick(lambda row: row["decision"] is not None)
-        row = self.history.rows[shard][index]
+        shard, *_, row = self.pick(lambda row: row["decision"] is not None)
         match self.random.randrange(4):
             case 0:
                 row["salt"] += row["decision"][:1]
@@ -123,8 +123,7 @@ class LedgerForger:
 
     def numbered(self) -> None:
         """Give a row another place, or another chain, at its end or among its rows."""
-        shard, index = self.pick()
-        rows = self.history.rows[shard]
+        shard, rows, index, _ = self.pick()
         if self.random.random() < 0.5:
             rows[index]["place"] += self.random.choice((-1, 1, 10, 2**40))
             rows.sort(key=lambda row: row["place"])
@@ -140,7 +139,7 @@ class LedgerForger:
 
     def exchanged(self) -> None:
         """Give two chains each other's rows."""
-        shard, _ = self.pick()
+        shard, *_ = self.pick()
         other = self.random.choice([one for one in range(3) if one != shard])
         held = {one: self.history.rows.get(one, []) for one in (shard, other)}
         for one, rows in ((shard, held[other]), (other, held[shard])):
@@ -150,8 +149,7 @@ class LedgerForger:
 
     def altered(self, name: str) -> None:
         """Change one column of a row."""
-        shard, index = self.pick(lambda row: row[name] is not None or name == "event_id")
-        row = self.history.rows[shard][index]
+        shard, *_, row = self.pick(lambda row: row[name] is not None or name == "event_id")
         others = {one[name] for rows in self.history.rows.values() for one in rows}
         value = row[name]
         if name in _TEXTS:
@@ -171,16 +169,14 @@ class LedgerForger:
 
     def denied(self) -> None:
         """Change the columns of a decision, which readers filter by."""
-        shard, index = self.pick(lambda row: row["decision"] is not None)
-        row = self.history.rows[shard][index]
+        *_, row = self.pick(lambda row: row["decision"] is not None)
         row["status"] = self.random.choice(("ONAY", "RET"))
         if self.random.random() < 0.5:
             row["kind"] = "outcome"
 
     def empty_row(self) -> None:
         """Erase a row, alone, with an act of his own, or with another content before."""
-        shard, index = self.pick()
-        row = self.history.rows[shard][index]
+        shard, *_, row = self.pick()
         way = self.random.randrange(3)
         if way == 0:
             row["occurred"] += 1
@@ -194,9 +190,7 @@ class LedgerForger:
 
     def cut(self) -> None:
         """Delete the beginning of a chain as if its months were dropped, with an act or without."""
-        shard, index = self.pick()
-        rows = self.history.rows[shard]
-        row = rows[index]
+        shard, rows, index, row = self.pick()
         is_named = self.random.random() < 0.7
         if is_named and self.is_old(row):
             rows[index]["occurred"] += 1
@@ -211,8 +205,7 @@ class LedgerForger:
 
     def restored(self) -> None:
         """Rewrite a chain, and say that a restoration has lost what the anchors show."""
-        shard, index = self.pick()
-        rows = self.history.rows[shard]
+        shard, rows, index, _ = self.pick()
         rows[index]["occurred"] += 1
         if self.random.random() < 0.5:
             del rows[index + 1 :]
@@ -223,8 +216,7 @@ class LedgerForger:
 
     def altered_act(self) -> None:
         """Change what an act of the history says, or who did it."""
-        shard, index = self.pick(lambda row: row["kind"] == append.KIND)
-        row = self.history.rows[shard][index]
+        shard, *_, row = self.pick(lambda row: row["kind"] == append.KIND)
         said = json.loads(row["data"])
         said |= self.random.choice(({"by": "nobody"}, {"after": {"x": 1}}, {"act": "other"}))
         row["data"] = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
@@ -263,8 +255,8 @@ class LedgerForger:
     def delivered_emptied(self) -> None:
         """Empty a delivery, with an act of his own or without."""
         row = self._delivery()
-        shard, index = self._proof(row["batch"])
-        if self.is_old(self.history.rows[shard][index]):
+        *_, proof = self._proof(row["batch"])
+        if self.is_old(proof):
             raise NothingToForgeError
         row |= dict.fromkeys(("key", "webhook_id", "salt"))
         self.touches_rows = False
@@ -293,8 +285,8 @@ class LedgerForger:
             raise NothingToForgeError
         return self.random.choice(ours)
 
-    def _proof(self, batch: int) -> tuple[int, int]:
-        """Return shard and index of the row that proves a batch."""
+    def _proof(self, batch: int) -> Picked:
+        """Return the row that proves a batch."""
         return self.pick(
             lambda row: row["key"] == DIGESTS and row["source"] == f"{DIGESTS}/{batch}"
         )
@@ -302,8 +294,7 @@ class LedgerForger:
     def _digest(self, batch: int) -> None:
         """Write the digest of a batch anew, or another one behind every anchor, or leave it."""
         some = [row["commitment"] for row in self.history.deliveries if row["batch"] == batch]
-        shard, index = self._proof(batch)
-        row = self.history.rows[shard][index]
+        shard, *_, row = self._proof(batch)
         fact = digest_fact(batch, some, len(some), row["occurred"])
         match self.random.randrange(3):
             case 0:

@@ -54,6 +54,7 @@ from tests.chaos.pipeline import (
     SINK,
     SUPERVISED_EVERY,
     UP_WITHIN,
+    CampaignServers,
     PipelineCampaign,
     Victim,
     differences,
@@ -65,7 +66,6 @@ from tests.chaos.pipeline import (
 from tests.support.builders import an_api_key
 from tests.support.order.verdict import Worker
 from tests.support.published import publish_key
-from tests.support.simulator import SimulatorAdmin
 
 MARGIN = 1.0
 """Seconds on top of what the setting allows."""
@@ -112,8 +112,6 @@ class GateVerdict:
 class Evidence:
     """What there is to compare at the end."""
 
-    settings: KafkaSettings
-    simulator: SimulatorAdmin
     traffic: Traffic
     askers: Sequence[Asker]
     gates: Mapping[str, Mapping[str, Answer]]
@@ -123,13 +121,15 @@ class Evidence:
     """What went wrong before."""
 
 
-async def judge(evidence: Evidence, ledger: Ledger, *, known_within: float) -> GateVerdict:
+async def judge(
+    servers: CampaignServers, evidence: Evidence, ledger: Ledger, *, known_within: float
+) -> GateVerdict:
     """Judge every yes, and compare gates, register, ledger and topics at the end.
 
     What happened ``known_within`` seconds before a question is known to the gate.
     """
     traffic, askers, gates = evidence.traffic, evidence.askers, evidence.gates
-    rows = await asyncio.to_thread(lambda: list(evidence.simulator.rows("movements")))
+    rows = await asyncio.to_thread(lambda: list(servers.simulator.rows("movements")))
     movements = movements_of(rows)
     faults = [
         fault_of(
@@ -155,7 +155,7 @@ async def judge(evidence: Evidence, ledger: Ledger, *, known_within: float) -> G
         unexplained=(
             *evidence.failed,
             *disagreements(gates, evidence.permissions),
-            *await _differences(evidence, ledger),
+            *await _differences(servers, evidence.permissions, ledger),
         ),
     )
 
@@ -165,17 +165,18 @@ def _total(counts: Iterable[Counter[str]]) -> Mapping[str, int]:
     return dict(sum(counts, Counter[str]()).most_common())
 
 
-async def _differences(evidence: Evidence, ledger: Ledger) -> list[str]:
+async def _differences(
+    servers: CampaignServers, permissions: Mapping[str, Answer], ledger: Ledger
+) -> list[str]:
     """Return where topics, ledger and İYS's register differ."""
-    settings = evidence.settings
-    topic = settings.topics.desired_consents
+    settings, topic = servers.settings, servers.settings.topics.desired_consents
     records = await asyncio.to_thread(lambda: list(read_all(settings, Codec(), topic)))
-    rows = await asyncio.to_thread(lambda: list(evidence.simulator.rows("register")))
+    rows = await asyncio.to_thread(lambda: list(servers.simulator.rows("register")))
     return await differences(
         ledger,
         {one.key: consent_from_avro(one.value) for one in records},
         {key_of(row): row["status"] for row in rows},
-        {key: answer.may_send for key, answer in evidence.permissions.items()},
+        {key: answer.may_send for key, answer in permissions.items()},
         also={FinalState.REFUSED},
     )
 
@@ -322,12 +323,11 @@ def running_gates(
 ) -> Iterator[list[GateProcess]]:
     """Run the gates, which reach Kafka over ``network``; they are killed at the end."""
     with ExitStack() as stack:
-        gates = []
-        for name in GATES:
-            gate = GateProcess(name, settings, network.bootstrap_servers(name), folder)
-            stack.callback(gate.kill)
-            gates.append(gate)
-        yield gates
+        servers = {name: network.bootstrap_servers(name) for name in GATES}
+        yield [
+            stack.enter_context(GateProcess(name, settings, reached, folder))
+            for name, reached in servers.items()
+        ]
 
 
 def victim_of(gate: GateProcess) -> Victim:
@@ -366,7 +366,7 @@ class GateCampaign(PipelineCampaign):
         self.on_progress("comparing")
         known_within = STALE_AFTER.total_seconds() + MARGIN
         async with self.ledger() as ledger:
-            return await judge(evidence, ledger, known_within=known_within)
+            return await judge(self.servers, evidence, ledger, known_within=known_within)
 
     async def _under_faults(self, faults: int, urls: dict[str, str], hit: list[Victim]) -> Evidence:
         """Inject so many faults, and return what there is once everything has settled."""
@@ -413,8 +413,6 @@ class GateCampaign(PipelineCampaign):
         if not under_faults:
             failed.append("no gate said yes to anybody while faults were injected")
         return Evidence(
-            settings=self.settings,
-            simulator=self.simulator,
             traffic=traffic,
             askers=askers,
             gates=gates,

@@ -13,7 +13,7 @@ usage.
 import multiprocessing
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -29,7 +29,7 @@ from izin.local import Kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.chaos.command import Pair, counted, listed, run_stage, start
-from tests.chaos.hostile.records import Account, Writing, WrittenBatch, account, write
+from tests.chaos.hostile.records import Account, WrittenBatch, account, write
 from tests.support.order.verdict import Worker, all_held, backlog, committed_records, until
 
 _EVERY = 0.01
@@ -92,9 +92,8 @@ class HostileCampaign:
                 bootstrap_servers=broker.bootstrap_servers, partitions=self.partitions
             )
             ensure_topics(settings)
-            worker = Worker("order", settings, self.folder / "order.log")
             context = multiprocessing.get_context("spawn")
-            try:
+            with Worker("order", settings, self.folder / "order.log") as worker:
                 until(lambda: all_held([worker], self.partitions), within=60, what="worker")
                 with (
                     Probe(
@@ -105,8 +104,6 @@ class HostileCampaign:
                     found = self._pairs(settings, worker, probe, processes)
                     sent = set(probe.sent)
                 self._drain(settings, worker)
-            finally:
-                worker.kill()
             opted_out = {
                 one.key() for one in committed_records(settings, settings.topics.opt_outs.name)
             }
@@ -158,15 +155,15 @@ class HostileCampaign:
         """Publish opt-outs while so many hostile records are written; None where some do not come
         back.
         """
-        writing = Writing(
-            bootstrap_servers=settings.bootstrap_servers,
+        future = processes.submit(
+            write,
+            settings.bootstrap_servers,
             partitions=self.partitions,
             seed=self.seed,
             first=self._written[-1].number + 1 if self._written else 0,
             records=records,
             rate=self.rate,
         )
-        future: Future[Sequence[WrittenBatch]] = processes.submit(write, writing)
         summary = self._measure(name, settings, worker, probe, lambda _: not future.done())
         self._written += future.result()
         return summary

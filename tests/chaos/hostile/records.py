@@ -22,10 +22,9 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, Self
 
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import KafkaException, Message
 
 from izin.consent import ConsentEvent, Status
-from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
@@ -38,8 +37,8 @@ from izin.streams.guard import REDRIVEN, REFUSED
 from izin.streams.outputs import BATCH_OFFSETS, REPARTITIONED
 from tests.support.builders import NOON, an_event
 from tests.support.hostile import batches
-from tests.support.hostile.batches import BatchRefusedError, RawProducer
 from tests.support.order.verdict import Coordinates, committed_records, place_of
+from tests.support.published import transaction
 
 RECIPIENTS = "+9050"
 """What the numbers of their recipients begin with, and nobody else's."""
@@ -341,61 +340,43 @@ class WrittenBatch:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writing:
-    """What to write: the batches from ``first`` on, until ``records`` are stored."""
-
-    bootstrap_servers: str
-    partitions: int
-    seed: int
-    first: int
-    records: int
-    rate: float
-    """Records a second."""
-
-
-def write(writing: Writing) -> Sequence[WrittenBatch]:
-    """Write, and return what the broker stored."""
-    settings = KafkaSettings(
-        bootstrap_servers=writing.bootstrap_servers, partitions=writing.partitions
-    )
+def write(
+    bootstrap_servers: str, *, partitions: int, seed: int, first: int, records: int, rate: float
+) -> Sequence[WrittenBatch]:
+    """Write the batches from ``first`` on, until so many ``records`` are stored, at a ``rate`` a
+    second; return what the broker stored.
+    """
+    settings = KafkaSettings(bootstrap_servers=bootstrap_servers, partitions=partitions)
     os.nice(_NICE)
-    written, number = list[WrittenBatch](), writing.first
+    written, number = list[WrittenBatch](), first
     lanes = settings.topics.events.name, settings.topics.express.name
     count = size = 0
     began = time.monotonic()
     opened_at, random = (
         began - _OPENED_EVERY + _FIRST_AFTER,
-        Random(f"{writing.seed}/{writing.first}"),
+        Random(f"{seed}/{first}"),
     )
-    with RawProducer(settings) as raw:
-        while count < writing.records:
-            made = hostile_batch(writing.seed, number, settings.partitions)
+    with batches.RawProducer(settings) as raw:
+        while count < records:
+            made = hostile_batch(seed, number, settings.partitions)
             number += 1
-            with suppress(BatchRefusedError):
+            with suppress(batches.BatchRefusedError):
                 topic = lanes[made.is_express]
-                first = raw.produce(topic, made.partition, made.data)
+                offset = raw.produce(topic, made.partition, made.data)
                 count, size = count + made.count, size + len(made.data)
-                written.append(WrittenBatch.of(made, topic=topic, first=first))
+                written.append(WrittenBatch.of(made, topic=topic, first=offset))
             if time.monotonic() - opened_at >= _OPENED_EVERY:
                 opened_at = time.monotonic()
                 leave_open(settings, lanes[1], random.randrange(settings.partitions))
-            due = began + max(count / writing.rate, size / _MOST_BYTES)
+            due = began + max(count / rate, size / _MOST_BYTES)
             time.sleep(max(0.0, due - time.monotonic()))
     return written
 
 
 def leave_open(settings: KafkaSettings, topic: str, partition: int) -> None:
     """Write a record in a transaction that only the broker ends. Raises KafkaException."""
-    producer: Producer = clients.producer(
-        settings,
-        **{
-            "transactional.id": f"{settings.topic_prefix}foreign-{partition}",
-            "transaction.timeout.ms": _TIMES_OUT,
-        },
-    )
-    producer.init_transactions(10)
-    producer.begin_transaction()
+    limit = {"transaction.timeout.ms": _TIMES_OUT}
+    producer = transaction(settings, f"foreign-{partition}", **limit)
     producer.produce(topic, key=b"foreign", value=b"never committed", partition=partition)
     if producer.flush(10):
         raise KafkaException

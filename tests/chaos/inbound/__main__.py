@@ -21,15 +21,15 @@ It ends with the lines ``inbound-missing``, ``inbound-double`` and ``inbound-reg
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha384
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -37,12 +37,10 @@ from benchmarks.results import RunReport
 from izin.consent import DecisionKind
 from izin.iys.wire_format import IysMovement, JsonReader, Stream
 from izin.ledger.daily import files, lines
-from izin.ledger.daily.files import DailyFile, FileState, today_in_turkey
 from izin.ledger.db import Ledger
 from izin.ledger.history import decision_columns, sweep_key
 from izin.ledger.record import Brand, event_of
 from izin.ledger.sweep import sweeps
-from izin.ledger.sweep.sweeps import Sweep
 from izin.local import free_port
 from izin.stack.scenario import LedgerView
 from tests.chaos.command import Seed, counted, listed, start
@@ -54,14 +52,14 @@ from tests.chaos.pipeline import (
     PipelineCampaign,
     Victim,
     ended,
+    once,
     run_under_faults,
     supervise,
     until,
 )
 from tests.integration.sinks.sink_harness import ACTIVE
-from tests.support.builders import BRAND
+from tests.support.builders import BRAND, a_phone
 from tests.support.simulator import SimulatorAdmin, a_change
-from tests.support.webhooks import a_phone
 
 SINKS = 2
 """Each is a receiver of its own at İYS: as many as İYS allows."""
@@ -89,7 +87,6 @@ _WITHIN = 60.0
 _SWEPT = """SELECT coalesce(sum((data->>'queried')::bigint), 0)::bigint AS queried
     FROM history WHERE key = %(key)s"""
 _KNOWN = "SELECT FROM consents WHERE registered = 'ONAY' AND brand_code = %(brand)s"
-T = TypeVar("T")
 
 
 def fill_yesterday(simulator: SimulatorAdmin) -> None:
@@ -116,14 +113,14 @@ class Interruptions:
         """Kill every sink in the fetch, and in a sweep; return what is wrong afterwards."""
         sinks = [one for one in hit if one.part == SINK]
         await self._interrupt("dayFile", sinks)
-        file = await _once(self._file)
+        file = await once(self._file, _WITHIN)
         content = b"".join([part async for part in lines.read(self.ledger, file)])
         wrong = wrong_about_file(file, content)
-        await _once(self._are_known)
+        await once(self._are_known, _WITHIN)
         self.simulator.inject_fault("statuses", slowSeconds=_SLOW, after=1)
         (ordered,) = await sweeps.order(self.ledger, [BRAND], by="chaos", now=datetime.now(UTC))
         await self._interrupt("statuses", sinks)
-        sweep = await _once(self._swept)
+        sweep = await once(self._swept, _WITHIN)
         (facts,) = await self.ledger.fetch(_SWEPT, {"key": sweep_key(ordered.id)})
         return wrong + wrong_about_sweep(sweep, facts["queried"])
 
@@ -137,33 +134,23 @@ class Interruptions:
         for one in sinks:
             await asyncio.to_thread(one.be_killed)
 
-    async def _file(self) -> DailyFile | None:
+    async def _file(self) -> files.DailyFile | None:
         """Return the file of the day before; None: it is not compared yet."""
-        day = today_in_turkey(datetime.now(UTC)) - timedelta(days=1)
+        day = files.today_in_turkey(datetime.now(UTC)) - timedelta(days=1)
         found = await files.one(self.ledger, BRAND, day)
-        return found if found is not None and found.state is FileState.COMPARED else None
+        return found if found is not None and found.state is files.FileState.COMPARED else None
 
     async def _are_known(self) -> bool:
         """Whether the ledger has what every recipient did."""
         return len(await self.ledger.fetch(_KNOWN, {"brand": BRAND})) == OPTED_IN
 
-    async def _swept(self) -> Sweep | None:
+    async def _swept(self) -> sweeps.Sweep | None:
         """Return the sweep; None: it has not ended."""
         (found,) = await sweeps.latest(self.ledger)
         return None if found.ended_at is None else found
 
 
-async def _once(read: Callable[[], Awaitable[T | None]]) -> T:
-    """Return what ``read`` returns, as soon as that is something; TimeoutError after a minute."""
-    async with asyncio.timeout(_WITHIN):
-        while True:
-            found = await read()
-            if found:
-                return found
-            await asyncio.sleep(0.2)
-
-
-def wrong_about_file(file: DailyFile, content: bytes) -> list[str]:
+def wrong_about_file(file: files.DailyFile, content: bytes) -> list[str]:
     """Return what is wrong about the file of recipients that each opted in once."""
     stored, found = content.count(b"\n"), []
     if (file.lines, stored) != (OPTED_IN, OPTED_IN):
@@ -173,7 +160,7 @@ def wrong_about_file(file: DailyFile, content: bytes) -> list[str]:
     return found
 
 
-def wrong_about_sweep(sweep: Sweep, in_history: int) -> list[str]:
+def wrong_about_sweep(sweep: sweeps.Sweep, in_history: int) -> list[str]:
     """Return what is wrong about a sweep of these recipients."""
     counted = sweep.counts.queried
     if (counted, in_history) == (OPTED_IN, OPTED_IN):
@@ -347,9 +334,8 @@ class InboundCampaign(PipelineCampaign):
                 failed=[*interrupted, *ended(hit)],
             )
 
-    @contextmanager
-    def _processes(self) -> Iterator[list[Victim]]:
-        """Run all processes; yield what faults may hit."""
+    def _processes(self) -> AbstractContextManager[list[Victim]]:
+        """Run all processes within the context; what it gives faults may hit."""
         ports = {number: (free_port(), free_port()) for number in range(SINKS)}
         environment = {
             "IZIN_PUSH_USERNAME": "iys",
@@ -362,14 +348,13 @@ class InboundCampaign(PipelineCampaign):
             number: {"IZIN_PUSH_URL": f"http://127.0.0.1:{port}/iys/push"}
             for number, (port, _) in ports.items()
         }
-        with self.workers(
+        return self.workers(
             count=SINKS,
             ports=ports,
             keeps_ports=True,
             environment=environment,
             environments=environments,
-        ) as hit:
-            yield hit
+        )
 
     async def _interrupt(self, hit: Sequence[Victim]) -> list[str]:
         """Interrupt the fetch of a daily file, and a sweep; return what is wrong then."""
@@ -420,8 +405,7 @@ class InboundCampaign(PipelineCampaign):
             at_iys: dict[str, Any] = {**AT_IYS[fault], "times": CALLS}
             await asyncio.to_thread(lambda: self.simulator.inject_fault(**at_iys))
             return "İYS"
-        part = ORDER if fault is InboundFault.KILL_ORDER else SINK
-        victim = await self.victim(hit, part, random)
+        victim = await self.victim(hit, ORDER if fault is InboundFault.KILL_ORDER else SINK, random)
         if fault is InboundFault.FREEZE_SINK:
             await asyncio.to_thread(victim.be_frozen, random.uniform(*self.hold))
         else:

@@ -18,8 +18,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated
 
 import typer
 from iys_simulator.clock import wire_text
@@ -128,7 +127,7 @@ def is_fit(recipient: str) -> bool:
     return recipient not in {"-", _TOO_SHORT}
 
 
-class EventLog:
+class EventLog(AbstractContextManager["EventLog"]):
     """A publisher that writes to a file; a context manager."""
 
     def __init__(self, path: Path, codec: Codec) -> None:
@@ -187,15 +186,7 @@ class EventLog:
             if batch:
                 yield batch
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 

@@ -19,7 +19,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -167,6 +167,7 @@ def running_campaign(
         Network(names, range(1, brokers + 1)) as network,
         BrokerCluster(folder, brokers, network) as cluster,
         small_disk(folder / "disk", megabytes=_DISK) as disk,
+        ExitStack() as stack,
     ):
         settings = KafkaSettings(
             bootstrap_servers=cluster.bootstrap_servers,
@@ -177,28 +178,24 @@ def running_campaign(
         traffic = Traffic(settings, Codec(), seed=seed, recipients=RECIPIENTS)
         traffic.publish(_FIRST_EVENTS)
         load = LoadGenerator(traffic, RATE)
-        workers: list[InstrumentedWorker] = []
-        try:
-            for name, skew in zip(names, cycle(SKEWS), strict=False):
-                reached = {"bootstrap_servers": network.bootstrap_servers(name)}
-                own = settings.model_copy(update=reached)
-                # One of them keeps its state on disk, where it can be full.
-                of_it = disk if name == names[0] else None
-                workers.append(InstrumentedWorker(name, own, folder, skew=skew, disk=of_it))
-            until(lambda: all_held(workers, PARTITIONS), within=_OWNED_WITHIN, what="owners")
-            load.start()
-            yield OrderCampaign(
-                cluster=cluster,
-                settings=settings,
-                workers=workers,
-                load=load,
-                lasting=LastingFaults(settings, network, random, disk),
-                random=random,
-                on_progress=on_progress,
-            )
-        finally:
-            for worker in workers:
-                worker.kill()
+        workers = []
+        for name, skew in zip(names, cycle(SKEWS), strict=False):
+            own = settings.model_copy(update={"bootstrap_servers": network.bootstrap_servers(name)})
+            # One of them keeps its state on disk, where it can be full.
+            of_it = disk if name == names[0] else None
+            worker = InstrumentedWorker(name, own, folder, skew=skew, disk=of_it)
+            workers.append(stack.enter_context(worker))
+        until(lambda: all_held(workers, PARTITIONS), within=_OWNED_WITHIN, what="owners")
+        load.start()
+        yield OrderCampaign(
+            cluster=cluster,
+            settings=settings,
+            workers=workers,
+            load=load,
+            lasting=LastingFaults(settings, network, random, disk),
+            random=random,
+            on_progress=on_progress,
+        )
 
 
 def random_faults(seconds: float) -> Callable[[OrderCampaign, Random], bool]:

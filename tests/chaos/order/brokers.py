@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import KafkaException
@@ -97,12 +96,7 @@ class Network:
     def _run(self, step: Any) -> None:  # noqa: ANN401  # a coroutine
         asyncio.run_coroutine_threadsafe(step, self._loop).result(_OPENED_WITHIN)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._run(self._open.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_OPENED_WITHIN)
@@ -221,11 +215,6 @@ class BrokerCluster:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for broker in self.brokers.values():
             broker.kill()

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -29,16 +29,16 @@ from tests.chaos.order.instrumented_worker import (
     FaultTrigger,
     TriggerEffect,
 )
-from tests.chaos.order.skewed_worker import CLOCK, SET
 from tests.chaos.pipeline import HostileInput, InputFault
 from tests.support.hostile.small_disk import SmallDisk
 from tests.support.order.harness import Traffic
 from tests.support.order.verdict import Outage, Worker, all_held, backlog
+from tests.support.skewed_process import JUMPS
 
 _SETTLED_WITHIN = 25.0
 _FEW = 100
 """Undecided events of a partition: those of some seconds."""
-SKEWS = (-600, 0, 600)
+SKEWS = tuple(JUMPS.values())
 """Seconds by which the clock of a worker may be ahead."""
 _MOST_AT_ONCE = 2000
 
@@ -52,7 +52,7 @@ class InstrumentedWorker(Worker):
         settings: KafkaSettings,
         folder: Path,
         *,
-        skew: int = 0,
+        skew: float = 0,
         disk: SmallDisk | None = None,
     ) -> None:
         self.is_on_disk = disk is not None
@@ -61,22 +61,21 @@ class InstrumentedWorker(Worker):
             "IZIN_STATE_FOLDER": str(disk.folder / "state"),
         }
         self.trigger = FaultTrigger(folder / f"{name}.trigger")
-        self._clock = folder / f"{name}.clock"
-        self._set(skew)
+        self.skew = skew
         super().__init__(
             name,
             settings,
             folder / f"{name}.log",
-            module=f"{__package__}.skewed_worker",
+            module="tests.support.skewed_process",
             environment={
                 TRIGGER: str(folder / f"{name}.trigger"),
-                CLOCK: str(self._clock),
                 **(on_disk or {}),
             },
         )
 
     def start(self) -> None:
         self._has_answered = False
+        self.arguments = (str(self.skew), f"{__package__}.instrumented_worker")
         super().start()
 
     def kill(self) -> None:
@@ -88,16 +87,10 @@ class InstrumentedWorker(Worker):
         self._has_answered = self._has_answered or "keys" in self.health()
         return self._has_answered
 
-    def _set(self, skew: int) -> None:
-        self.skew = skew
-        draft = self._clock.with_suffix(".draft")
-        draft.write_text(str(skew), encoding="utf-8")
-        draft.replace(self._clock)
-
-    def move_clock(self, skew: int) -> None:
-        """Let its clock jump, and be so far ahead from now on."""
-        self._set(skew)
-        self.send(SET)
+    def move_clock(self, how: signal.Signals) -> None:
+        """Let its clock jump by a signal of ``JUMPS``, and be so far ahead from now on."""
+        self.skew = JUMPS[how]
+        self.send(how)
 
     def keep_log(self, number: int) -> Path:
         """Copy its log, of an end that nobody asked for, and return the copy."""
@@ -106,66 +99,118 @@ class InstrumentedWorker(Worker):
         return kept
 
 
-class Lookout(threading.Thread):
-    """Notes the times in which every worker is down by a fault: killed and not up again, frozen, or
-    cut off, which `is_stopped` tells. Workers that are up and idle are not down.
-    """
+class LoadGenerator(threading.Thread):
+    """Publishes at a rate from a thread of its own until it is ended; may be paused."""
 
-    def __init__(
-        self,
-        workers: Sequence[InstrumentedWorker],
-        *,
-        is_stopped: Callable[[InstrumentedWorker], bool],
-        outage: Callable[[], Outage],
-    ) -> None:
-        super().__init__(name="lookout", daemon=True)
-        self._workers = workers
-        self._is_stopped = is_stopped
-        self._outage = outage
+    def __init__(self, traffic: Traffic, rate: float) -> None:
+        super().__init__(name="load", daemon=True)
+        self._traffic = traffic
+        self._rate = rate
         self._ended = threading.Event()
+        self._running = threading.Event()
+        self._paused = threading.Event()
+        self._running.set()
+        self._failure: BaseException | None = None
 
     def run(self) -> None:
-        current: Outage | None = None
-        while not self._ended.wait(0.1):
-            if not all(self._is_stopped(one) or not one.is_up() for one in self._workers):
-                if current is not None:
-                    current.ended, current = time.time(), None
-            elif current is None:
-                current = self._outage()
+        last = time.monotonic()
+        while not self._ended.wait(0.02):
+            if not self._running.is_set():
+                self._paused.set()
+                self._running.wait()
+                self._paused.clear()
+                last = time.monotonic()
+            # After an outage the missed events are published at once, up to a limit.
+            count = min(int(self._rate * (time.monotonic() - last)), _MOST_AT_ONCE)
+            last = max(last + count / self._rate, time.monotonic() - 1)
+            try:
+                self._traffic.publish(count)
+            except BaseException as error:  # noqa: BLE001  # raised in whoever ends the load
+                self._failure = error
+                return
+
+    def pause(self) -> None:
+        """Pause, and return once nothing is published."""
+        self._running.clear()
+        while self.is_alive() and not self._paused.wait(0.1):
+            pass
+
+    def resume(self) -> None:
+        self._running.set()
 
     def end(self) -> None:
-        """Stop; an outage that lasts goes on for ever."""
+        """Stop; raises the error of the thread, if there was one."""
         self._ended.set()
-        self.join(30)
+        self._running.set()
+        self.join(120)
+        if self._failure is not None:
+            raise self._failure
+        assert not self.is_alive(), "the traffic never ended"
 
 
-class SupervisedWorkers:
-    """Workers, and how each of them ended."""
+FREEZE_SECONDS = 9.0
+"""Longer than the session (6 s): the group reassigns the partitions before the worker wakes."""
+LONG_FREEZE_SECONDS = 17.0
+"""Longer than a transaction may last (10 s), too, and than the brokers keep its id (15 s)."""
+BROKER_FREEZE_SECONDS = 8.0
+"""Longer than its own session (4 s) and than a commit waits (6 s): others lead when it wakes, and
+the outcome is unknown."""
+_BROKER_ABSENT = 2.0
+"""How long a killed broker stays away, beyond what its start takes."""
+_TRIGGERED_WITHIN = 6.0
+_ACQUIRED_WITHIN = 25.0
+_RECOVERED_WITHIN = 150.0
+
+
+class OrderCampaign:
+    """Order workers and how each of them ended, their brokers, and the fault injection."""
 
     def __init__(
         self,
-        workers: list[InstrumentedWorker],
+        *,
+        cluster: BrokerCluster,
         settings: KafkaSettings,
+        workers: list[InstrumentedWorker],
+        load: LoadGenerator,
         lasting: LastingFaults,
         random: Random,
         on_progress: Callable[[str], None],
     ) -> None:
-        self.workers = workers
+        self.cluster = cluster
         self.settings = settings
+        self.workers = workers
         self.lasting = lasting
         self.ended: Counter[str] = Counter()
         """Workers that ended by themselves, by exit status, or not by themselves in time."""
         self.end_statuses: Counter[int] = Counter()
         self.end_seconds: list[float] = []
         """From each SIGTERM to the end of the process."""
+        self.hostile = HostileInput(settings, random.getrandbits(32))
+        self.injected: list[InjectedFault] = []
+        self.began_at = time.time()
+        self._load = load
         self._random = random
         self._on_progress = on_progress
+        self._began = time.monotonic()
         self._frozen: dict[InstrumentedWorker, float] = {}
         self._armed_worker: InstrumentedWorker | None = None
         """The worker whose trigger is armed: its end is not restarted by `supervise`."""
-        self._lookout = Lookout(workers, is_stopped=self._is_stopped, outage=lasting.outage)
+        self._is_over = threading.Event()
+        self._lookout = threading.Thread(target=self._look_out, name="lookout", daemon=True)
         self._lookout.start()
-        self.began_at = time.time()
+
+    def _look_out(self) -> None:
+        """Note the times in which every worker is down by a fault: killed and not up again, frozen,
+        or cut off. Workers that are up and idle are not down; an outage that lasts at the end goes
+        on for ever.
+        """
+        current: Outage | None = None
+        while not self._is_over.wait(0.1):
+            if not all(self._is_stopped(one) or not one.is_up() for one in self.workers):
+                if current is not None:
+                    current.ended, current = time.time(), None
+            elif current is None:
+                current = self.lasting.outage()
 
     def supervise(self) -> None:
         """Resume frozen workers when their time is over; restart those that ended."""
@@ -255,91 +300,6 @@ class SupervisedWorkers:
             time.sleep(0.05)
         return True
 
-
-class LoadGenerator(threading.Thread):
-    """Publishes at a rate from a thread of its own until it is ended; may be paused."""
-
-    def __init__(self, traffic: Traffic, rate: float) -> None:
-        super().__init__(name="load", daemon=True)
-        self._traffic = traffic
-        self._rate = rate
-        self._ended = threading.Event()
-        self._running = threading.Event()
-        self._paused = threading.Event()
-        self._running.set()
-        self._failure: BaseException | None = None
-
-    def run(self) -> None:
-        last = time.monotonic()
-        while not self._ended.wait(0.02):
-            if not self._running.is_set():
-                self._paused.set()
-                self._running.wait()
-                self._paused.clear()
-                last = time.monotonic()
-            # After an outage the missed events are published at once, up to a limit.
-            count = min(int(self._rate * (time.monotonic() - last)), _MOST_AT_ONCE)
-            last = max(last + count / self._rate, time.monotonic() - 1)
-            try:
-                self._traffic.publish(count)
-            except BaseException as error:  # noqa: BLE001  # raised in whoever ends the load
-                self._failure = error
-                return
-
-    def pause(self) -> None:
-        """Pause, and return once nothing is published."""
-        self._running.clear()
-        while self.is_alive() and not self._paused.wait(0.1):
-            pass
-
-    def resume(self) -> None:
-        self._running.set()
-
-    def end(self) -> None:
-        """Stop; raises the error of the thread, if there was one."""
-        self._ended.set()
-        self._running.set()
-        self.join(120)
-        if self._failure is not None:
-            raise self._failure
-        assert not self.is_alive(), "the traffic never ended"
-
-
-FREEZE_SECONDS = 9.0
-"""Longer than the session (6 s): the group reassigns the partitions before the worker wakes."""
-LONG_FREEZE_SECONDS = 17.0
-"""Longer than a transaction may last (10 s), too, and than the brokers keep its id (15 s)."""
-BROKER_FREEZE_SECONDS = 8.0
-"""Longer than its own session (4 s) and than a commit waits (6 s): others lead when it wakes, and
-the outcome is unknown."""
-_BROKER_ABSENT = 2.0
-"""How long a killed broker stays away, beyond what its start takes."""
-_TRIGGERED_WITHIN = 6.0
-_ACQUIRED_WITHIN = 25.0
-_RECOVERED_WITHIN = 150.0
-
-
-class OrderCampaign(SupervisedWorkers):
-    """Order workers, their brokers, and the fault injection."""
-
-    def __init__(
-        self,
-        *,
-        cluster: BrokerCluster,
-        settings: KafkaSettings,
-        workers: list[InstrumentedWorker],
-        load: LoadGenerator,
-        lasting: LastingFaults,
-        random: Random,
-        on_progress: Callable[[str], None],
-    ) -> None:
-        super().__init__(workers, settings, lasting, random, on_progress)
-        self.cluster = cluster
-        self.hostile = HostileInput(settings, random.getrandbits(32))
-        self.injected: list[InjectedFault] = []
-        self._load = load
-        self._began = time.monotonic()
-
     def inject(
         self,
         fault: OrderFault,
@@ -410,7 +370,8 @@ class OrderCampaign(SupervisedWorkers):
         recovered = self._wait(
             lambda: all_held(self.workers, self.settings.partitions), _RECOVERED_WITHIN
         )
-        self._lookout.end()
+        self._is_over.set()
+        self._lookout.join(30)
         with ThreadPoolExecutor(len(self.workers)) as threads:
             list(threads.map(self.end, self.workers))
         return recovered
@@ -431,7 +392,8 @@ class OrderCampaign(SupervisedWorkers):
         if worker is None or (freezes and self._frozen):
             return None
         if fault is OrderFault.CLOCK:
-            worker.move_clock(self._random.choice([one for one in SKEWS if one != worker.skew]))
+            others = [how for how, skew in JUMPS.items() if skew != worker.skew]
+            worker.move_clock(self._random.choice(others))
         elif fault is OrderFault.KILL:
             worker.kill()
             worker.start()

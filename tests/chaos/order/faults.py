@@ -15,20 +15,20 @@ from random import Random
 
 from confluent_kafka import KafkaException, Producer
 
-from izin.consent import AdmittedEvent, RefusedEvent, Status, admit, decide
+from izin.consent import AdmittedEvent, Status, decide
 from izin.kafka import clients
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
 from tests.chaos.order.brokers import Network
 from tests.chaos.order.instrumented_worker import FaultPoint
 from tests.chaos.pipeline import InputFault
-from tests.support.builders import NOON, an_event
+from tests.support.builders import NOON
 from tests.support.hostile.small_disk import SmallDisk
 from tests.support.order.harness import flood
 from tests.support.order.verdict import Outage
+from tests.support.published import admitted, keys_in
 
 HANGS_FOR = 14.0
 """Longer than a transaction of ours may last (10 s), so nothing of ours ends it."""
@@ -312,17 +312,6 @@ def _abort(producer: Producer) -> None:
 
 def opt_out_in(partition: int, partitions: int) -> AdmittedEvent:
     """Return an opt-out, later than all others, of a recipient of `partition`."""
-    at = NOON + timedelta(days=30)
-    for number in range(100_000):
-        event = an_event(
-            event_id=f"never-{number}",
-            recipient=f"+90555{number:07d}",
-            status=Status.RET,
-            consent_date=at,
-            received_at=at,
-        )
-        admitted = admit(event, appended_at=at)
-        assert not isinstance(admitted, RefusedEvent)
-        if partition_of(admitted.key.encode(), partitions) == partition:
-            return admitted
-    raise AssertionError(f"no recipient of partition {partition}")
+    recipient = next(keys_in(partition, partitions=partitions)).recipient
+    later = NOON + timedelta(days=30)
+    return admitted(later, Status.RET, recipient=recipient, event_id=f"never-{recipient}")

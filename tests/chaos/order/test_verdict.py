@@ -46,6 +46,7 @@ from tests.support.order.verdict import (
     decided_events,
     examine,
 )
+from tests.support.published import transaction
 
 SETTINGS = KafkaSettings(partitions=3)
 TOPICS = SETTINGS.topics
@@ -209,9 +210,7 @@ def test_reader_jumps_over_batches_that_cannot_be_unpacked(
 
 def abort_in(settings: KafkaSettings, topic: str, partition: int) -> None:
     """Leave the marker of a transaction that was aborted."""
-    foreign = clients.producer(settings, **{"transactional.id": f"{settings.topic_prefix}foreign"})
-    foreign.init_transactions(20)
-    foreign.begin_transaction()
+    foreign = transaction(settings, "foreign")
     foreign.produce(topic, b"aborted", partition=partition)
     assert foreign.flush(20) == 0
     foreign.abort_transaction(20)
@@ -273,8 +272,7 @@ def test_a_campaign_with_a_broken_promise_is_short(
     capsys: pytest.CaptureFixture[str],
 ):
     """Each violation shows in the last lines and in the exit code."""
-    found = report([run], restarts, seed=1)
-    assert short_figures("order", found, tmp_path, capsys) == short
+    assert short_figures("order", report([run], restarts, seed=1), tmp_path, capsys) == short
 
 
 def test_longest_wait_is_from_append_to_decision(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,7 @@ from izin.sinks.inbound.sweep import Sweeper
 from izin.sinks.outbound.context import OutboundContext, RequestBudget
 from tests.chaos.command import explained_report, start
 from tests.chaos.days.virtual_site import BEGINS_AT, DAY, HOUR, VirtualCampaign, run_campaign
-from tests.support.builders import BRAND, CUSTOMER
-from tests.support.webhooks import a_phone
+from tests.support.builders import BRAND, CUSTOMER, a_phone
 
 REJECTED_WITHIN = 2.9 * DAY
 """Of ten days down: İYS shows the last seven."""

@@ -11,9 +11,8 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any
@@ -48,6 +47,7 @@ _SETTLED = 4
 """Of so many histories one is settled at its end by an honest İYS."""
 _COMPARED = 100
 """Of so many histories one is read by evidence, what-if and reconcile too, after each act."""
+_COUNTED = ["histories", "acts", "settled", "due_again", "violations", "compared", "disagreements"]
 _SHOWN = 5
 """So many of the hidden opt-outs of a part are differing."""
 _CODEC = Codec()
@@ -138,8 +138,7 @@ class RecordedHistory(KeyHistory):
         if self.is_withdrawn or self._is_refused:
             return
         row = self.row or first_row(ConsentKey.parse(KEY), CUSTOMER, self.now)
-        facts = [fact_of(one) for one in self.rows]
-        found = state_at(str(RecipientType.BIREYSEL), facts)
+        found = state_at(str(RecipientType.BIREYSEL), [fact_of(one) for one in self.rows])
         desired, shown = found["desired"], found["registered"]
         permission = row.permission_by_law
         self._liken(
@@ -278,56 +277,48 @@ def _at(text: str | None) -> datetime | None:
 class PropertyVerdict:
     """What came of the histories."""
 
-    histories: int
-    acts: int
-    settled: int
-    due_again: int
-    """In how many an opt-out was due again behind an opt-in that is void."""
-    kinds: Mapping[str, int]
+    counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(_COUNTED, 0)))
+    """Of ``histories``: how many were ``settled``, hide an opt-out (``violations``), had one that
+    was ``due_again`` behind an opt-in that is void, were ``compared`` by evidence, what-if and
+    reconcile too, and of how many these said anything else than the ledger (``disagreements``).
+    """
+    kinds: Counter[str] = field(default_factory=Counter)
     """How often each act was done."""
-    unexplained: tuple[str, ...]
-    """The histories that hide an opt-out, as their acts."""
-    violations: int
-    """How many those are."""
-    compared: int = 0
-    """How many histories were read by evidence, what-if and reconcile too."""
-    disagreements: int = 0
-    """In how many of them these said anything else than the ledger."""
+    unexplained: list[str] = field(default_factory=list)
+    """The histories that hide an opt-out, as their acts, and disagreements."""
+
+    def add(self, other: "PropertyVerdict") -> None:
+        """Add what came of other histories."""
+        self.counts.update(other.counts)
+        self.kinds.update(other.kinds)
+        self.unexplained[:] = [*self.unexplained, *other.unexplained][:_SHOWN]
 
 
 def run(
     *, histories: int, seed: int, processes: int | None = None, on_progress: Callable[[str], None]
 ) -> PropertyVerdict:
     """Return what comes of so many histories, the same for the same seed."""
-    parts = range(0, histories, _PART)
-    sizes = [min(_PART, histories - start) for start in parts]
-    verdict = PropertyVerdict(
-        histories=0, acts=0, settled=0, due_again=0, kinds={}, unexplained=(), violations=0
-    )
+    sizes = [min(_PART, histories - start) for start in range(0, histories, _PART)]
+    verdict = PropertyVerdict()
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         waiting = [
-            pool.submit(partial(part, seed=f"{seed}/{number}", histories=size))
+            pool.submit(part, seed=f"{seed}/{number}", histories=size)
             for number, size in enumerate(sizes)
         ]
         for done in as_completed(waiting):
-            verdict = joined(verdict, done.result())
-            on_progress(
-                f"{verdict.histories:,} of {histories:,} histories, {verdict.violations} hide one"
-            )
+            verdict.add(done.result())
+            so_far, hidden = verdict.counts["histories"], verdict.counts["violations"]
+            on_progress(f"{so_far:,} of {histories:,} histories, {hidden} hide one")
     return verdict
 
 
 def part(*, seed: str, histories: int) -> PropertyVerdict:
     """Return what comes of some of the histories."""
-    random = Random(seed)
-    kinds: Counter[str] = Counter()
-    found: list[str] = []
-    differing: list[str] = []
-    settled = due_again = compared = disagreements = 0
+    random, verdict = Random(seed), PropertyVerdict()
+    hidden, differing = list[str](), list[str]()
     for number in range(histories):
-        is_compared = number % _COMPARED == 0
+        is_compared, is_settled = number % _COMPARED == 0, number % _SETTLED == 0
         history = RecordedHistory(random) if is_compared else KeyHistory(random)
-        is_settled = number % _SETTLED == 0
         was_void = False
         try:
             for _ in range(random.randrange(3, _MOST_ACTS)):
@@ -338,40 +329,19 @@ def part(*, seed: str, histories: int) -> PropertyVerdict:
             if is_settled:
                 history.settle()
         except HiddenOptOutError as error:
-            found.append(str(error))
+            hidden.append(str(error))
         except DisagreementError as error:
-            disagreements += 1
             differing.append(str(error))
-        compared += is_compared
-        settled += is_settled
-        due_again += was_void
-        kinds.update(history.acts)
-    return PropertyVerdict(
+        verdict.counts.update(compared=is_compared, settled=is_settled, due_again=was_void)
+        verdict.kinds.update(history.acts)
+    verdict.counts.update(
         histories=histories,
-        acts=kinds.total(),
-        settled=settled,
-        due_again=due_again,
-        kinds=dict(kinds),
-        unexplained=tuple([*found, *differing][:_SHOWN]),
-        violations=len(found),
-        compared=compared,
-        disagreements=disagreements,
+        acts=verdict.kinds.total(),
+        violations=len(hidden),
+        disagreements=len(differing),
     )
-
-
-def joined(one: PropertyVerdict, other: PropertyVerdict) -> PropertyVerdict:
-    """Return what came of the histories of both."""
-    return PropertyVerdict(
-        histories=one.histories + other.histories,
-        acts=one.acts + other.acts,
-        settled=one.settled + other.settled,
-        due_again=one.due_again + other.due_again,
-        kinds=dict(Counter(one.kinds) + Counter(other.kinds)),
-        unexplained=(*one.unexplained, *other.unexplained)[:_SHOWN],
-        violations=one.violations + other.violations,
-        compared=one.compared + other.compared,
-        disagreements=one.disagreements + other.disagreements,
-    )
+    verdict.unexplained.extend([*hidden, *differing][:_SHOWN])
+    return verdict
 
 
 def main(
@@ -392,19 +362,26 @@ def main(
 
 def report(verdict: PropertyVerdict, *, seed: int, seconds: float) -> RunReport:
     """Return the report of a campaign."""
+    counts = verdict.counts
     summary = (
-        f"{verdict.histories:,} histories of {verdict.acts:,} acts in {seconds:.0f} s, "
-        f"{verdict.settled:,} of them settled by an honest İYS; in {verdict.due_again:,} "
+        f"{counts['histories']:,} histories of {counts['acts']:,} acts in {seconds:.0f} s, "
+        f"{counts['settled']:,} of them settled by an honest İYS; in {counts['due_again']:,} "
         "an opt-out was due again behind a void opt-in"
     )
     return RunReport(
         tables=[summary, counted(verdict.kinds), *listed(verdict.unexplained)],
-        data={"seconds": round(seconds), "seed": seed, **asdict(verdict)},
+        data={
+            "seconds": round(seconds),
+            "seed": seed,
+            **counts,
+            "kinds": verdict.kinds,
+            "unexplained": verdict.unexplained,
+        },
         figures={
-            "property-histories": verdict.histories,
-            "property-unexplained": verdict.violations,
-            "property-compared": verdict.compared,
-            "property-disagreements": verdict.disagreements,
+            "property-histories": counts["histories"],
+            "property-unexplained": counts["violations"],
+            "property-compared": counts["compared"],
+            "property-disagreements": counts["disagreements"],
         },
     )
 

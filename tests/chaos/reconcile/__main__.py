@@ -30,7 +30,7 @@ from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from tests.chaos.command import Seed, Show, run_stage, start
 from tests.chaos.pipeline import running_servers
 from tests.integration.sinks.sink_harness import ACTIVE, Clock, a_phone, sinks_over
-from tests.support.reconcile.site import PLANTS, Found, Site, planted_key
+from tests.support.reconcile.site import PLANTS, Found, Site, planted
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
 _UNTOUCHED = 2
@@ -131,7 +131,8 @@ class ReconcileCampaign:
                 self.on_progress(f"planting {number} of {self.differences}")
             name = chance.choice(list(PLANTS))
             plants[name] += 1
-            expected[planted_key(name, recipient)] = await PLANTS[name](site, recipient)
+            key, found = await planted(site, name, recipient)
+            expected[key] = found
         return expected, plants
 
 

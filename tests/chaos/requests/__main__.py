@@ -25,6 +25,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from subprocess import Popen
@@ -56,7 +57,7 @@ from tests.chaos.command import (
 from tests.chaos.pipeline import CampaignServers, running_servers, until
 from tests.chaos.requests.apis import PUSH, TARGETS, Api
 from tests.chaos.requests.making import Known
-from tests.chaos.requests.writer import Answers, HostileRun, send
+from tests.chaos.requests.writer import Answers, send
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import NOON, a_key, a_second_key, an_api_key
 from tests.support.order.verdict import Worker
@@ -100,8 +101,7 @@ class ApiProcess:
         as if that were on other machines. Who may not raise a priority measures all alike.
         """
         for pid in _children():
-            program = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]
-            if b"python" in program:
+            if b"python" in Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]:
                 level = 0 if pid == self.process.pid else _LOWEST
                 for thread in Path(f"/proc/{pid}/task").iterdir():
                     with suppress(PermissionError, ProcessLookupError):
@@ -134,12 +134,10 @@ async def running(servers: CampaignServers) -> AsyncIterator[Mapping[Api, ApiPro
         sinks.start()
         (sink,) = sinks.running.values()
         found = {Api.PUSH: ApiProcess(api=Api.PUSH, port=sinks.ports[0][0], process=sink)}
-        order = Worker("order", settings, folder / "order.log")
-        stack.callback(order.kill)
+        stack.enter_context(Worker("order", settings, folder / "order.log"))
         for api in _MODULES:
             port = free_port()
-            worker = _worker(api, port, settings, folder)
-            stack.callback(worker.kill)
+            worker = stack.enter_context(_worker(api, port, settings, folder))
             found[api] = ApiProcess(api=api, port=port, process=worker.process)
         for one in found.values():
             await until(one.is_ready, _UP_WITHIN, what=f"{one.api} that is ready")
@@ -312,15 +310,9 @@ class RequestsCampaign:
         self.on_progress(f"{one.api}: pair {number + 1} of {self.pairs}")
         without = await self._neighbour(one, verdict, asyncio.sleep(self.quiet))
         count = -(-self.requests // self.pairs)
-        run = HostileRun(
-            known=known,
-            port=one.port,
-            seed=self.seed,
-            first=number * count,
-            count=count,
-            rate=self.rate,
-        )
-        sending = loop.run_in_executor(processes, send, run)
+        numbers = range(number * count, (number + 1) * count)
+        run = partial(send, known, port=one.port, seed=self.seed, numbers=numbers, rate=self.rate)
+        sending = loop.run_in_executor(processes, run)
         beside = await self._neighbour(one, verdict, sending)
         answers = await sending
         verdict.sent += count

@@ -6,7 +6,6 @@ from random import Random
 from urllib.parse import quote, quote_from_bytes
 
 from tests.chaos.requests import apis
-from tests.chaos.requests.apis import TARGETS, Api, Target
 from tests.support.hostile.inputs import FORM, HostileInputs
 
 _JSON = "application/json"
@@ -35,14 +34,14 @@ class HostileRequest:
 class Known:
     """What a client of an API can know of it."""
 
-    api: Api
+    api: apis.Api
     cursor: str = ""
     topics: Sequence[str] = field(default=())
 
     @property
-    def target(self) -> Target:
+    def target(self) -> apis.Target:
         """The API."""
-        return TARGETS[self.api]
+        return apis.TARGETS[self.api]
 
 
 def hostile_request(seed: int, number: int, known: Known) -> HostileRequest:
@@ -54,7 +53,7 @@ def hostile_request(seed: int, number: int, known: Known) -> HostileRequest:
 
 
 def request(  # the parts of a request
-    target: Target,
+    target: apis.Target,
     *,
     method: str | None = None,
     path: str | None = None,
@@ -76,7 +75,7 @@ def request(  # the parts of a request
     return b"\r\n".join([first, *lines, *more, b"", body])
 
 
-def _lawful(target: Target) -> bytes:
+def _lawful(target: apis.Target) -> bytes:
     """Return a lawful request after which the connection stays open."""
     return request(target, body=target.lawful(0), headers={"Connection": "keep-alive"})
 
@@ -344,6 +343,6 @@ _WITHOUT_BODY: Mapping[str, tuple[int, Maker]] = {
 }
 
 
-def kinds_of(api: Api) -> frozenset[str]:
+def kinds_of(api: apis.Api) -> frozenset[str]:
     """Return every kind of request to ``api``."""
-    return frozenset(_KINDS if TARGETS[api].body is not None else _WITHOUT_BODY)
+    return frozenset(_KINDS if apis.TARGETS[api].body is not None else _WITHOUT_BODY)

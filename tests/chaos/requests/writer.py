@@ -26,19 +26,6 @@ _STATUS = re.compile(rb"HTTP/1\.1 (\d{3})[^\r\n]*\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostileRun:
-    """Which requests are sent, where, and how fast."""
-
-    known: Known
-    port: int
-    seed: int
-    first: int
-    count: int
-    rate: float
-    """A second."""
-
-
 @dataclass(slots=True, kw_only=True)
 class Answers:
     """How hostile requests were answered."""
@@ -51,26 +38,24 @@ class Answers:
     """Requests that were not answered and must be, and those with more answers than requests."""
 
 
-def send(run: HostileRun) -> Answers:
-    """Send the requests of a run, as from another machine."""
+def send(known: Known, *, port: int, seed: int, numbers: range, rate: float) -> Answers:
+    """Send the requests of these ``numbers``, so many a second, as from another machine."""
     os.nice(_NICE)
-    return asyncio.run(_send_all(run))
-
-
-async def _send_all(run: HostileRun) -> Answers:
-    answers, began = Answers(), time.monotonic()
-    numbers = iter(range(run.first, run.first + run.count))
+    answers, began, left = Answers(), time.monotonic(), iter(numbers)
 
     async def sender() -> None:
-        for number in numbers:
-            due = began + (number - run.first) / run.rate
+        for number in left:
+            due = began + (number - numbers.start) / rate
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            made = hostile_request(run.seed, number, run.known)
-            note(answers, number, made, await exchange(run.port, made))
+            made = hostile_request(seed, number, known)
+            note(answers, number, made, await exchange(port, made))
 
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(_AT_ONCE):
-            tasks.create_task(sender())
+    async def send_all() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_AT_ONCE):
+                tasks.create_task(sender())
+
+    asyncio.run(send_all())
     return answers
 
 

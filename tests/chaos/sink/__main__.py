@@ -32,7 +32,7 @@ from izin.ledger.db.migrate import migrate
 from izin.ledger.record import LedgerUnavailableError, TopicMessages
 from izin.schemas.codec import Codec
 from tests.chaos.command import Seed, counted, listed, start
-from tests.chaos.pipeline import FaultCampaign, run_under_faults
+from tests.chaos.pipeline import FaultCampaign, once, run_under_faults
 from tests.chaos.sink.decision_source import DecisionSource, Traffic
 from tests.chaos.sink.injector import (
     ANCHORED_EVERY,
@@ -59,7 +59,6 @@ _PAUSE = (2.5, 4.5)
 
 BRANDS = (BRAND, BRAND + 1, BRAND + 2)
 _SETTLES_WITHIN = 900.0
-_LOOK_EVERY = 0.5
 _LEASES_PER_TIMEOUT = 2
 
 
@@ -211,8 +210,8 @@ class SinkCampaign(FaultCampaign):
                 self.on_progress("settling")
                 await injector.release()
                 self.simulator.clear_faults()
-                await _until(lambda: self._is_settled(ledger))
-                await _until(lambda: _is_anchored(surroundings, ledger))
+                await once(lambda: self._is_settled(ledger), _SETTLES_WITHIN)
+                await once(lambda: _is_anchored(surroundings, ledger), _SETTLES_WITHIN)
                 watch.cancel()
             return sinks.failed
 
@@ -313,13 +312,6 @@ async def _is_anchored(surroundings: Surroundings, ledger: Ledger) -> bool:
     with suppress(LedgerUnavailableError):
         return not await surroundings.unanchored(ledger)
     return False
-
-
-async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Return when ``holds()``; fail after a quarter of an hour."""
-    async with asyncio.timeout(_SETTLES_WITHIN):
-        while not await holds():  # noqa: ASYNC110 - of other processes
-            await asyncio.sleep(_LOOK_EVERY)
 
 
 def main(  # noqa: PLR0917 - an option is an argument

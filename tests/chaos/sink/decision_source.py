@@ -14,7 +14,7 @@ from typing import Any, LiteralString
 import psycopg
 from confluent_kafka import Producer
 
-from izin.consent import Consent, ConsentKey, Decision, DecisionKind, RefusedEvent, admit, decide
+from izin.consent import Consent, ConsentKey, Decision, DecisionKind, decide
 from izin.iys.wire_format.json_reader import to_turkish
 from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
@@ -22,7 +22,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of
 from tests.chaos.hostile.records import RECIPIENTS, WILD
-from tests.support.builders import BRAND, a_decision_record, a_key, an_event
+from tests.support.builders import BRAND, a_decision_record, a_key, an_event, as_admitted
 
 _PLACEHOLDER = "+905559999999"
 """The recipient in whose place those of a bulk are put; all are as long as it is."""
@@ -103,8 +103,7 @@ class DecisionSource:
             key = self.key(number)
             template = self._templates[number % len(self.brands)]
             partition = partition_of(key.encode(), self.settings.partitions)
-            recipient = key.rpartition("/")[2]
-            tail = template.tail.replace(_PLACEHOLDER.encode(), recipient.encode())
+            tail = template.tail.replace(_PLACEHOLDER.encode(), key.rpartition("/")[2].encode())
             offset = long_bytes(self._next_offset(partition, self.settings.topics.events.name))
             self._produce(key, partition, self._heads[partition] + offset + tail)
             self.states[key] = template.consent
@@ -190,9 +189,7 @@ class DecisionSource:
             consent_date=at,
             received_at=at,
         )
-        admitted = admit(event, appended_at=datetime.now(UTC))
-        assert not isinstance(admitted, RefusedEvent)
-        decision = decide(state, admitted)
+        decision = decide(state, as_admitted(event, datetime.now(UTC)))
         assert decision.kind is DecisionKind.APPLY
         return decision
 

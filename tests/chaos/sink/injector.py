@@ -14,7 +14,6 @@ from enum import StrEnum
 import psycopg
 
 from izin.kafka import clients
-from izin.kafka.clients import ensure_topics
 from izin.ledger.db import Ledger
 from izin.ledger.history import verify
 from izin.runtime.settings import KafkaSettings
@@ -175,7 +174,7 @@ class Surroundings:
         """Delete both lanes, and create them again, as nobody may who has an order stage."""
         topics = self.settings.topics
         delete_topics(self.settings, topics.events.name, topics.express.name)
-        ensure_topics(self.settings)
+        clients.ensure_topics(self.settings)
         return "lanes"
 
     async def unanchored(self, ledger: Ledger) -> int:
@@ -321,8 +320,10 @@ class Injector:
         return call
 
     async def _flood(self) -> str:
-        junk = [self.random.randbytes(40) for _ in range(JUNK)]
-        junk += [self.source.poisonous(number) for number in range(JUNK)]
+        junk = [
+            *(self.random.randbytes(40) for _ in range(JUNK)),
+            *map(self.source.poisonous, range(JUNK)),
+        ]
         await asyncio.to_thread(self.source.publish_junk, junk)
         return self.source.topic
 

@@ -113,8 +113,7 @@ def test_a_campaign_with_a_difference_is_short_and_ends_with_1(
     campaign: Any = SimpleNamespace(
         injected=Counter(), timeline=[], workers=3, seed=1, outstanding=[2, 1], load=LIGHT
     )
-    found = report(campaign, verdict, seconds=1)
-    assert short_figures("sink", found, tmp_path, capsys) == short
+    assert short_figures("sink", report(campaign, verdict, seconds=1), tmp_path, capsys) == short
 
 
 def test_a_movement_saved_twice_or_out_of_order_is_found() -> None:
@@ -222,12 +221,18 @@ def test_opt_out_without_any_end_was_lost() -> None:
 
 def test_batch_was_submitted_a_result_delay_before_its_movement() -> None:
     """A single add is registered at once; opt-ins are no submissions of an opt-out."""
-    row = {"brandCode": 100001, "type": "MESAJ", "recipientType": "BIREYSEL"}
-    row |= {"recipient": "+905550000001", "consentDate": DATE, "occurredAt": 9000}
-    single, batch = {**row, "status": "RET", "requestId": None}, {**row, "requestId": "one"}
-    batch |= {"status": "RET", "consentDate": LATER}
-    opt_in = {**row, "status": "ONAY", "requestId": None}
-    found = submissions_of([single, batch, opt_in], result_delay=5)
+    single = {
+        "brandCode": 100001,
+        "type": "MESAJ",
+        "recipientType": "BIREYSEL",
+        "recipient": "+905550000001",
+        "consentDate": DATE,
+        "occurredAt": 9000,
+        "status": "RET",
+        "requestId": None,
+    }
+    batch, opt_in = {"requestId": "one", "consentDate": LATER}, {"status": "ONAY"}
+    found = submissions_of([single, single | batch, single | opt_in], result_delay=5)
     assert found == {KEY: [(DATE, 9.0), (LATER, 4.0)]}
 
 

@@ -389,8 +389,7 @@ async def opt_ins_beside(
     for one in opt_outs:
         published[one.key].append(one.published_at)
     in_flight, on_their_way = 0, defaultdict[str, list[Interval]](list)
-    rows = await ledger.fetch(_OPT_INS, {"keys": list(published)})
-    for row in rows:
+    for row in await ledger.fetch(_OPT_INS, {"keys": list(published)}):
         sent, over, called = row["intended_at"], row["settled_at"], row["call_until"]
         in_flight += sum(
             sent.timestamp() <= at and (over is None or at <= over.timestamp())

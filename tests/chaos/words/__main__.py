@@ -35,12 +35,14 @@ _CHANNELS = (
     *("message", "sesli arama", "telefonla arama", "kısa mesaj", "text message", "eposta"),
     *("e-posta", "e-mail"),
 )
-_CONSENTS = "izni|izin|onayı|onay|izin durumu|izni durumu|onay durumu|iletişim izni|ileti izni"
-
-
-_CONSENTS += "|gönderim izni|izni var mı|izin verdi mi|permission|consent|opt-in"
-_NARROW = "izin durumu|onay durumu|onay(1)-ret(0)|onay/ret|onay|izin|izin var mı|consent"
-_NARROW += "|consent status|permission"
+_CONSENTS = (
+    "izni|izin|onayı|onay|izin durumu|izni durumu|onay durumu|iletişim izni|ileti izni"
+    "|gönderim izni|izni var mı|izin verdi mi|permission|consent|opt-in"
+)
+_NARROW = (
+    "izin durumu|onay durumu|onay(1)-ret(0)|onay/ret|onay|izin|izin var mı|consent"
+    "|consent status|permission"
+)
 CONSENT_NAMES: Final = frozenset(_NARROW.split("|")) | {
     f"{channel} {name}" for channel in _CHANNELS for name in _CONSENTS.split("|")
 }
@@ -49,14 +51,18 @@ GENERIC_NAMES: Final = frozenset(("durum", "status", "sms", "arama")) | {
     f"{channel} {name}" for channel in _CHANNELS for name in ("durumu", "status")
 }
 """Under these ``ONAY`` alone is."""
-_YES = "onay|1|e|evet|doğru|var|onaylı|onaylandı|onayladı|onay var|onay verdi|onay verildi|yes"
-_YES += "|onayı var|izinli|izin var|izni var|izin verdi|izin verildi|izin veriyor|kabul|true"
-_YES += "|kabul etti|kabul edildi|kabul ediyor|kabul ediyorum|istiyor|istiyorum|olumlu|abone|✓|✔"
-_YES += "|opt-in|opted in|consent|consented|granted|accepted|subscribed|allowed"
+_YES = (
+    "onay|1|e|evet|doğru|var|onaylı|onaylandı|onayladı|onay var|onay verdi|onay verildi|yes"
+    "|onayı var|izinli|izin var|izni var|izin verdi|izin verildi|izin veriyor|kabul|true"
+    "|kabul etti|kabul edildi|kabul ediyor|kabul ediyorum|istiyor|istiyorum|olumlu|abone|✓|✔"
+    "|opt-in|opted in|consent|consented|granted|accepted|subscribed|allowed"
+)
 _NO = "ret|red|reddedildi|onaysız|izin yok|iptal|istemiyor|opt-out|unsubscribed|withdrawn|vazgeçti"
 _OTHERS = "pasif|bloke|belki|onay değil|no consent|not opted in|izin reddi|beklemede|ulaşıldı|x|y|2"
-_OTHER_NAMES = "pasif|bloke|withdrawn|izin reddi|iptal|kara liste|sonuç|puan|arama tarihi|sms date"
-_OTHER_NAMES += "|arama sonucu|teslim|delivery|hesap|account|onay tarihsiz|izin günü|no consent"
+_OTHER_NAMES = (
+    "pasif|bloke|withdrawn|izin reddi|iptal|kara liste|sonuç|puan|arama tarihi|sms date"
+    "|arama sonucu|teslim|delivery|hesap|account|onay tarihsiz|izin günü|no consent"
+)
 _SIGNS = (
     "-",
     "!",
@@ -72,8 +78,6 @@ _SIGNS = (
     "\u20e0",
     "(",
     "x ",
-)
-_SIGNS += (
     "\u202e",
     "\u00ad",
     "\ufe0f",

@@ -80,8 +80,7 @@ async def test_changes_of_known_keys_are_measured(
 
 async def test_rebuild_is_measured_and_agrees(database_url: str, tmp_path: Path) -> None:
     """Of every key, without a call to İYS."""
-    plan = tmp_path / "plan.json"
-    found = await measure_rebuild(database_url, plan, keys=500, workers=1)
+    found = await measure_rebuild(database_url, tmp_path / "plan.json", keys=500, workers=1)
     assert (found.keys, found.is_equal, found.differences, found.calls) == (500, True, 0, 0)
 
 

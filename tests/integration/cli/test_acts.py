@@ -45,7 +45,7 @@ SUSPENDED = """INSERT INTO suspensions
     VALUES (%s, '*', %s, 'acme', %s, 'closed', now(), now() + interval '1 hour')"""
 TRIPPED = """INSERT INTO brakes (customer_id, brand_code, source, tripped_at, keys, opted_in, share)
     SELECT 'acme', %s, s, now(), 101, 1000, 5 FROM unnest(ARRAY['crm', 'web']) AS s"""
-"""A brake that two sources have tripped, of which nothing is left to hold back."""
+"""A suspension of two sources, of which nothing is left to hold back."""
 ORDERS: Mapping[str, tuple[str, ...]] = {
     "customers add": ("customers", "add", "beta", "--name=Beta"),
     "customers change": ("customers", "change", "beta", "--kind=legal", "--vkn=1234567890"),

@@ -8,26 +8,136 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import httpx
 import pytest
+from confluent_kafka import Producer
 
+from izin.feeds import endpoint
 from izin.kafka.clients import ensure_topics, producer
 from izin.local import free_port
-from izin.runtime.settings import KafkaSettings
-from tests.integration.feeds.conftest import (
-    Served,
-    opt_outs,
-    permissions,
-    serving,
-    write,
+from izin.local.processes import answers
+from izin.runtime.settings import FeedsSettings, KafkaSettings
+from izin.schemas.api_keys import Scope
+from izin.schemas.codec import Codec
+from izin.schemas.records import ID
+from tests.support.builders import AUTHORIZATION, an_api_key
+from tests.support.published import (
+    a_permission,
+    an_opt_out,
+    delete_topics,
+    key_of,
+    publish_brand,
+    publish_key,
+    remove_below,
+    transaction,
 )
-from tests.support.builders import AUTHORIZATION
-from tests.support.published import delete_topics, remove_below
+from tests.support.servers import http
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.broker
+
+PARTITIONS = 3
+CODEC = Codec()
+SUBSCRIBER = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}))
+
+
+@pytest.fixture
+def settings(make_settings: Callable[[int], KafkaSettings]) -> KafkaSettings:
+    """Return settings of topics with the brand and the key of the builders."""
+    found = make_settings(PARTITIONS)
+    publish_key(found, SUBSCRIBER)
+    publish_brand(found)
+    return found
+
+
+Record = tuple[bytes, bytes | None]
+
+
+def write(
+    settings: KafkaSettings,
+    topic: str,
+    records: Sequence[Record],
+    *,
+    partition: int | None = None,
+    client: Producer | None = None,
+) -> None:
+    """Write records, each with its key for its id, and wait until Kafka has them."""
+    mine = client or producer(settings)
+    where = {} if partition is None else {"partition": partition}
+    for number, (key, value) in enumerate(records):
+        mine.produce(topic, key=key, value=value, headers=[(ID, key + b"/%d" % number)], **where)
+    assert mine.flush(20) == 0
+
+
+def permissions(*recipients: int) -> list[Record]:
+    """Return the records of permissions of these recipients."""
+    keys = map(key_of, recipients)
+    return [(one.encode(), CODEC.encode("Permission", a_permission(one))) for one in keys]
+
+
+def opt_outs(*recipients: int) -> list[Record]:
+    """Return the records of opt-outs of these recipients."""
+    keys = map(key_of, recipients)
+    return [
+        (one.encode(), CODEC.encode("Consent", an_opt_out(one, event_id="event-1"))) for one in keys
+    ]
+
+
+@dataclass(kw_only=True)
+class Served:
+    """Feeds that are served."""
+
+    client: httpx.AsyncClient
+    operations: str
+    """The URL of the listener for operators."""
+
+    async def get(self, feed: str, **query: object) -> httpx.Response:
+        """Ask for a page."""
+        given = {name.rstrip("_"): str(value) for name, value in query.items()}
+        return await self.client.get(f"/v1/{feed}", params=given)
+
+    async def page(self, feed: str, **query: object) -> Mapping[str, Any]:
+        """Return a page."""
+        response = await self.get(feed, **query)
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    async def all(self, feed: str, count: int, **query: object) -> tuple[list[dict[str, Any]], str]:
+        """Return so many items, and the cursor at the end, where there is nothing else."""
+        page = await self.page(feed, **{**query, "wait": 10})
+        items = page["items"]
+        while len(items) < count or not page["complete"]:
+            query.pop("from_", None)
+            page = await self.page(feed, **{**query, "wait": 10, "after": page["next"]})
+            assert page["items"] or page["complete"], "too few"
+            items += page["items"]
+        assert len(items) == count
+        rest = await self.page(feed, **{**query, "after": page["next"]})
+        assert rest["items"] == []
+        return items, rest["next"]
+
+
+@asynccontextmanager
+async def serving(settings: KafkaSettings, **overrides: object) -> AsyncIterator[Served]:
+    """Serve the feeds of ``settings``; they are ready then."""
+    given = {"IZIN_FEEDS_PORT": free_port(), "IZIN_FEEDS_OPERATIONS_PORT": free_port()}
+    feeds = FeedsSettings.model_validate(given | overrides)
+    run = partial(endpoint.run, settings, feeds, CODEC)
+    async with http.served(feeds, run) as (client, operations):
+        yield Served(client=client, operations=operations)
+
+
+@pytest.fixture
+async def served(settings: KafkaSettings) -> AsyncIterator[Served]:
+    """Serve the feeds."""
+    async with serving(settings) as one:
+        yield one
 
 
 async def test_snapshot_then_follow_gives_every_permission(settings: KafkaSettings, served: Served):
@@ -71,10 +181,8 @@ async def test_opt_outs_begin_at_the_oldest_or_now(settings: KafkaSettings, serv
 async def test_aborted_transaction_is_never_returned(settings: KafkaSettings, served: Served):
     """Nor an open one: its records come when it is committed, behind the mark of the other."""
     topic = settings.topics.opt_outs.name
-    client = producer(settings, **{"transactional.id": f"{settings.topic_prefix}test"})
-    client.init_transactions(20)
+    client = transaction(settings, "test")
     begun = (await served.page("opt-outs", from_="now"))["next"]
-    client.begin_transaction()
     write(settings, topic, opt_outs(1), partition=0, client=client)
     client.abort_transaction(20)
     client.begin_transaction()
@@ -151,15 +259,9 @@ def test_feeds_are_served_until_they_are_stopped(settings: KafkaSettings):
         for name in ("IZIN_FEEDS_PORT", "IZIN_FEEDS_OPERATIONS_PORT")
     )
 
-    def is_ready() -> bool:
-        try:
-            return httpx.get(f"{url}/health/ready", trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
-
     with subprocess.Popen([sys.executable, "-m", "izin.cli", "feeds"], env=given) as process:
         try:
-            until(is_ready, within=30)
+            until(lambda: answers(f"{url}/health/ready"), within=30)
             page = httpx.get(f"{url}/v1/outcomes", headers=AUTHORIZATION, trust_env=False)
             assert (page.status_code, page.json()["items"]) == (200, [])
             metrics = httpx.get(f"{operations}/metrics", trust_env=False).text

@@ -117,8 +117,7 @@ def test_partition_that_cannot_be_read_closes_only_its_keys(
     monkeypatch.setattr(follower, "_TIMEOUT", 2.0)
     late = next(keys_in(1, 900))
     value = topics.encode(topics.topics.permissions, a_permission(late))
-    frame = b"\0\0\0\0\7"
-    topics.raw(topics.topics.permissions, late.encode(), frame + value[10:])
+    topics.raw(topics.topics.permissions, late.encode(), b"\0\0\0\0\7" + value[10:])
     topics.permit(after := next(keys_in(1, 950)))
     codec = RegistryAway(value[10:])
     with following(topics.settings, codec) as state:
@@ -278,7 +277,6 @@ def test_erased_merchant_who_had_opted_out_stays_closed(topics: GateTopics) -> N
         shown(lambda: state.standing(other).opted_out)
         assert state.faults() == {}
     with following(topics.settings, suppressions=foreign) as state:
-        unknown = replace(key_of(3), recipient_type=RecipientType.TACIR)
-        assert state.standing(unknown).opted_out
+        assert state.standing(replace(key_of(3), recipient_type=RecipientType.TACIR)).opted_out
         assert "IZIN_SUPPRESSION_SECRETS" in state.faults()[merchants.name]
         assert not state.standing(key_of(3)).opted_out

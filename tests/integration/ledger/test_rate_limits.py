@@ -44,7 +44,7 @@ from tests.integration.sinks.sink_harness import (
     set_environment,
 )
 from tests.support.builders import BRAND
-from tests.support.pace_model import PaceState, arrived, next_slot
+from tests.support.iys import PaceState, arrived, next_slot
 from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME
 
 pytestmark = pytest.mark.database

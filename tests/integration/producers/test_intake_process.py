@@ -5,6 +5,10 @@ The intake as a process, whose Kafka goes away and comes back.
 The intake under more than it can do at once: only the excess is refused, and it says so.
 
 First receipts in real Kafka: one instant for all replicas, whichever of them is killed where.
+
+The real publisher passes the suite.
+
+The directory follows the compacted topic, at the start and later.
 """
 
 import asyncio
@@ -27,8 +31,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from izin.consent import Consent, ConsentEvent, RefusedEvent, Status, admit, decide
-from izin.kafka.clients import ensure_topics
+from izin.consent import Consent, ConsentEvent, Status, decide
+from izin.kafka.clients import access_of, ensure_topics
+from izin.kafka.tables.brand_directory import BrandReader, UnknownBrandError
 from izin.local import Kafka, free_port
 from izin.producers.intake.first_receipts import ReceiptsFullError
 from izin.producers.intake.receipt_log import ReceiptLog
@@ -41,12 +46,24 @@ from izin.producers.publishing.publisher import (
 )
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.schemas.records import event_to_avro
 from izin.stack.actors import signups
-from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
-from tests.support.builders import API_KEY, AUTHORIZATION, BRAND, PHONE, an_api_key
-from tests.support.http_clients import Reply, connected, request
-from tests.support.published import produce, publish_key
+from tests.integration.producers.conftest import IntakeProcess, publish_brand_and_key
+from tests.support.builders import (
+    API_KEY,
+    AUTHORIZATION,
+    BRAND,
+    CUSTOMER,
+    NOON,
+    PHONE,
+    an_api_key,
+    an_event,
+    as_admitted,
+)
+from tests.support.published import produce, publish_brand, publish_key
+from tests.support.servers.http import Reply, connected, request
 from tests.support.waiting import until
+from tests.unit.producers.test_publishers import PublisherSuite
 
 pytestmark = pytest.mark.broker
 
@@ -428,8 +445,36 @@ def test_ret_stands_whichever_step_a_replica_is_killed_at(  # cases
 def decided(events: Sequence[ConsentEvent]) -> Consent:
     state: Consent | None = None
     for one in events:
-        admitted = admit(one, appended_at=datetime.now(UTC))
-        assert not isinstance(admitted, RefusedEvent)
-        state = decide(state, admitted).consent
+        state = decide(state, as_admitted(one, datetime.now(UTC))).consent
     assert state is not None
     return state
+
+
+class TestPublisher(PublisherSuite):
+    """Against a real Kafka."""
+
+
+def test_loaded_directory_has_the_latest_of_each_brand(settings: KafkaSettings):
+    """The latest record of each brand counts; one that cannot be read affects no other."""
+    assert len(BrandReader(access_of(settings), Codec()).load()) == 0
+    value = Codec().encode("ConsentEvent", event_to_avro(an_event()))
+    produce(settings, settings.topics.brands.name, value, b"{}", key=b"1")
+    for name in ("Old", "New"):
+        publish_brand(settings, name=name, activated_at=NOON)
+    publish_brand(settings, brand_code=100002)
+    produce(settings, settings.topics.brands.name, None, key=b"100002")
+    directory = BrandReader(access_of(settings), Codec()).load()
+    assert [(one.name, one.activated_at) for one in directory] == [("New", NOON)]
+
+
+def test_followed_directory_sees_added_and_removed_brands(settings: KafkaSettings):
+    """Without a restart."""
+    publish_brand(settings)
+    with BrandReader(access_of(settings), Codec()).follow() as directory:
+        assert directory.get(BRAND).customer_id == CUSTOMER
+        publish_brand(settings, brand_code=100002)
+        until(lambda: len(directory) == 2)
+        produce(settings, settings.topics.brands.name, None, key=str(BRAND).encode())
+        until(lambda: len(directory) == 1)
+        with pytest.raises(UnknownBrandError):
+            directory.get(BRAND)

@@ -37,7 +37,15 @@ from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import BatchResultPoller, Sender
 from izin.sinks.outbound.status_query import StatusQuerier, SweptQuerier
-from tests.support.builders import BRAND, CUSTOMER, PHONE, a_decision_record, a_key, an_event
+from tests.support.builders import (
+    BRAND,
+    CUSTOMER,
+    PHONE,
+    a_decision_record,
+    a_key,
+    a_phone,
+    an_event,
+)
 from tests.support.registration import register_brand
 from tests.support.simulator import IYS_CODE, USERNAME, SimulatorAdmin
 
@@ -634,11 +642,6 @@ class Killed(BaseException):
 async def die() -> None:
     """End the process."""
     raise Killed
-
-
-def a_phone(number: int) -> str:
-    """Return an obviously fake mobile number."""
-    return f"+9055500{number:05d}"
 
 
 def minutes_ago(minutes: int = 5) -> datetime:

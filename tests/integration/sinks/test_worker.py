@@ -41,10 +41,10 @@ from izin.sinks.publish.publisher import OutboxReader, OutboxRelay
 from izin.sinks.worker import serve
 from tests.integration.sinks.sink_harness import Killed, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
-from tests.support.http_clients import Reply, request
 from tests.support.order.verdict import committed_records
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.published import a_receipt, publish_receipts
+from tests.support.servers.http import Reply, request
 from tests.support.simulator import SimulatorAdmin, SinkProcesses
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]

@@ -1,7 +1,9 @@
 """Topics on the real broker, their owners and workers, all gone with the test."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,15 +22,12 @@ async def harness(make_settings: Callable[[int], KafkaSettings]) -> AsyncIterato
 
 
 @pytest.fixture
-def start_worker(tmp_path: Path) -> Iterator[Callable[[str, KafkaSettings], Worker]]:
-    """Yield a starter of worker processes; whatever still runs is killed at the end."""
-    started: list[Worker] = []
+def start_worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """Yield a starter of worker processes, a log each; whatever still runs is killed at the end."""
+    with ExitStack() as stack:
 
-    def start(name: str, settings: KafkaSettings) -> Worker:
-        worker = Worker(name, settings, tmp_path / f"{name}.log")
-        started.append(worker)
-        return worker
+        def start(name: str, settings: KafkaSettings, *, log: str = "", **more: Any) -> Worker:  # noqa: ANN401  # as Worker has them
+            worker = Worker(name, settings, tmp_path / f"{log or name}.log", **more)
+            return stack.enter_context(worker)
 
-    yield start
-    for worker in started:
-        worker.kill()
+        yield start

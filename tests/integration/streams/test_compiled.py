@@ -15,7 +15,7 @@ import pytest
 
 from izin.kafka.clients import committed_ends
 from izin.runtime.settings import KafkaSettings
-from tests.integration.producers.intake_process import publish_brand_and_key
+from tests.integration.producers.conftest import publish_brand_and_key
 
 ROOT = Path(__file__).parents[3]
 SOURCES = ("izin", "pyproject.toml", "setup.py", "README.md", "LICENSE")
@@ -142,8 +142,7 @@ def hot_tuple() -> str:
 
 def hot_modules() -> list[str]:
     """Return the names of those modules."""
-    paths = ast.literal_eval(hot_tuple())
-    return [path.removesuffix(".py").replace("/", ".") for path in paths]
+    return [path.removesuffix(".py").replace("/", ".") for path in ast.literal_eval(hot_tuple())]
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")

@@ -5,9 +5,8 @@ Junk on one partition, and records on which our own code fails, stop no opt-out 
 A real worker process on a real broker: what is decided is read from ``desired-consents``.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +14,9 @@ import pytest
 from izin.consent import Status
 from izin.kafka import clients
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES, event_to_avro
 from tests.contract.schemas.test_topics import set_of_topic
-from tests.integration.streams.failing_worker import FAILS
+from tests.integration.streams.spoilt_worker import FAILS, spoilt
 from tests.support.builders import NOON, a_key, an_event
 from tests.support.hostile.batches import (
     HOSTILE,
@@ -32,6 +30,7 @@ from tests.support.hostile.batches import (
 )
 from tests.support.order.harness import CODEC, a_record, flood
 from tests.support.order.verdict import Worker, all_held, backlog, committed_records, examine, until
+from tests.support.published import keys_in
 
 pytestmark = pytest.mark.broker
 BOMB = 1 << 20
@@ -88,7 +87,7 @@ def test_broker_stores_what_the_lists_say(make_settings: Callable[[int], KafkaSe
 @pytest.mark.timeout(180)
 def test_batch_that_cannot_be_unpacked_harms_only_itself(
     make_settings: Callable[[int], KafkaSettings],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """What Java's client reads is decided. Each other batch is a critical dead letter with its
     offsets and its bytes, in parts where it is large; whatever is behind it is decided.
@@ -131,7 +130,7 @@ def test_batch_that_cannot_be_unpacked_harms_only_itself(
 @pytest.mark.timeout(180)
 def test_batch_that_unpacks_to_too_much_is_cut(
     make_settings: Callable[[int], KafkaSettings],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """The opt-outs in front are decided, and those of everybody else; the rest is a critical dead
     letter.
@@ -153,7 +152,7 @@ def test_batch_that_unpacks_to_too_much_is_cut(
 @pytest.mark.timeout(180)
 def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
     make_settings: Callable[[int], KafkaSettings],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """Behind a batch with a dead letter opt-outs are decided; the dead letter is written once it
     can be.
@@ -179,20 +178,13 @@ def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
     assert worker.end() == 0
 
 
-def recipients_of(partition: int) -> Iterator[str]:
-    """Yield recipients whose keys belong to `partition`."""
-    for recipient in map("+90555{:07d}".format, range(1_000_000)):
-        if partition_of(a_key(recipient=recipient).encode(), PARTITIONS) == partition:
-            yield recipient
-
-
 class Publisher:
     """Publishes events of new recipients, by partition."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._topics = settings.topics
         self._producer = clients.producer(settings)
-        self._recipients = {one: recipients_of(one) for one in range(PARTITIONS)}
+        self._keys = {one: keys_in(one, partitions=PARTITIONS) for one in range(PARTITIONS)}
 
     def publish(
         self, partition: int, *, status: Status, count: int = 1, origin: str = "web", express: bool
@@ -201,8 +193,8 @@ class Publisher:
         lane = self._topics.express if express else self._topics.events
         keys = set()
         for _ in range(count):
-            recipient = next(self._recipients[partition])
-            key = a_key(recipient=recipient).encode()
+            own = next(self._keys[partition])
+            key, recipient = own.encode(), own.recipient
             event = an_event(event_id=recipient, recipient=recipient, status=status, origin=origin)
             value = CODEC.encode("ConsentEvent", event_to_avro(event))
             self._producer.produce(lane.name, key=key, value=value)
@@ -245,7 +237,7 @@ def is_logged(worker: Worker, event: str) -> bool:
 @pytest.mark.timeout(150)
 def test_junk_on_one_partition_stops_nothing(
     make_settings: Callable[[int], KafkaSettings],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """Thousands of records that nobody can decode, or that are refused, become dead letters; every
     opt-out and opt-in behind them is decided, of that partition too.
@@ -271,19 +263,12 @@ def test_junk_on_one_partition_stops_nothing(
 
 @pytest.fixture
 def failing(
-    make_settings: Callable[[int], KafkaSettings], tmp_path: Path
-) -> Iterator[tuple[KafkaSettings, Worker]]:
-    """Yield topics and their worker, whose own code fails on marked events."""
+    make_settings: Callable[[int], KafkaSettings], start_worker: Callable[..., Worker]
+) -> tuple[KafkaSettings, Worker]:
+    """Return topics and their worker, whose own code fails on marked events."""
     settings = make_settings(PARTITIONS)
-    worker = Worker(
-        "failing",
-        settings,
-        tmp_path / "failing.log",
-        module="tests.integration.streams.failing_worker",
-        environment={"IZIN_DEAD_LETTER_SHARE": "0.2"},
-    )
-    yield settings, worker
-    worker.kill()
+    how = spoilt("failing", IZIN_DEAD_LETTER_SHARE="0.2")
+    return settings, start_worker("failing", settings, **how)
 
 
 def pause(publisher: Publisher, worker: Worker) -> None:
@@ -303,13 +288,14 @@ def test_poison_beyond_the_share_pauses_opt_ins_of_its_lane(
     publisher = Publisher(settings)
     until(lambda: all_held([worker], PARTITIONS), within=60, what="owner")
     pause(publisher, worker)
-    go_on = set[bytes]()
-    for express in (True, False):
-        go_on |= set[bytes]().union(*publisher.publish_to_all(Status.RET, express=express).values())
-    go_on |= set[bytes]().union(*publisher.publish_to_all(Status.ONAY, express=True).values())
+    lanes = (
+        publisher.publish_to_all(Status.RET, express=True),
+        publisher.publish_to_all(Status.RET, express=False),
+        publisher.publish_to_all(Status.ONAY, express=True),
+    )
     opt_ins = publisher.publish_to_all(Status.ONAY, express=False)
     waits = opt_ins.pop(SPOILT)
-    go_on |= set[bytes]().union(*opt_ins.values())
+    go_on = set[bytes]().union(*(keys for lane in (*lanes, opt_ins) for keys in lane.values()))
     until(lambda: decided(settings) >= go_on, within=60, what="decision of all that goes on")
     assert not decided(settings) & waits
     assert set(backlog(settings)) == {f"{settings.topics.events.name}[{SPOILT}]"}
@@ -321,7 +307,7 @@ def test_poison_beyond_the_share_pauses_opt_ins_of_its_lane(
 @pytest.mark.timeout(200)
 def test_opt_outs_decided_while_opt_ins_waited_are_decided_once(
     failing: tuple[KafkaSettings, Worker],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """The opt-outs that went on, and those that are outranked since, have one decision each once
     another worker decides what waited; the one on which our code failed has its own by then.

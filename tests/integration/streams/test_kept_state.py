@@ -36,7 +36,7 @@ from tests.support.order.harness import (
     apply,
     consent_of,
 )
-from tests.support.published import produce
+from tests.support.published import produce, transaction
 from tests.unit.streams.test_erasure import SUPPRESSION, an_erasure
 
 pytestmark = pytest.mark.broker
@@ -244,9 +244,7 @@ def publish(settings: KafkaSettings, topic: str, *partitions: int) -> None:
 @pytest.fixture
 def foreign(settings: KafkaSettings) -> Producer:
     """Give another program's producer, with a transaction open on the express lane."""
-    client = clients.producer(settings, **{"transactional.id": f"{settings.topic_prefix}foreign"})
-    client.init_transactions(20)
-    client.begin_transaction()
+    client = transaction(settings, "foreign")
     client.produce(settings.topics.express.name, b"any", partition=1)
     assert client.flush(20) == 0
     return client

@@ -30,7 +30,6 @@ from izin.streams.errors import PositionAheadError, StateError
 from izin.streams.order import OrderStage
 from izin.streams.ownership import DecidedOffsets, Effects, OutputRecord, transactional_producer
 from izin.streams.ownership.positions import latest_positions
-from izin.streams.ownership.transactional_producer import TransactionalProducer
 from izin.streams.state.state import MemoryState
 from tests.support.builders import an_event
 from tests.support.order.harness import (
@@ -380,10 +379,12 @@ TOO_LARGE = 1_200_000
 
 
 @asynccontextmanager
-async def producing(harness: OrderHarness) -> AsyncIterator[TransactionalProducer]:
+async def producing(
+    harness: OrderHarness,
+) -> AsyncIterator[transactional_producer.TransactionalProducer]:
     """Yield a producer of the rows' topic."""
     connection = harness.owner()._clients.connection
-    producer = await TransactionalProducer.start(
+    producer = await transactional_producer.TransactionalProducer.start(
         connection, f"{harness.settings.topic_prefix}test", [harness.rows_topic, harness.opt_outs]
     )
     try:
@@ -479,7 +480,9 @@ async def test_broker_that_does_not_answer_is_given_up(monkeypatch: pytest.Monke
     host, port = server.sockets[0].getsockname()
     monkeypatch.setattr(transactional_producer, "_WITHIN", 0.2)
     with pytest.raises(KafkaException):
-        await TransactionalProducer.start({"bootstrap_servers": f"{host}:{port}"}, "test", [])
+        await transactional_producer.TransactionalProducer.start(
+            {"bootstrap_servers": f"{host}:{port}"}, "test", []
+        )
     closed.set()
     server.close()
     await server.wait_closed()

@@ -10,21 +10,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 
 from izin.kafka import clients
-from izin.kafka.clients import ensure_topics, is_contested
 from izin.local.kafka import Kafka
 from izin.runtime.logs import EXIT
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.streams.engine.app import EXIT_CONFIG
 from tests.chaos.order.brokers import BrokerCluster
+from tests.integration.streams.spoilt_worker import spoilt
 from tests.support.order.harness import CODEC, Traffic
 from tests.support.order.verdict import Worker, all_held, backlog, examine, until
+from tests.support.published import transaction
 
 PARTITIONS = 4
 STUCK = 2
@@ -39,7 +39,7 @@ all that wait."""
 @pytest.mark.broker
 def test_partitions_follow_workers_that_join_and_leave(
     make_settings: Callable[[int], KafkaSettings],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """Both lanes move together, order is kept, and a worker that is stopped exits cleanly."""
     settings = make_settings(6)
@@ -71,7 +71,9 @@ def test_partitions_follow_workers_that_join_and_leave(
 
 @pytest.mark.broker
 def test_worker_restarted_at_another_address_keeps_partitions(
-    make_settings: Callable[[int], KafkaSettings], tmp_path: Path
+    make_settings: Callable[[int], KafkaSettings],
+    start_worker: Callable[..., Worker],
+    tmp_path: Path,
 ) -> None:
     """Killed and restarted elsewhere at once it gets its partitions back, finds its state in the
     configured folder, and leaves nothing else behind.
@@ -80,22 +82,13 @@ def test_worker_restarted_at_another_address_keeps_partitions(
     home.mkdir()
     elsewhere.mkdir()
     environment = {"IZIN_STATE": "rocksdb", "TMPDIR": str(elsewhere)}
-    worker = Worker(
-        "same",
-        make_settings(2),
-        tmp_path / "same.log",
-        environment=environment,
-        folder=home,
-    )
-    try:
-        until(lambda: all_held([worker], 2), within=30, what="owner")
-        worker.kill()
-        worker.move()
-        worker.start()
-        until(lambda: all_held([worker], 2), within=30, what="owner of the same name")
-        assert worker.end() == 0
-    finally:
-        worker.kill()
+    worker = start_worker("same", make_settings(2), environment=environment, folder=home)
+    until(lambda: all_held([worker], 2), within=30, what="owner")
+    worker.kill()
+    worker.move()
+    worker.start()
+    until(lambda: all_held([worker], 2), within=30, what="owner of the same name")
+    assert worker.end() == 0
     (state,) = home.glob(".izin/state/*/same")
     assert {one.name for one in state.iterdir()} == {"0", "1"}
     assert [one.name for one in home.iterdir()] == [".izin"]
@@ -105,7 +98,7 @@ def test_worker_restarted_at_another_address_keeps_partitions(
 @pytest.mark.broker
 def test_worker_with_wrong_topics_exits(
     make_settings: Callable[[int], KafkaSettings],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """Another partition count than the topics have would part keys from their history."""
     worker = start_worker("wrong", make_settings(2).model_copy(update={"partitions": 3}))
@@ -127,31 +120,27 @@ def test_importing_the_worker_starts_nothing() -> None:
 
 @pytest.mark.broker
 def test_second_worker_of_an_instance_id_ends_and_the_first_goes_on(
-    make_settings: Callable[[int], KafkaSettings], tmp_path: Path
+    make_settings: Callable[[int], KafkaSettings], start_worker: Callable[..., Worker]
 ) -> None:
     """It is told which name and what to do; the doctor learns of it from the group."""
     settings = make_settings(3)
     traffic = Traffic(settings, CODEC, seed=35, recipients=50)
     group = StreamSettings().group(settings)
-    with ExitStack() as stack:
-        module = "tests.integration.streams.settled_worker"
-        first = Worker("same", settings, tmp_path / "first.log", module=module)
-        stack.callback(first.kill)
-        until(lambda: all_held([first], 3), within=30, what="first owner")
-        second = Worker("same", settings, tmp_path / "second.log")
-        stack.callback(second.kill)
-        assert second.process.wait(60) == EXIT
-        assert "instance id in use already" in second.log.read_text(encoding="utf-8")
-        assert "instance id in use twice" in first.log.read_text(encoding="utf-8")
-        traffic.publish(200)
-        until(lambda: all_held([first], 3), within=30, what="first owner again")
-        until(lambda: not backlog(settings), within=30, what="end of the backlog")
-        until(lambda: is_contested(settings, group), within=30, what="note in the group")
-        first.kill()
-        first.start()
-        until(lambda: all_held([first], 3), within=30, what="owner after a restart")
-        assert first.process.poll() is None
-        assert "in use already" not in first.log.read_text(encoding="utf-8")
+    first = start_worker("same", settings, log="first", **spoilt("settled"))
+    until(lambda: all_held([first], 3), within=30, what="first owner")
+    second = start_worker("same", settings, log="second")
+    assert second.process.wait(60) == EXIT
+    assert "instance id in use already" in second.log.read_text(encoding="utf-8")
+    assert "instance id in use twice" in first.log.read_text(encoding="utf-8")
+    traffic.publish(200)
+    until(lambda: all_held([first], 3), within=30, what="first owner again")
+    until(lambda: not backlog(settings), within=30, what="end of the backlog")
+    until(lambda: clients.is_contested(settings, group), within=30, what="note in the group")
+    first.kill()
+    first.start()
+    until(lambda: all_held([first], 3), within=30, what="owner after a restart")
+    assert first.process.poll() is None
+    assert "in use already" not in first.log.read_text(encoding="utf-8")
 
 
 class PatientKafka(Kafka):
@@ -170,31 +159,19 @@ def hanging(tmp_path: Path) -> Iterator[tuple[KafkaSettings, Producer]]:
             topic_prefix="hanging-",
             partitions=PARTITIONS,
         )
-        ensure_topics(settings)
-        yield from _hanging(settings)
-
-
-def _hanging(settings: KafkaSettings) -> Iterator[tuple[KafkaSettings, Producer]]:
-    producer = clients.producer(
-        settings,
-        **{
-            "transactional.id": f"{settings.topic_prefix}hanging",
-            "transaction.timeout.ms": 300_000,
-        },
-    )
-    producer.init_transactions(20)
-    producer.begin_transaction()
-    producer.produce(settings.topics.desired_consents.name, key=b"x", partition=STUCK)
-    assert producer.flush(20) == 0
-    yield settings, producer
-    producer.abort_transaction(20)
+        clients.ensure_topics(settings)
+        producer = transaction(settings, "hanging", **{"transaction.timeout.ms": 300_000})
+        producer.produce(settings.topics.desired_consents.name, key=b"x", partition=STUCK)
+        assert producer.flush(20) == 0
+        yield settings, producer
+        producer.abort_transaction(20)
 
 
 @pytest.mark.broker
 @pytest.mark.timeout(120)
 def test_hanging_transaction_holds_back_its_partition_alone(
     hanging: tuple[KafkaSettings, Producer],
-    start_worker: Callable[[str, KafkaSettings], Worker],
+    start_worker: Callable[..., Worker],
 ) -> None:
     """The others are decided, the worker lives, and the partition comes back by itself."""
     settings, producer = hanging
@@ -225,43 +202,37 @@ def test_hanging_transaction_holds_back_its_partition_alone(
 
 @pytest.mark.broker
 @pytest.mark.timeout(200)
-def test_broker_that_is_away_is_waited_for_and_worked_with_again(tmp_path: Path) -> None:
+def test_broker_that_is_away_is_waited_for_and_worked_with_again(
+    tmp_path: Path, start_worker: Callable[..., Worker]
+) -> None:
     """Away when a worker checks its topics, or when it joins its group, later killed and started
     again: no worker ends, and every event is decided once.
     """
-    with BrokerCluster(tmp_path, 1) as cluster, ExitStack() as ended:
-        installations = {
-            module: KafkaSettings(
+    with BrokerCluster(tmp_path, 1) as cluster:
+        checked, unchecked = (
+            KafkaSettings(
                 bootstrap_servers=cluster.bootstrap_servers,
                 topic_prefix=f"{name}-",
                 partitions=2,
                 replication_factor=1,
             )
-            for name, module in (
-                ("check", "izin.streams"),
-                ("join", "tests.integration.streams.unchecked_worker"),
-            )
-        }
-        for settings in installations.values():
-            ensure_topics(settings)
-        checked = installations["izin.streams"]
+            for name in ("check", "join")
+        )
+        for settings in (checked, unchecked):
+            clients.ensure_topics(settings)
         traffic = Traffic(checked, CODEC, seed=11, recipients=50)
         traffic.publish(200)
         (broker,) = cluster.brokers.values()
         broker.stop()
-        workers = []
-        for module, settings in installations.items():
-            log = tmp_path / f"{settings.topic_prefix}worker.log"
-            workers.append(Worker("one", settings, log, module=module))
-            ended.callback(workers[-1].kill)
+        worker = start_worker("one", checked)
+        other = start_worker("one", unchecked, log="other", **spoilt("unchecked"))
 
         def are_refused() -> bool:
-            assert {one.process.poll() for one in workers} == {None}
-            return all("Kafka not reached" in one.log.read_text("utf-8") for one in workers)
+            assert (worker.process.poll(), other.process.poll()) == (None, None)
+            return all("Kafka not reached" in one.log.read_text("utf-8") for one in (worker, other))
 
         until(are_refused, within=60, what="attempt of each")
         broker.start()
-        worker, other = workers
         until(lambda: all_held([other], 2), within=60, what="owner")
         assert other.end() == 0
         until(lambda: not backlog(checked), within=60, what="decisions after the start")
@@ -276,21 +247,15 @@ def test_broker_that_is_away_is_waited_for_and_worked_with_again(tmp_path: Path)
 
 
 @pytest.fixture
-def stuck(make_settings: Callable[[int], KafkaSettings], tmp_path: Path) -> Iterator[Worker]:
+def stuck(
+    make_settings: Callable[[int], KafkaSettings], start_worker: Callable[..., Worker]
+) -> Worker:
     settings = make_settings(1)
     producer = clients.producer(settings)
     for number in range(BATCH * BATCHES):
         producer.produce(settings.topics.events.name, value=f"{number}", partition=0)
     assert producer.flush(20) == 0
-    worker = Worker(
-        "stuck",
-        settings,
-        tmp_path / "stuck.log",
-        module="tests.integration.streams.stuck_worker",
-        environment={"IZIN_MAX_POLL_RECORDS": str(BATCH)},
-    )
-    yield worker
-    worker.kill()
+    return start_worker("stuck", settings, **spoilt("stuck", IZIN_MAX_POLL_RECORDS=str(BATCH)))
 
 
 def brought(worker: Worker) -> int:

@@ -15,7 +15,6 @@ import pytest
 from izin.kafka.clients import ensure_topics
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.schemas.topics import Topics
 from tests.support.builders import NOON
 from tests.support.published import TopicWriter, an_opt_out, delete_topics, key_of
 from tests.support.registry import MemoryRegistry
@@ -40,17 +39,12 @@ Command = Callable[[Path], Sequence[str]]
 _PYTHON = page_clients.python_command
 
 
-@pytest.fixture(scope="module")
-def settings(unprefixed_kafka: str) -> KafkaSettings:
-    """Return settings of a broker without a topic prefix: the page has none."""
-    return KafkaSettings(bootstrap_servers=unprefixed_kafka, partitions=3)
-
-
 @pytest.fixture(autouse=True)
-def topics(settings: KafkaSettings) -> Iterator[Topics]:
-    """Yield empty topics."""
+def settings(unprefixed_kafka: str) -> Iterator[KafkaSettings]:
+    """Yield empty topics on a broker without a topic prefix: the page has none."""
+    settings = KafkaSettings(bootstrap_servers=unprefixed_kafka, partitions=3)
     ensure_topics(settings)
-    yield settings.topics
+    yield settings
     delete_topics(settings)
 
 

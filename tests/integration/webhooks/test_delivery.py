@@ -109,11 +109,11 @@ async def test_unreadable_record_is_posted_in_its_place(hooks: Hooks):
     await hooks.subscribe(origins=frozenset({"web"}))
     topics = hooks.settings.topics
     hooks.topics.opt_outs(record)
-    hooks.topics.raw(topics.opt_outs.name, key.encode(), b"\xc3\x01 of a later release")
-    hooks.topics.raw(topics.opt_outs.name, b"\xff", b"junk")
-    hooks.topics.raw(topics.opt_outs.name, f"{key}\0".encode(), b"junk")
+    hooks.topics.raw(topics.opt_outs, key.encode(), b"\xc3\x01 of a later release")
+    hooks.topics.raw(topics.opt_outs, b"\xff", b"junk")
+    hooks.topics.raw(topics.opt_outs, f"{key}\0".encode(), b"junk")
     hooks.topics.opt_outs(record)
-    hooks.topics.raw(topics.permissions.name, key.encode(), b"junk")
+    hooks.topics.raw(topics.permissions, key.encode(), b"junk")
     async with hooks.delivering():
         await until(lambda: len(receiver.received) == 5)
         await hooks.until_acknowledged(5)

@@ -27,16 +27,15 @@ from izin.schemas.api_keys import Scope
 from izin.webhooks import resends
 from izin.webhooks.resends import ResendError
 from tests.integration.cli.conftest import RUNNER, app
-from tests.integration.feeds.conftest import serving
+from tests.integration.feeds.test_feeds import serving
 from tests.integration.sinks.sink_harness import ended, kafka_environment, set_environment
-from tests.support.builders import API_KEY, CUSTOMER, NOON, a_key, an_api_key
+from tests.support.builders import API_KEY, CUSTOMER, NOON, a_key, a_phone, an_api_key
 from tests.support.published import publish_brand, publish_key, remove_below
 from tests.support.subscribers.page_clients import RunningClient, blocks, python_command
 from tests.support.webhooks import (
     Hooks,
     a_consent,
     a_permission,
-    a_phone,
     a_standing,
     an_opt_out,
     key_of,
@@ -234,7 +233,7 @@ async def test_permission_waits_for_an_opt_out_the_ledger_lacks(
         hooks.topics.permissions(a_permission(1))
         await hooks.until_acknowledged(2)
         hooks.receiver.received.clear()
-        decisions = hooks.settings.topics.decisions.name
+        decisions = hooks.settings.topics.decisions
         hooks.topics.raw(decisions, b"100001/MESAJ/BIREYSEL/+905550000001", b"a decision")
         await hooks.resend()
         await until(lambda: any(one["event"] == "resend waits for the ledger" for one in logged))
@@ -244,7 +243,7 @@ async def test_permission_waits_for_an_opt_out_the_ledger_lacks(
         await hooks.ledger.fetch(
             "INSERT INTO kafka_offsets (topic, partition, next_offset, cluster_id, topic_id)"
             " SELECT %(topic)s, n, 1, '', '' FROM generate_series(0, 99) AS n RETURNING partition",
-            {"topic": decisions},
+            {"topic": decisions.name},
         )
         await hooks.until_resent()
     assert came(hooks) == [

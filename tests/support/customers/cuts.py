@@ -4,35 +4,31 @@ Commands that show or write what is there come first, in their order, for some n
 wrote; then those that change something by a person's order.
 """
 
-import asyncio
 import gzip
 import re
 import shlex
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
-
-import httpx
 
 from izin.gate import server as gate_server
 from izin.local import free_port
 from izin.producers.intake import server as intake_server
-from izin.runtime.http_server.server import HttpListeners
-from izin.runtime.settings import GateSettings, IntakeSettings, KafkaSettings
+from izin.runtime.settings import GateSettings, IntakeSettings
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import PATH
-from tests.integration.feeds import conftest as feeds
+from tests.integration.feeds import test_feeds as feeds
 from tests.integration.sinks.inbound.test_push import Worker
 from tests.integration.sinks.sink_harness import Izin
 from tests.support.acts import commands
 from tests.support.builders import BRAND, PHONE
 from tests.support.customers.installation import FOREIGN_BRAND, FOREIGN_RECIPIENT, Installation
+from tests.support.servers.http import served
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -524,54 +520,23 @@ class _Shown:
 
 
 @asynccontextmanager
-async def gate(kafka: KafkaSettings) -> AsyncIterator[Mapping[str, str]]:
-    """Serve the gate; yield the URL of each listener."""
-    settings = GateSettings(port=free_port(), operations_port=free_port())
-    with closing(HttpListeners(settings, server="the gate", variables="IZIN_TEST")) as listeners:
-        how = partial(gate_server.run, kafka, settings, Codec(), listeners)
-        async with _served("gate", settings, how) as urls:
-            yield urls
-
-
-@asynccontextmanager
-async def intake(kafka: KafkaSettings) -> AsyncIterator[Mapping[str, str]]:
-    """Serve the intake; yield the URL of each listener."""
-    settings = IntakeSettings(port=free_port(), operations_port=free_port())
-    with closing(HttpListeners(settings, server="the intake", variables="IZIN_TEST")) as listeners:
-        how = partial(intake_server.run, kafka, settings, Codec(), listeners)
-        async with _served("intake", settings, how) as urls:
-            yield urls
-
-
-@asynccontextmanager
 async def every(installed: Installation, worker: Worker) -> AsyncIterator[Mapping[str, str]]:
     """Serve all of them; yield the URL of each listener."""
+    found: dict[str, str] = {}
+    gate, intake = (
+        kind(port=free_port(), operations_port=free_port())
+        for kind in (GateSettings, IntakeSettings)
+    )
     async with AsyncExitStack() as stack:
-        found: dict[str, str] = {}
-        for serve in (gate, intake):
-            found |= await stack.enter_async_context(serve(installed.kafka))
+        for name, settings, run in (
+            ("gate", gate, partial(gate_server.run, installed.kafka, gate, Codec())),
+            ("intake", intake, partial(intake_server.run, installed.kafka, intake, Codec())),
+        ):
+            client, operations = await stack.enter_async_context(served(settings, run))
+            found |= {name: str(client.base_url), f"{OPERATIONS}{name}": operations}
         fed = await stack.enter_async_context(feeds.serving(installed.kafka))
         found |= {"feeds": str(fed.client.base_url), f"{OPERATIONS}feeds": fed.operations}
         await stack.enter_async_context(worker.serving())
         found["sink"] = f"http://127.0.0.1:{worker.port}"
         found[f"{OPERATIONS}sink"] = f"http://127.0.0.1:{worker.operations_port}"
         yield found
-
-
-@asynccontextmanager
-async def _served(
-    name: str,
-    settings: GateSettings | IntakeSettings,
-    run: Callable[[asyncio.Event], Awaitable[None]],
-) -> AsyncIterator[Mapping[str, str]]:
-    stopping = asyncio.Event()
-    running = asyncio.ensure_future(run(stopping))
-    url = f"http://127.0.0.1:{settings.port}"
-    try:
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-            await feeds.until_ready(client, running)
-        operations = f"http://127.0.0.1:{settings.operations_port}"
-        yield MappingProxyType({name: url, f"{OPERATIONS}{name}": operations})
-    finally:
-        stopping.set()
-        await running

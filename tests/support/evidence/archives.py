@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from izin.consent import AdmittedEvent, admit, decide
+from izin.consent import decide
 from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines
 from izin.evidence.rows import Batches, DeliveryAcknowledgement, EvidenceRow, first_link, next_link
@@ -22,6 +22,8 @@ from tests.support.builders import (
     a_key,
     an_event,
     an_iys_origin,
+    as_admitted,
+    usual,
 )
 
 KEY = str(a_key())
@@ -60,8 +62,7 @@ def a_row(
 def a_decision_row(place: int, *, at: datetime = NOON, **event: object) -> EvidenceRow:
     """Return the row of a decision on `an_event` with these fields."""
     given = {"consent_date": at, "received_at": at + timedelta(seconds=2), **event}
-    admitted = admit(an_event(**given), appended_at=at + timedelta(seconds=3))
-    assert isinstance(admitted, AdmittedEvent)
+    admitted = as_admitted(an_event(**given), at + timedelta(seconds=3))
     record = a_decision_record(decide(None, admitted))
     row = a_row(place, "decision", None, at=at, source=None)
     return EvidenceRow(SHARD, row.text, Codec().encode("Decision", record), row.salt)
@@ -162,18 +163,18 @@ def a_segment(rows: Sequence[EvidenceRow], *, first: int, end: int) -> Segment:
 
 def a_header(**overrides: object) -> dict[str, Any]:
     """Return who asked for the evidence, of whom and why."""
-    fields: dict[str, Any] = {
-        "format": FORMAT,
-        "recipient": PHONE,
-        "brand": {"code": BRAND, "iys_code": BRAND, "name": "Örnek <Marka>"},
-        "customer": {"id": CUSTOMER, "name": "Örnek A.Ş."},
-        "keys": [KEY],
-        "at": (NOON + 30 * MINUTE).isoformat(),
-        "made_at": (NOON + 100 * MINUTE).isoformat(),
-        "made_by": "ada@example.com",
-        "reason": "şikâyet 2026/1",
-    }
-    return fields | overrides
+    return usual(
+        overrides,
+        format=FORMAT,
+        recipient=PHONE,
+        brand={"code": BRAND, "iys_code": BRAND, "name": "Örnek <Marka>"},
+        customer={"id": CUSTOMER, "name": "Örnek A.Ş."},
+        keys=[KEY],
+        at=(NOON + 30 * MINUTE).isoformat(),
+        made_at=(NOON + 100 * MINUTE).isoformat(),
+        made_by="ada@example.com",
+        reason="şikâyet 2026/1",
+    )
 
 
 def a_daily_file(**overrides: object) -> DailyLines:

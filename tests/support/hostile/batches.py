@@ -20,9 +20,9 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from types import MappingProxyType, TracebackType
-from typing import Self
+from types import MappingProxyType
 
 import cramjam
 import lz4.frame
@@ -254,7 +254,7 @@ class BatchRefusedError(Exception):
     """The broker did not store a batch."""
 
 
-class RawProducer:
+class RawProducer(AbstractContextManager["RawProducer"]):
     """Writes batches as they are, to whichever broker leads a partition; without TLS and SASL."""
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -263,13 +263,7 @@ class RawProducer:
         self._leaders: dict[tuple[str, int], tuple[str, int]] = {}
         self._count = 0
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the connections."""
         for connection in self._connections.values():
             connection.close()

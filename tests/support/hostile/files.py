@@ -69,10 +69,9 @@ Part = Sequence[bytes] | None
 
 
 def hostile_rows(count: int, *, seed: int) -> Iterator[bytes]:
-    """Yield ``count`` rows; each kind of them in turn."""
+    """Return ``count`` rows; each kind of them in turn."""
     chance = random.Random(seed)
-    for number in range(count):
-        yield _KINDS[number % len(_KINDS)](chance)
+    return (_KINDS[number % len(_KINDS)](chance) for number in range(count))
 
 
 def hostile_files(count: int, *, seed: int) -> Iterator[bytes]:

@@ -48,6 +48,7 @@ from tests.support.builders import (
     an_event,
     an_iys_event,
     an_iys_origin,
+    usual,
 )
 from tests.support.order.verdict import committed_records, source, until
 
@@ -68,16 +69,18 @@ IN_FULL = Packing(most=0)
 
 def fetched(**fields: object) -> FetchedRecord:
     """Return a record of the bulk lane without a value."""
-    made: dict[str, Any] = {
-        "topic": TOPIC,
-        "partition": 0,
-        "offset": 0,
-        "timestamp": APPENDED,
-        "key": b"any",
-        "value": None,
-        "headers": (),
-    }
-    return FetchedRecord(**made | fields)
+    return FetchedRecord(
+        **usual(
+            fields,
+            topic=TOPIC,
+            partition=0,
+            offset=0,
+            timestamp=APPENDED,
+            key=b"any",
+            value=None,
+            headers=(),
+        )
+    )
 
 
 def a_record(event: ConsentEvent | None = None, **fields: object) -> FetchedRecord:

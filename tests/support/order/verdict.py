@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
@@ -248,8 +248,7 @@ def _parts(letters: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, int, int
     """Yield of which record each of `letters` is, or of which part of a batch."""
     for letter in letters:
         headers = {one["name"]: one["value"] or b"" for one in letter["headers"]}
-        part = headers.get(BATCH_PART, b"") if BATCH_OFFSETS in headers else b""
-        yield *place_of(letter), part
+        yield *place_of(letter), headers.get(BATCH_PART, b"") if BATCH_OFFSETS in headers else b""
 
 
 def _admitted(source: FetchedRecord, codec: Codec) -> AdmittedEvent | None:
@@ -470,6 +469,9 @@ def until(effect: Callable[[], bool], *, within: float, what: str) -> None:
 class Worker:
     """`python -m izin.streams` under an instance id of its own, or a test's own program."""
 
+    arguments: Sequence[str] = ()
+    """Those of its next start."""
+
     def __init__(
         self,
         name: str,
@@ -500,7 +502,7 @@ class Worker:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self._module],
+                [sys.executable, "-m", self._module, *self.arguments],
                 cwd=self._folder,
                 env=self._environment,
                 stdout=log,
@@ -525,6 +527,12 @@ class Worker:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def health(self) -> dict[str, Any]:
         """Return its health report; empty if it does not respond."""

@@ -12,7 +12,7 @@ from izin.reconcile.judging import (
     IysRecord,
     PermissionRecord,
 )
-from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, usual
 
 EARLIER, LATER = NOON - timedelta(hours=1), NOON + timedelta(hours=1)
 KEY = str(a_key())
@@ -50,29 +50,33 @@ def a_row(**overrides: object) -> ConsentRow:
 
 def a_record(**overrides: object) -> DesiredRecord:
     """Return the record of the same opt-in in the topic."""
-    fields: dict[str, Any] = {
-        "status": "ONAY",
-        "effective_at": NOON,
-        "rank": 0,
-        "event_id": "event-1",
-        "partition": 0,
-        "offset": 0,
-        "value": b"",
-    }
-    return DesiredRecord(**fields | overrides)
+    return DesiredRecord(
+        **usual(
+            overrides,
+            status="ONAY",
+            effective_at=NOON,
+            rank=0,
+            event_id="event-1",
+            partition=0,
+            offset=0,
+            value=b"",
+        )
+    )
 
 
 def at_iys(value: str = "ONAY", **overrides: object) -> IysRecord:
     """Return the same opt-in at İYS, an hour later than the row knows."""
-    fields: dict[str, Any] = {
-        "value": value,
-        "creation_date": LATER,
-        "consent_date": NOON,
-        "source": "HS_WEB",
-        "transaction_id": "t",
-        "is_ours": True,
-    }
-    return IysRecord(**fields | overrides)
+    return IysRecord(
+        **usual(
+            overrides,
+            value=value,
+            creation_date=LATER,
+            consent_date=NOON,
+            source="HS_WEB",
+            transaction_id="t",
+            is_ours=True,
+        )
+    )
 
 
 PERMISSION = PermissionRecord(
@@ -86,16 +90,18 @@ def a_compared_key(**overrides: Any) -> ComparedKey:  # noqa: ANN401  # a side e
     published = PERMISSION
     if row is not None:
         published = replace(PERMISSION, may_send=row.may_send, reason=str(row.permission_reason))
-    fields: dict[str, Any] = {
-        "key": KEY,
-        "customer_id": CUSTOMER,
-        "row": row,
-        "desired": a_record(),
-        "permission": published,
-        "seen": at_iys(),
-        "asked": None,
-    }
-    return ComparedKey(**fields | overrides)
+    return ComparedKey(
+        **usual(
+            overrides,
+            key=KEY,
+            customer_id=CUSTOMER,
+            row=row,
+            desired=a_record(),
+            permission=published,
+            seen=at_iys(),
+            asked=None,
+        )
+    )
 
 
 def answered(value: str) -> IysRecord:

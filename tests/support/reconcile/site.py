@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
-from typing import Any
 
 from izin.consent import ConsentEvent
 from izin.iys.wire_format import IysMovement, JsonReader, Stream
@@ -34,7 +33,7 @@ from tests.integration.sinks.sink_harness import (
     onay,
     ret,
 )
-from tests.support.builders import a_key
+from tests.support.builders import a_key, usual
 from tests.support.order.harness import decide_all
 from tests.support.replay.dead_letters import ingest_all
 
@@ -170,7 +169,7 @@ class Site:
 
 
 Found = frozenset[tuple[Kind, SaidBy]]
-Plant = Callable[[Site, str], Awaitable[Found]]
+Plant = Callable[[Site, str], Awaitable[None]]
 
 _HOUR = timedelta(hours=1)
 
@@ -194,12 +193,6 @@ async def set_columns(site: Site, recipient: str, **columns: object) -> None:
     assert rows
 
 
-async def delete_row(site: Site, recipient: str) -> None:
-    """Lose a row."""
-    query = "DELETE FROM consents WHERE key = %(key)s RETURNING key"
-    assert await site.harness.ledger.fetch(query, {"key": key_of(recipient)})
-
-
 def key_of(recipient: str) -> str:
     """Return the canonical key of a recipient."""
     return str(a_key(recipient=recipient))
@@ -208,26 +201,29 @@ def key_of(recipient: str) -> str:
 async def consent_of(site: Site, recipient: str, **changes: object) -> bytes:
     """Return a record of ``desired-consents`` as its row says, with ``changes``."""
     row = await site.harness.row(recipient)
-    fields: dict[str, Any] = {
-        "customer_id": row.customer_id,
-        "brand_code": row.brand_code,
-        "type": row.channel,
-        "recipient_type": row.recipient_type,
-        "recipient": recipient,
-        "status": row.desired_status,
-        "previous_status": None,
-        "effective_at": row.desired_at,
-        "origin_rank": row.desired_rank,
-        "event_id": row.desired_event_id,
-        "origin": row.desired_origin,
-        "source": row.desired_source,
-        "consent_date": row.desired_consent_date,
-        "registrable": True,
-        "latest_onay_at": row.latest_onay_at,
-        "latest_ret_at": row.latest_ret_at,
-        "law_version": 2,
-    }
-    return site.harness.codec.encode("Consent", fields | changes)
+    return site.harness.codec.encode(
+        "Consent",
+        usual(
+            changes,
+            customer_id=row.customer_id,
+            brand_code=row.brand_code,
+            type=row.channel,
+            recipient_type=row.recipient_type,
+            recipient=recipient,
+            status=row.desired_status,
+            previous_status=None,
+            effective_at=row.desired_at,
+            origin_rank=row.desired_rank,
+            event_id=row.desired_event_id,
+            origin=row.desired_origin,
+            source=row.desired_source,
+            consent_date=row.desired_consent_date,
+            registrable=True,
+            latest_onay_at=row.latest_onay_at,
+            latest_ret_at=row.latest_ret_at,
+            law_version=2,
+        ),
+    )
 
 
 async def write_consent(site: Site, recipient: str, **changes: object) -> None:
@@ -246,65 +242,58 @@ async def write_permission(site: Site, recipient: str, **changes: object) -> Non
     site.write(site.kafka.topics.permissions, key_of(recipient), value)
 
 
-async def citizen_opts_out(site: Site, recipient: str) -> Found:
+async def citizen_opts_out(site: Site, recipient: str) -> None:
     """Have a citizen opt out at İYS, which no path brings."""
     site.harness.iys.citizen("RET", recipient)
-    return found(Kind.STATUS, SaidBy.IYS)
 
 
-async def portal_opts_out(site: Site, recipient: str) -> Found:
+async def portal_opts_out(site: Site, recipient: str) -> None:
     """Have a person opt a recipient out in İYS's portal, which no path brings."""
     at = to_turkish(site.harness.clock() - timedelta(minutes=2))
     site.harness.iys.other_writer("RET", recipient, consentDate=at, source="HS_WEB")
-    return found(Kind.OTHER_WRITER, SaidBy.IYS)
 
 
-async def ledger_believes_opt_out(site: Site, recipient: str) -> Found:
+async def ledger_believes_opt_out(site: Site, recipient: str) -> None:
     """Have the row believe an older RET at İYS, where it holds an ONAY."""
     row = await site.harness.row(recipient)
     assert row.registered_at
     await set_columns(site, recipient, registered="RET", registered_at=row.registered_at - _HOUR)
-    return found(Kind.STATUS, SaidBy.IYS, WRONG_PERMISSION)
 
 
-async def other_date(site: Site, recipient: str) -> Found:
+async def other_date(site: Site, recipient: str) -> None:
     """Give the row another consent date than İYS has."""
     row = await site.harness.row(recipient)
     assert row.registered_consent_date
     await set_columns(site, recipient, registered_consent_date=row.registered_consent_date - _HOUR)
-    return found(Kind.DATE, SaidBy.IYS)
 
 
-async def not_verified(site: Site, recipient: str) -> Found:
+async def not_verified(site: Site, recipient: str) -> None:
     """Have nobody observed what the row says of İYS, though pulls have shown it."""
     row = await site.harness.row(recipient)
     assert row.registered_at
     at = row.registered_at - 2 * _HOUR
     await set_columns(site, recipient, verified_at=None, registered_at=at)
-    return found(Kind.UNVERIFIED, SaidBy.IYS, WRONG_PERMISSION)
 
 
-async def not_known(site: Site, recipient: str) -> Found:
+async def not_known(site: Site, recipient: str) -> None:
     """Have the row not know what İYS holds, while nothing is due."""
     await set_columns(site, recipient, registered="UNKNOWN", registered_at=None)
-    return found(Kind.UNVERIFIED, SaidBy.IYS, WRONG_PERMISSION)
 
 
-async def row_lost(site: Site, recipient: str) -> Found:
+async def row_lost(site: Site, recipient: str) -> None:
     """Lose the row of a key that the topics and İYS have."""
-    await delete_row(site, recipient)
-    return found(Kind.MISSING_HERE, SaidBy.DESIRED)
+    query = "DELETE FROM consents WHERE key = %(key)s RETURNING key"
+    assert await site.harness.ledger.fetch(query, {"key": key_of(recipient)})
 
 
-async def known_to_iys_alone(site: Site, recipient: str) -> Found:
+async def known_to_iys_alone(site: Site, recipient: str) -> None:
     """Lose everything but what İYS has shown of the key."""
-    await delete_row(site, recipient)
+    await row_lost(site, recipient)
     for topic in (site.kafka.topics.desired_consents, site.kafka.topics.permissions):
         site.write(topic, key_of(recipient), None)
-    return found(Kind.MISSING_HERE, SaidBy.IYS)
 
 
-async def opt_out_known_to_iys_alone(site: Site, recipient: str) -> Found:
+async def opt_out_known_to_iys_alone(site: Site, recipient: str) -> None:
     """Lose everything but an opt-out that a pull has shown: the multiple query names none."""
     harness = site.harness
     harness.iys.citizen("RET", recipient)
@@ -319,79 +308,69 @@ async def opt_out_known_to_iys_alone(site: Site, recipient: str) -> Found:
         await reported.record(connection, ACTIVE, seen, now=harness.clock())
     await site.relay_all()
     await known_to_iys_alone(site, recipient)
-    return found(Kind.MISSING_HERE, SaidBy.IYS)
 
 
-async def newer_in_topic(site: Site, recipient: str) -> Found:
+async def newer_in_topic(site: Site, recipient: str) -> None:
     """Give the order stage a newer opt-out, which the ledger never got."""
     row = await site.harness.row(recipient)
     assert row.desired_at
     at = row.desired_at + timedelta(minutes=1)
     changes = {"status": "RET", "event_id": f"lost-{recipient}", "latest_ret_at": at}
     await write_consent(site, recipient, effective_at=at, consent_date=at, **changes)
-    return found(Kind.STATUS, SaidBy.DESIRED)
 
 
-async def older_in_topic(site: Site, recipient: str) -> Found:
+async def older_in_topic(site: Site, recipient: str) -> None:
     """Give the order stage an older opt-in than the ledger has."""
     row = await site.harness.row(recipient)
     assert row.desired_at
     at = row.desired_at - _HOUR
     changes = {"effective_at": at, "consent_date": at, "latest_onay_at": at}
     await write_consent(site, recipient, event_id=f"old-{recipient}", **changes)
-    return found(Kind.DATE, SaidBy.DESIRED)
 
 
-async def gone_from_topic(site: Site, recipient: str) -> Found:
+async def gone_from_topic(site: Site, recipient: str) -> None:
     """Have the order stage lose the key."""
     site.write(site.kafka.topics.desired_consents, key_of(recipient), None)
-    return found(Kind.MISSING_HERE, SaidBy.DESIRED)
 
 
-async def permission_gone(site: Site, recipient: str) -> Found:
+async def permission_gone(site: Site, recipient: str) -> None:
     """Have the topic of permissions lose the key."""
     site.write(site.kafka.topics.permissions, key_of(recipient), None)
-    return found(Kind.MISSING_HERE, SaidBy.PERMISSIONS)
 
 
-async def permission_wrong(site: Site, recipient: str) -> Found:
+async def permission_wrong(site: Site, recipient: str) -> None:
     """Have the topic say no where the row says yes."""
     await write_permission(site, recipient, may_send=False, reason="not-registered")
-    return found(Kind.STATUS, SaidBy.PERMISSIONS)
 
 
-async def permission_of_other_retailers(site: Site, recipient: str) -> Found:
+async def permission_of_other_retailers(site: Site, recipient: str) -> None:
     """Have the topic permit a retailer that the row does not."""
     await write_permission(site, recipient, retailers="70000001")
-    return found(Kind.STATUS, SaidBy.PERMISSIONS)
 
 
-async def row_and_topic_deny(site: Site, recipient: str) -> Found:
+async def row_and_topic_deny(site: Site, recipient: str) -> None:
     """Have row and topic say no of a consent that stands everywhere."""
     await set_columns(site, recipient, may_send=False, permission_reason="opted-out")
     await write_permission(site, recipient)
-    return found(*WRONG_PERMISSION)
 
 
-async def permission_otherwise_dated(site: Site, recipient: str) -> Found:
+async def permission_otherwise_dated(site: Site, recipient: str) -> None:
     """Have the topic say yes since another instant."""
     row = await site.harness.row(recipient)
     assert row.permission_since
     await write_permission(site, recipient, since=row.permission_since - _HOUR)
-    return found(Kind.DATE, SaidBy.PERMISSIONS)
 
 
-async def permission_of_nobody(site: Site, recipient: str) -> Found:
+async def permission_of_nobody(site: Site, recipient: str) -> None:
     """Give the topic a permission of a recipient whom nothing else knows."""
     fields = {"recipient": f"+90555999{recipient[-4:]}"}
     row, harness = await site.harness.row(recipient), site.harness
     other = row.replace(**fields, key=key_of(fields["recipient"]))
     message = harness.context.topic_messages.permission_of(other, harness.clock(), previous=None)
     site.write(site.kafka.topics.permissions, other.key, message.value)
-    return found(Kind.MISSING_HERE, SaidBy.PERMISSIONS)
 
 
-async def never_at_iys(site: Site, recipient: str) -> Found:
+async def never_at_iys(site: Site, recipient: str) -> None:
     """Have ledger and topics believe in a consent that İYS never had."""
     other = f"+90555888{recipient[-4:]}"
     row, harness = await site.harness.row(recipient), site.harness
@@ -403,34 +382,40 @@ async def never_at_iys(site: Site, recipient: str) -> Found:
     )
     await write_consent(site, other)
     await write_permission(site, other)
-    return found(Kind.MISSING_AT_IYS, SaidBy.IYS)
 
 
-PLANTS: Mapping[str, Plant] = {
-    one.__name__: one
-    for one in (
-        citizen_opts_out,
-        portal_opts_out,
-        ledger_believes_opt_out,
-        other_date,
-        not_verified,
-        not_known,
-        row_lost,
-        known_to_iys_alone,
-        opt_out_known_to_iys_alone,
-        newer_in_topic,
-        older_in_topic,
-        gone_from_topic,
-        permission_gone,
-        permission_wrong,
-        permission_of_other_retailers,
-        row_and_topic_deny,
-        permission_otherwise_dated,
-        permission_of_nobody,
-        never_at_iys,
+PLANTS: Mapping[str, tuple[Plant, Found]] = {
+    plant.__name__: (plant, one)
+    for plant, one in (
+        (citizen_opts_out, found(Kind.STATUS, SaidBy.IYS)),
+        (portal_opts_out, found(Kind.OTHER_WRITER, SaidBy.IYS)),
+        (ledger_believes_opt_out, found(Kind.STATUS, SaidBy.IYS, WRONG_PERMISSION)),
+        (other_date, found(Kind.DATE, SaidBy.IYS)),
+        (not_verified, found(Kind.UNVERIFIED, SaidBy.IYS, WRONG_PERMISSION)),
+        (not_known, found(Kind.UNVERIFIED, SaidBy.IYS, WRONG_PERMISSION)),
+        (row_lost, found(Kind.MISSING_HERE, SaidBy.DESIRED)),
+        (known_to_iys_alone, found(Kind.MISSING_HERE, SaidBy.IYS)),
+        (opt_out_known_to_iys_alone, found(Kind.MISSING_HERE, SaidBy.IYS)),
+        (newer_in_topic, found(Kind.STATUS, SaidBy.DESIRED)),
+        (older_in_topic, found(Kind.DATE, SaidBy.DESIRED)),
+        (gone_from_topic, found(Kind.MISSING_HERE, SaidBy.DESIRED)),
+        (permission_gone, found(Kind.MISSING_HERE, SaidBy.PERMISSIONS)),
+        (permission_wrong, found(Kind.STATUS, SaidBy.PERMISSIONS)),
+        (permission_of_other_retailers, found(Kind.STATUS, SaidBy.PERMISSIONS)),
+        (row_and_topic_deny, found(*WRONG_PERMISSION)),
+        (permission_otherwise_dated, found(Kind.DATE, SaidBy.PERMISSIONS)),
+        (permission_of_nobody, found(Kind.MISSING_HERE, SaidBy.PERMISSIONS)),
+        (never_at_iys, found(Kind.MISSING_AT_IYS, SaidBy.IYS)),
     )
 }
-"""Every plant, by name."""
+"""Every plant, and what is to be found of its key, by name."""
+
+
+async def planted(site: Site, name: str, recipient: str) -> tuple[str, Found]:
+    """Plant a difference; return its key, and what is to be found of it."""
+    plant, one = PLANTS[name]
+    await plant(site, recipient)
+    return planted_key(name, recipient), one
 
 
 def planted_key(plant: str, recipient: str) -> str:

@@ -26,7 +26,7 @@ from izin.schemas.records import event_to_avro
 from izin.sinks.ingest.ingester import Ingester
 from izin.streams.guard import REDRIVEN, DeadLetter, dead_letter_of
 from izin.streams.ownership import DecidedOffsets
-from tests.support.builders import NOON, a_key
+from tests.support.builders import NOON, a_key, a_phone, usual
 from tests.support.order.harness import fetched
 from tests.support.order.verdict import committed_records, until
 
@@ -35,11 +35,6 @@ APPENDED = int(NOON.timestamp() * 1000) + 3 * 3_600_000
 """When the records of letters were appended, unless a test says otherwise."""
 WHY = ("--reason", "the fault is repaired", "--by", "ada")
 Run = Callable[..., Result]
-
-
-def a_phone(number: int) -> str:
-    """Return the phone number of a person of a test's own."""
-    return f"+90555{number:07}"
 
 
 def framed(event: ConsentEvent) -> bytes:
@@ -92,11 +87,14 @@ class LetterHarness:
         **fields: object,
     ) -> dict[str, Any]:
         """Return the dead letter of an event that once was appended to the bulk lane."""
-        place: dict[str, object] = {
-            "topic": self.settings.topics.events.name,
-            "partition": self.home(event.recipient),
-        }
-        return a_letter_of(event, reason, violations, **place | fields)
+        return a_letter_of(
+            event,
+            reason,
+            violations,
+            **usual(
+                fields, topic=self.settings.topics.events.name, partition=self.home(event.recipient)
+            ),
+        )
 
     def plant(self, letters: Iterable[dict[str, Any] | bytes]) -> list[str]:
         """Write dead letters; return their names."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from izin.consent import Consent, ConsentEvent, ConsentKey, RefusedEvent, admit, decide
+from izin.consent import Consent, ConsentEvent, ConsentKey, decide
 from izin.ledger.history import history_codec
 from izin.replay.what_if.key_history import KeyTimeline
-from tests.support.builders import CUSTOMER, a_decision_record, a_key
+from tests.support.builders import CUSTOMER, a_decision_record, a_key, as_admitted
 
 HistoryEntry = Mapping[str, Any]
 
@@ -23,9 +23,7 @@ class KeyStory:
 
     def event(self, event: ConsentEvent, at: datetime) -> None:
         """Add the decision on ``event``, which is appended and recorded at ``at``."""
-        admitted = admit(event, appended_at=at)
-        assert not isinstance(admitted, RefusedEvent), admitted.violations
-        decision = decide(self.state, admitted)
+        decision = decide(self.state, as_admitted(event, at))
         self.state = decision.consent
         record = a_decision_record(decision, offset=len(self.entries))
         self._add("decision", at, decision=history_codec().encode("Decision", record))

@@ -29,14 +29,12 @@ _TOGETHER: Mapping[str, Sequence[str]] = {
         "tests/integration/cli/test_secure_doctor.py",
         "tests/integration/runtime/test_secure_kafka.py",
         "tests/integration/sinks/test_secure_worker.py",
-        "tests/integration/streams/test_secure_worker.py",
     ),
     "registry": (
         "tests/contract/schemas/test_contracts.py",
         "tests/e2e/test_connect.py",
         "tests/integration/local/test_registry.py",
         "tests/integration/producers/library/test_publishing_page.py",
-        "tests/integration/runtime/test_secure_registry.py",
         "tests/integration/subscribers/test_page.py",
     ),
 }

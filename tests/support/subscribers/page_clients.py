@@ -6,11 +6,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 
@@ -74,7 +73,7 @@ def _packages(npm: str) -> Path:
     return folder / "node_modules"
 
 
-class RunningClient:
+class RunningClient(AbstractContextManager["RunningClient"]):
     """A client in a process of its own, whose output is read from a file; a context manager."""
 
     def __init__(self, command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> None:
@@ -89,15 +88,7 @@ class RunningClient:
                 stderr=errors,
             )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
 

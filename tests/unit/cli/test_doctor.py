@@ -16,8 +16,8 @@ from izin.cli.cli import app
 from izin.cli.doctor import checks, faults, finding
 from izin.cli.doctor.faults import (
     Unread,
+    of_automatic,
     of_backlog,
-    of_brakes,
     of_brands,
     of_granted,
     of_memory,
@@ -422,8 +422,8 @@ def test_of_granted_names_old_lists_and_lost_rights() -> None:
 
 def test_of_brakes_names_what_waits_and_both_orders() -> None:
     """With until when at most; of a decision that was cut off, that decision."""
-    assert list(of_brakes([])) == []
-    (finding,) = of_brakes([a_brake(source="the crm")])
+    assert list(of_automatic([])) == []
+    (finding,) = of_automatic([a_brake(source="the crm")])
     assert finding.state is CheckState.WRONG
     for words in (
         "5 opt-outs of the crm for brand 100001 are held back since 02.03.2026 12:00:00",
@@ -432,7 +432,7 @@ def test_of_brakes_names_what_waits_and_both_orders() -> None:
         "izin held-back withdraw 100001 --origin 'the crm' --reason … --execute",
     ):
         assert words in finding.what
-    (again,) = of_brakes([a_brake(decision="withdrawn", decided_by="ada", opted_in=0)])
+    (again,) = of_automatic([a_brake(decision="withdrawn", decided_by="ada", opted_in=0)])
     assert "beside no opt-in" in again.what
     assert "withdrawn by ada, and cut off; again: izin held-back withdraw" in again.what
     assert "izin held-back release" not in again.what

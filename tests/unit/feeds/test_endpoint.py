@@ -58,7 +58,7 @@ from tests.support.builders import (
     kafka_message,
     known,
 )
-from tests.support.source_tree import ROOT
+from tests.support.project_rules import ROOT
 from tests.unit.feeds.conftest import (
     CODEC,
     OPT_OUTS,

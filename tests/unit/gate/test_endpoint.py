@@ -48,7 +48,7 @@ from tests.support.builders import (
     check_refusal,
     known,
 )
-from tests.support.source_tree import ROOT
+from tests.support.project_rules import ROOT
 from tests.unit.feeds.test_endpoint import problem
 from tests.unit.gate.conftest import (
     FOREIGN_BRAND,

@@ -36,8 +36,7 @@ from izin.iys.rate_limit import (
     Slot,
 )
 from izin.iys.tokens import AccessToken, TokenAuth, TokenPolicy, TokenState, read_token
-from tests.support.iys import InMemoryTokenStore
-from tests.support.pace_model import PaceState, arrived, next_slot
+from tests.support.iys import InMemoryTokenStore, PaceState, arrived, next_slot
 from tests.unit.iys.test_client import BRAND, SETTINGS, a_client, an_item, refusing, saying
 
 PACE = Pace(rate=10)

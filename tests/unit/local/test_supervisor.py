@@ -54,6 +54,7 @@ from izin.local import (
 )
 from izin.local.processes import answers
 from izin.local.reservations import HOST, FolderLock, cache_folder, claim, is_free, is_listening
+from tests.support.project_rules import ROOT
 from tests.support.proxy import proxy_to
 from tests.support.servers import distribution
 from tests.support.servers.distribution import (
@@ -64,7 +65,6 @@ from tests.support.servers.distribution import (
     shared_broker,
 )
 from tests.support.skewed_process import JUMPS, MOST_SKEW
-from tests.support.source_tree import ROOT
 from tests.support.waiting import runs, until
 
 FOREVER = "import threading; threading.Event().wait()"

@@ -1,6 +1,6 @@
 """A directory with one brand, a publisher without a broker, a clock that tests move.
 
-A publisher without a broker; it passes the suite of the real one (`publisher_suite`). And the
+A publisher without a broker; it passes the suite of the real one (`test_publishers`). And the
 topic of first receipts as a list in memory, and an intake over both.
 """
 

@@ -44,9 +44,8 @@ from tests.support.builders import (
     check_refusal,
     known,
 )
-from tests.support.http_clients import Reply, request
-from tests.support.servers.http import ServedHttp
-from tests.support.source_tree import ROOT
+from tests.support.project_rules import ROOT
+from tests.support.servers.http import Reply, ServedHttp, request
 from tests.unit.producers.conftest import (
     NOW,
     FakePublisher,

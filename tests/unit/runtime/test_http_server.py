@@ -23,8 +23,7 @@ from izin.runtime.http_server.problems import (
 )
 from izin.runtime.http_server.server import PortError
 from izin.runtime.http_server.shedding import HttpLimits, Refused, client_of, read_body
-from tests.support.http_clients import Reply, connected, reply_of, request
-from tests.support.servers.http import ServedHttp, listeners_of
+from tests.support.servers.http import Reply, ServedHttp, connected, listeners_of, reply_of, request
 
 SHORT = 0.3
 OTHER = "127.0.0.2"

@@ -31,7 +31,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import CONTENT_TYPE
-from tests.integration.producers.intake_process import publish_brand_and_key
+from tests.integration.producers.conftest import publish_brand_and_key
 from tests.integration.producers.library import forking
 from tests.support.builders import CUSTOMER, PHONE, a_key
 from tests.support.waiting import until

@@ -14,14 +14,13 @@ import pytest
 
 from izin.kafka.clients import access_of, ensure_topics
 from izin.local import ApicurioRegistry
-from izin.producers import IzinError, NewEvent
-from izin.producers.publishing.publisher import BackpressureError
+from izin.producers import BackpressureError, IzinError, NewEvent
 from izin.runtime.settings import KafkaSettings
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import AvroRecord
-from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
+from tests.integration.producers.conftest import IntakeProcess, publish_brand_and_key
 from tests.support.builders import API_KEY, CUSTOMER, a_key
 from tests.support.order.verdict import committed_records
 from tests.support.published import delete_topics
@@ -49,18 +48,15 @@ class Stored(NamedTuple):
     headers: Mapping[str, bytes]
 
 
-@pytest.fixture(scope="module")
-def settings(unprefixed_kafka: str) -> KafkaSettings:
-    """Return settings of a broker without a topic prefix, as the page has it."""
-    return KafkaSettings(bootstrap_servers=unprefixed_kafka, partitions=3)
-
-
-@pytest.fixture(autouse=True)
-def topics(settings: KafkaSettings) -> Iterator[None]:
-    """Make topics that hold the brand and the API key alone."""
+@pytest.fixture
+def settings(unprefixed_kafka: str) -> Iterator[KafkaSettings]:
+    """Yield topics that hold the brand and the API key alone, without a prefix, as the page has
+    it.
+    """
+    settings = KafkaSettings(bootstrap_servers=unprefixed_kafka, partitions=3)
     ensure_topics(settings)
     publish_brand_and_key(settings)
-    yield
+    yield settings
     delete_topics(settings)
 
 

@@ -57,7 +57,7 @@ from izin.schemas.words import (
     word_key,
 )
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
-from tests.support.source_tree import ROOT
+from tests.support.project_rules import ROOT
 from tests.unit.producers.conftest import FakePublisher, ImportOf
 
 IYS_DAILY = "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source"

@@ -1,28 +1,28 @@
-"""A brand with registered opt-ins whose customer has set a brake, and mass opt-outs of it."""
+"""A brand with registered opt-ins whose customer has set limits, and mass opt-outs of it."""
 
 from collections.abc import Iterable
 from functools import partial
 
 from izin.consent import ConsentEvent
-from izin.ledger.brake import decisions
-from izin.ledger.brake.counting import BrakeLimits, set_limits
-from izin.ledger.brake.decisions import Brake, BrakeDecision
+from izin.ledger.automatic_suspension import decisions
+from izin.ledger.automatic_suspension.counting import SuspensionLimits, set_limits
+from izin.ledger.automatic_suspension.decisions import AutomaticSuspension, SuspensionDecision
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
 from tests.support.builders import CUSTOMER
 
 OPT_INS = 20
-LIMITS = BrakeLimits(share=20, at_least=3)
+LIMITS = SuspensionLimits(share=20, at_least=3)
 """Of twenty recipients four may opt out within an hour."""
 ALLOWED = 4
 
 
-async def set_brake(harness: SinkHarness, limits: BrakeLimits | None = LIMITS) -> None:
-    """Set the brake of our customer, or take it away."""
+async def set_brake(harness: SinkHarness, limits: SuspensionLimits | None = LIMITS) -> None:
+    """Set the limits of our customer, or take them away."""
     await set_limits(harness.ledger, CUSTOMER, limits, by="ada", now=harness.clock())
 
 
-async def opted_in(harness: SinkHarness, limits: BrakeLimits | None = LIMITS) -> None:
-    """Register opt-ins at İYS, and set the brake of their customer."""
+async def opted_in(harness: SinkHarness, limits: SuspensionLimits | None = LIMITS) -> None:
+    """Register opt-ins at İYS, and set the limits of their customer."""
     await harness.register(*(onay(a_phone(number), minutes=60) for number in range(OPT_INS)))
     await set_brake(harness, limits)
 
@@ -32,13 +32,15 @@ def opt_outs(numbers: Iterable[int], *, origin: str = "crm", **more: object) -> 
     return [ret(a_phone(number), origin=origin, **more) for number in numbers]
 
 
-async def trip(harness: SinkHarness, count: int = ALLOWED + 1, origin: str = "crm") -> Brake:
-    """Opt out more recipients than the brake allows; return it."""
+async def suspend(
+    harness: SinkHarness, count: int = ALLOWED + 1, origin: str = "crm"
+) -> AutomaticSuspension:
+    """Opt out more recipients than the limits allow; return the suspension."""
     await opted_in(harness)
     await harness.ingest(*opt_outs(range(count), origin=origin))
-    (brake,) = await decisions.undecided(harness.ledger)
-    assert (brake.source, brake.held_back) == (origin, count)
-    return brake
+    (suspension,) = await decisions.undecided(harness.ledger)
+    assert (suspension.source, suspension.held_back) == (origin, count)
+    return suspension
 
 
 async def held_back(harness: SinkHarness) -> set[str]:
@@ -57,14 +59,14 @@ async def submit_all(harness: SinkHarness) -> dict[str, str]:
 
 
 async def carry_out(
-    harness: SinkHarness, brake: Brake, decision: BrakeDecision, reason: str
+    harness: SinkHarness, suspension: AutomaticSuspension, decision: SuspensionDecision, reason: str
 ) -> tuple[int, int]:
-    """Carry a decision out about what ``brake`` holds back."""
+    """Carry a decision out about what ``suspension`` holds back."""
     messages, now = harness.context.topic_messages, harness.clock()
     return await decisions.carry_out(
-        harness.ledger, messages, brake, decision, reason=reason, by="ada", now=now
+        harness.ledger, messages, suspension, decision, reason=reason, by="ada", now=now
     )
 
 
-withdraw = partial(carry_out, decision=BrakeDecision.WITHDRAWN, reason="wrong list")
-release = partial(carry_out, decision=BrakeDecision.RELEASED, reason="a closed branch")
+withdraw = partial(carry_out, decision=SuspensionDecision.WITHDRAWN, reason="wrong list")
+release = partial(carry_out, decision=SuspensionDecision.RELEASED, reason="a closed branch")

@@ -16,18 +16,18 @@ import pytest
 
 from izin.consent import Action
 from izin.ledger import reads
-from izin.ledger.brake import decisions
-from izin.ledger.brake.counting import BrakeLimits
-from izin.ledger.brake.decisions import Brake
+from izin.ledger.automatic_suspension import decisions
+from izin.ledger.automatic_suspension.counting import SuspensionLimits
+from izin.ledger.automatic_suspension.decisions import AutomaticSuspension
 from izin.ledger.record import READ_BACK
-from tests.integration.sinks.brake.brake_harness import (
+from tests.integration.sinks.automatic_suspension.suspension_harness import (
     ALLOWED,
     held_back,
     opt_outs,
     release,
     set_brake,
     submit_all,
-    trip,
+    suspend,
     withdraw,
 )
 from tests.integration.sinks.sink_harness import (
@@ -45,7 +45,7 @@ from tests.support.builders import BRAND
 pytestmark = pytest.mark.database
 FIRST = a_phone(0)
 WITHDRAWN = ("not_needed", "nothing", "withdrawn", False)
-LIMITS = BrakeLimits(reversals=3)
+LIMITS = SuspensionLimits(reversals=3)
 NEW, BEHIND, SAME, OTHER = map(a_phone, range(4))
 
 
@@ -61,14 +61,16 @@ async def explained(izin: Izin) -> str:
 
 
 @pytest.fixture
-async def brake(harness: SinkHarness) -> Brake:
-    """Give the brake that a source has tripped."""
-    return await trip(harness)
+async def suspension(harness: SinkHarness) -> AutomaticSuspension:
+    """Give the suspension of a source."""
+    return await suspend(harness)
 
 
-async def test_released_opt_outs_are_registered_at_once(harness: SinkHarness, brake: Brake):
+async def test_released_opt_outs_are_registered_at_once(
+    harness: SinkHarness, suspension: AutomaticSuspension
+):
     """With who and why in the history; from then on the source is counted anew."""
-    assert await release(harness, brake) == (5, 0)
+    assert await release(harness, suspension) == (5, 0)
     assert len(await submit_all(harness)) == 5
     act = (await acts_of(harness))[-1]
     assert (act["act"], act["by"]) == ("release opt-outs", "ada")
@@ -80,9 +82,11 @@ async def test_released_opt_outs_are_registered_at_once(harness: SinkHarness, br
     assert (again.keys, again.held_back) == (ALLOWED, 4)
 
 
-async def test_withdrawn_opt_outs_never_reach_iys(harness: SinkHarness, brake: Brake):
+async def test_withdrawn_opt_outs_never_reach_iys(
+    harness: SinkHarness, suspension: AutomaticSuspension
+):
     """They stay opt-outs that permit nothing; each has the statement of who, why and when."""
-    assert await withdraw(harness, brake) == (5, 0)
+    assert await withdraw(harness, suspension) == (5, 0)
     names = ("state", "action", "reason", "may_send")
     for number in range(5):
         assert await harness.columns(*names, recipient=a_phone(number)) == WITHDRAWN
@@ -128,13 +132,15 @@ async def read_back(harness: SinkHarness) -> None:
     "ruled_again", [repeat, change_brand, SinkHarness.pull_and_ingest, read_back]
 )
 async def test_ruling_again_revives_and_loses_nothing(
-    harness: SinkHarness, ruled_again: Callable[[SinkHarness], Awaitable[None]], brake: Brake
+    harness: SinkHarness,
+    ruled_again: Callable[[SinkHarness], Awaitable[None]],
+    suspension: AutomaticSuspension,
 ):
     """What is held back stays so, and what was withdrawn stays withdrawn."""
     await ruled_again(harness)
     assert len(await held_back(harness)) == 5
     assert await submit_all(harness) == {}
-    await withdraw(harness, brake)
+    await withdraw(harness, suspension)
     await ruled_again(harness)
     assert await submit_all(harness) == {}
     rows = [await harness.row(a_phone(number)) for number in range(5)]
@@ -143,11 +149,13 @@ async def test_ruling_again_revives_and_loses_nothing(
     assert await submit_all(harness) == {a_phone(9): "RET"}
 
 
-async def test_later_event_of_a_withdrawn_key_is_registered(harness: SinkHarness, brake: Brake):
+async def test_later_event_of_a_withdrawn_key_is_registered(
+    harness: SinkHarness, suspension: AutomaticSuspension
+):
     """It starts a new obligation. An opt-in permits again, with its own date: that of the opt-in at
-    İYS is before the opt-out. So many opt-outs trip the brake again.
+    İYS is before the opt-out. So many opt-outs suspend the source again.
     """
-    await withdraw(harness, brake)
+    await withdraw(harness, suspension)
     await harness.ingest(ret(FIRST, minutes=1, origin="web"), onay(SAME, minutes=1))
     assert (await harness.row(FIRST)).withdrawn_at is None
     assert await submit_all(harness) == {FIRST: "RET"}
@@ -162,8 +170,8 @@ async def test_later_event_of_a_withdrawn_key_is_registered(harness: SinkHarness
 async def test_order_that_was_cut_off_is_carried_out_by_the_same_order(
     harness: SinkHarness,
     monkeypatch: pytest.MonkeyPatch,
-    order: Callable[[SinkHarness, Brake], Awaitable[tuple[int, int]]],
-    brake: Brake,
+    order: Callable[[SinkHarness, AutomaticSuspension], Awaitable[tuple[int, int]]],
+    suspension: AutomaticSuspension,
 ):
     """It is shown until then; what comes meanwhile is counted anew, and the decision is one."""
     decide = decisions._decide
@@ -175,7 +183,7 @@ async def test_order_that_was_cut_off_is_carried_out_by_the_same_order(
     with monkeypatch.context() as patched:
         patched.setattr(decisions, "_decide", die)
         with pytest.raises(Killed):
-            await order(harness, brake)
+            await order(harness, suspension)
     (left,) = await decisions.undecided(harness.ledger)
     assert (left.decision is None, left.held_back) == (False, 5)
     monkeypatch.setattr(decisions, "_PAGE", 2)
@@ -191,7 +199,7 @@ async def test_commands_show_and_decide_what_is_held_back(harness: SinkHarness, 
     ended(await izin(*limit), 0, "off -> more than 20 % and at least 3")
     for words, code in (("limit acme", 2), ("limit nobody --off", 3), ("list", 0)):
         ended(await izin("held-back", *words.split()), code)
-    await trip(harness)
+    await suspend(harness)
     (listed,) = json.loads((await izin("customers", "list", "--output", "json")).stdout)[:1]
     assert listed["limits"] == "more than 20 % and at least 3 opt-outs an hour"
     (one,) = json.loads(ended(await izin("held-back", "list", "--output", "json"), 1).stdout)
@@ -200,7 +208,7 @@ async def test_commands_show_and_decide_what_is_held_back(harness: SinkHarness, 
     rows = json.loads((await izin("brands", "show", BRAND, "--output", "json")).stdout)
     (held,) = [row for row in rows if row["field"] == "opt-outs of crm"]
     assert (held["value"], "izin held-back release" in held["warning"]) == ("5 held back", True)
-    assert "held back by a brake until" in await explained(izin)
+    assert "held back by an automatic suspension until" in await explained(izin)
     for name in ("release", "withdraw"):
         order = ("held-back", name, BRAND, "--reason", "wrong list", "--by", "ada")
         ended(await izin(*order, "--execute"), 2)
@@ -216,7 +224,7 @@ async def test_commands_show_and_decide_what_is_held_back(harness: SinkHarness, 
 
 async def test_release_of_what_was_withdrawn_is_refused(harness: SinkHarness, izin: Izin):
     """A decision that was cut off is carried out as it was made."""
-    await trip(harness)
+    await suspend(harness)
     await harness.ledger.fetch(
         "UPDATE brakes SET decision = 'withdrawn', decided_at = now(), decided_by = 'ada',"
         " reason = 'wrong list' RETURNING id"
@@ -235,7 +243,7 @@ def opt_ins(count: int, *, origin: str = "crm", **more: object):  # type: ignore
     return [onay(a_phone(number), origin=origin, **more) for number in range(count)]
 
 
-async def opted_out(harness: SinkHarness, limits: BrakeLimits | None = LIMITS) -> None:
+async def opted_out(harness: SinkHarness, limits: SuspensionLimits | None = LIMITS) -> None:
     """Have opt-outs registered at İYS over opt-ins, and set the limit of their customer."""
     await harness.register(*(onay(a_phone(number), minutes=60) for number in range(6)))
     await harness.ingest(*opt_outs(range(6), origin="web"))
@@ -262,8 +270,8 @@ async def test_reversals_above_the_limit_are_not_sent(harness: SinkHarness):
     harness.advance(decisions.BEFORE_DUE * 2)
     assert not await harness.scheduler.end_holds()
     assert await submit_opt_ins(harness) == []
-    (brake,) = await decisions.undecided(harness.ledger)
-    assert await release(harness, brake) == (4, 0)
+    (suspension,) = await decisions.undecided(harness.ledger)
+    assert await release(harness, suspension) == (4, 0)
     assert await decisions.undecided(harness.ledger) == ()
     assert len(await submit_opt_ins(harness)) == 4
 
@@ -294,8 +302,8 @@ async def test_reversal_of_an_opt_out_of_the_same_batch_counts(harness: SinkHarn
     await harness.register(*(onay(a_phone(number), minutes=60) for number in range(5)))
     await set_brake(harness, LIMITS)
     await harness.ingest(*opt_outs(range(5), origin="web"), *opt_ins(5))
-    (brake,) = await decisions.undecided(harness.ledger)
-    assert (brake.status, brake.held_back) == ("ONAY", 5)
+    (suspension,) = await decisions.undecided(harness.ledger)
+    assert (suspension.status, suspension.held_back) == ("ONAY", 5)
 
 
 async def test_withdrawn_opt_ins_leave_the_opt_outs(harness: SinkHarness):
@@ -307,8 +315,8 @@ async def test_withdrawn_opt_ins_leave_the_opt_outs(harness: SinkHarness):
     await set_brake(harness, LIMITS)
     reversals = opt_ins(4)
     await harness.ingest(*reversals)
-    (brake,) = await decisions.undecided(harness.ledger)
-    assert await withdraw(harness, brake) == (4, 0)
+    (suspension,) = await decisions.undecided(harness.ledger)
+    assert await withdraw(harness, suspension) == (4, 0)
     assert len(await submit_all(harness)) == 4
     assert await submit_opt_ins(harness) == [a_phone(4), a_phone(5)]
     assert (await harness.row(FIRST)).state == "expired"
@@ -325,13 +333,13 @@ async def test_commands_name_opt_ins_apart_from_opt_outs(harness: SinkHarness, i
     await izin(*limit, "--share", "50")
     said = "50 % and at least 100 opt-outs an hour; more than 3 opt-outs reversed"
     ended(await izin(*limit, "--most-reversals", "3"), 0, said)
-    await opted_out(harness, BrakeLimits(share=50, at_least=100, reversals=3))
+    await opted_out(harness, SuspensionLimits(share=50, at_least=100, reversals=3))
     await harness.ingest(*opt_ins(4), ret(a_phone(50), origin="crm"))
     listed = " ".join((await izin("held-back", "list")).stdout.split())
     assert f"izin held-back release {BRAND} --origin crm --reason … --opt-ins --execute" in listed
     order = (BRAND, "--origin=crm", "--reason=wrong", "--execute")
     ended(await izin("held-back", "withdraw", *order), 3)
-    assert "held back by a brake until" in await explained(izin)
+    assert "held back by an automatic suspension until" in await explained(izin)
     done = await izin("held-back", "withdraw", *order, "--opt-ins")
     ended(done, 0, "4 opt-ins over opt-outs of crm")
     assert "withdraw opt-in (by" in await explained(izin)

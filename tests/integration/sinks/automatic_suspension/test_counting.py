@@ -12,16 +12,16 @@ import pytest
 
 from izin.consent import ConsentEvent
 from izin.ledger import reads, retention
-from izin.ledger.brake import counting, decisions
-from izin.ledger.brake.counting import BrakeLimits
-from izin.ledger.brake.decisions import BEFORE_DUE
+from izin.ledger.automatic_suspension import counting, decisions
+from izin.ledger.automatic_suspension.counting import SuspensionLimits
+from izin.ledger.automatic_suspension.decisions import BEFORE_DUE
 from izin.ledger.db import Notifications
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import SinkSettings
-from izin.sinks.ingest.batch import BrakeWatch
+from izin.sinks.ingest.batch import SourceWatch
 from izin.sinks.outbound.loops import outbound_loops
 from tests.integration.ledger.test_query_plans import LANE, explained, indexes, nodes
-from tests.integration.sinks.brake.brake_harness import (
+from tests.integration.sinks.automatic_suspension.suspension_harness import (
     ALLOWED,
     OPT_INS,
     held_back,
@@ -29,7 +29,7 @@ from tests.integration.sinks.brake.brake_harness import (
     opted_in,
     set_brake,
     submit_all,
-    trip,
+    suspend,
     withdraw,
 )
 from tests.integration.sinks.sink_harness import (
@@ -71,14 +71,14 @@ async def sources_of(harness: SinkHarness) -> Mapping[str, int]:
 
 @pytest.fixture
 async def registered(harness: SinkHarness) -> None:
-    """Have opt-ins at İYS, and the brake of their customer set."""
+    """Have opt-ins at İYS, and the limits of their customer set."""
     await opted_in(harness)
 
 
 @pytest.fixture
-async def tripped(harness: SinkHarness) -> None:
-    """Have one source opt out more recipients than the brake allows."""
-    await trip(harness)
+async def suspended(harness: SinkHarness) -> None:
+    """Have one source opt out more recipients than the limits allow."""
+    await suspend(harness)
 
 
 @pytest.mark.usefixtures("registered")
@@ -93,13 +93,17 @@ async def test_brake_trips_above_the_share_and_not_at_it(harness: SinkHarness):
     await harness.ingest(*opt_outs([ALLOWED + 1]))
     assert await sources_of(harness) == {"crm": 2}
     assert len(await submit_all(harness)) == ALLOWED
-    (brake,) = await decisions.undecided(harness.ledger)
-    assert (brake.keys, brake.opted_in, brake.share) == (ALLOWED + 1, OPT_INS - ALLOWED - 1, 20)
+    (suspension,) = await decisions.undecided(harness.ledger)
+    assert (suspension.keys, suspension.opted_in, suspension.share) == (
+        ALLOWED + 1,
+        OPT_INS - ALLOWED - 1,
+        20,
+    )
 
 
 async def test_brake_never_trips_below_its_least_number(harness: SinkHarness):
     """Of a small brand, a few opt-outs are a large share."""
-    await opted_in(harness, BrakeLimits(share=1, at_least=6))
+    await opted_in(harness, SuspensionLimits(share=1, at_least=6))
     await harness.ingest(*opt_outs(range(5)))
     assert await held_back(harness) == set()
     await harness.ingest(*opt_outs([5]))
@@ -156,12 +160,12 @@ async def test_what_iys_reports_is_neither_counted_nor_held_back(harness: SinkHa
     assert await sources_of(harness) == {"crm": 3}  # of five that are left
     await harness.ingest(citizens[0])
     assert await held_back(harness) == {a_phone(1), a_phone(2)}
-    (brake,) = await decisions.undecided(harness.ledger)
-    assert await withdraw(harness, brake) == (2, 0)
+    (suspension,) = await decisions.undecided(harness.ledger)
+    assert await withdraw(harness, suspension) == (2, 0)
     assert await harness.columns("withdrawn_at", "desired_origin", recipient=FIRST) == (None, "iys")
 
 
-@pytest.mark.usefixtures("tripped")
+@pytest.mark.usefixtures("suspended")
 async def test_held_back_opt_outs_take_effect_at_once(harness: SinkHarness):
     """Permissions are revoked, and only what is due to İYS waits: other sources, other brands, new
     opt-ins and status queries go on.
@@ -181,7 +185,7 @@ async def test_held_back_opt_outs_take_effect_at_once(harness: SinkHarness):
 
 async def test_no_opt_out_is_late_where_nobody_decides(harness: SinkHarness):
     """Each goes by itself a day before it is due: none is lost, none a breach."""
-    await trip(harness, OPT_INS)
+    await suspend(harness, OPT_INS)
     due = [(await harness.row(a_phone(number))).due_at for number in range(OPT_INS)]
     first = min(one for one in due if one is not None)
     harness.advance(first - BEFORE_DUE - harness.clock() - A_MINUTE)
@@ -195,7 +199,7 @@ async def test_no_opt_out_is_late_where_nobody_decides(harness: SinkHarness):
     assert not await harness.ledger.fetch("SELECT FROM history WHERE kind = 'breach'")
 
 
-@pytest.mark.usefixtures("tripped")
+@pytest.mark.usefixtures("suspended")
 async def test_loops_of_a_worker_end_what_was_held_back_long_enough(harness: SinkHarness):
     """Nobody decides: the worker that submits opt-outs also lets these go."""
     due = (await harness.row(a_phone(0))).due_at
@@ -272,8 +276,8 @@ async def test_opt_outs_of_an_hour_ago_are_not_counted(harness: SinkHarness):
 async def test_kill_after_the_trip_leaves_neither_brake_nor_rows(
     harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
 ):
-    """Rows, brake and holds are one transaction: the batch is read again."""
-    end = BrakeWatch.end
+    """Rows, suspension and holds are one transaction: the batch is read again."""
+    end = SourceWatch.end
 
     async def die(*arguments: object) -> None:
         await end(*arguments)  # type: ignore[arg-type]
@@ -282,7 +286,7 @@ async def test_kill_after_the_trip_leaves_neither_brake_nor_rows(
     before = harness.offset
     events = opt_outs(range(5))
     with monkeypatch.context() as patched:
-        patched.setattr(BrakeWatch, "end", die)
+        patched.setattr(SourceWatch, "end", die)
         with pytest.raises(Killed):
             await harness.ingest(*events)
     assert await sources_of(harness) == {}
@@ -315,7 +319,7 @@ async def test_counted_opt_ins_follow_every_decision(harness: SinkHarness):
     assert await counted(harness) == (None, 30)
 
 
-@pytest.mark.usefixtures("tripped")
+@pytest.mark.usefixtures("suspended")
 async def test_monitor_alerts_of_what_is_held_back(harness: SinkHarness):
     """As often as it has become more."""
     monitor = harness.monitor
@@ -327,7 +331,7 @@ async def test_monitor_alerts_of_what_is_held_back(harness: SinkHarness):
     assert [one.records for one in await monitor.check()] == [6]
 
 
-@pytest.mark.usefixtures("tripped")
+@pytest.mark.usefixtures("suspended")
 async def test_erased_keys_leave_nothing_noted(harness: SinkHarness):
     """Which source opted a recipient out is personal data too."""
     async with harness.ledger.transaction() as connection:
@@ -337,7 +341,7 @@ async def test_erased_keys_leave_nothing_noted(harness: SinkHarness):
     assert not any(a_phone(0) in row["key"] for row in rows)
 
 
-@pytest.mark.usefixtures("tripped")
+@pytest.mark.usefixtures("suspended")
 async def test_claims_do_not_read_what_is_held_back(harness: SinkHarness):
     """However much it is: the index of what is due has none of it."""
     template = str(a_key(recipient=a_phone(0)))
@@ -356,7 +360,7 @@ async def test_claims_do_not_read_what_is_held_back(harness: SinkHarness):
         assert sum(one.get("Rows Removed by Filter", 0) for one in nodes(plan)) == 0
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 50
         for name in ("end", "held-back", "undecided"):
-            query = decisions.statements("brakes")[name]
+            query = decisions.statements("automatic_suspensions")[name]
             plan = await explained(connection, query, {"id": 1, "size": 1000, "now": now})
             assert name == "undecided" or "consents_held_back" in indexes(plan), name
 
@@ -379,7 +383,7 @@ DUE = ("pending", "send", "web", "web-30", False)
 @pytest.mark.usefixtures("registered")
 async def test_waiting_opt_out_of_another_source_is_not_held(harness: SinkHarness, before: int):
     """It goes with its own date, whatever a faulty source says since; the others are withdrawn. The
-    list trips the brake at its end only: what it had taken over until then goes as well.
+    list suspends its source at its end only: what it had taken over until then goes as well.
     """
     await harness.ingest(genuine())
     due_at = (await harness.row(FIRST)).due_at
@@ -388,8 +392,8 @@ async def test_waiting_opt_out_of_another_source_is_not_held(harness: SinkHarnes
     assert await held_back(harness) == OTHERS
     assert await facts(harness) == DUE
     assert (await harness.row(FIRST)).due_at == due_at
-    (brake,) = await decisions.undecided(harness.ledger)
-    assert await withdraw(harness, brake) == (4, 0)
+    (suspension,) = await decisions.undecided(harness.ledger)
+    assert await withdraw(harness, suspension) == (4, 0)
     assert await submit_all(harness) == {FIRST: "RET"}
 
 
@@ -398,14 +402,14 @@ async def test_stale_opt_out_of_another_source_opens_the_key(
     harness: SinkHarness, *, is_withdrawn: bool
 ):
     """It is older than the faulty one, and genuine: it is due as it was given. The faulty one,
-    again, changes nothing, nor does taking the brake away.
+    again, changes nothing, nor does taking the limits away.
     """
     faulty = opt_outs(range(5))
     await opted_in(harness)
     await harness.ingest(*faulty)
-    (brake,) = await decisions.undecided(harness.ledger)
+    (suspension,) = await decisions.undecided(harness.ledger)
     if is_withdrawn:
-        assert await withdraw(harness, brake) == (5, 0)
+        assert await withdraw(harness, suspension) == (5, 0)
         await set_brake(harness, None)
     await harness.ingest(genuine())
     assert await facts(harness) == DUE
@@ -424,9 +428,9 @@ async def test_withdrawal_leaves_out_what_another_source_said(harness: SinkHarne
     await harness.ingest(*opt_outs([0]))
     await set_brake(harness)
     await harness.ingest(*opt_outs(range(1, 5)))
-    (brake,) = await decisions.undecided(harness.ledger)
-    await harness.set_columns(brake_id=brake.id, recipient=FIRST)
-    assert await withdraw(harness, brake) == (4, 1)
+    (suspension,) = await decisions.undecided(harness.ledger)
+    await harness.set_columns(brake_id=suspension.id, recipient=FIRST)
+    assert await withdraw(harness, suspension) == (4, 1)
     assert await facts(harness) == DUE
     assert await submit_all(harness) == {FIRST: "RET"}
 
@@ -439,12 +443,12 @@ async def test_what_is_no_other_genuine_opt_out_stays_withdrawn(harness: SinkHar
         await harness.ingest(genuine(minutes=40), onay(FIRST, minutes=20))
         await harness.ingest(*opt_outs(range(5)))
     elif other == "withdrawn itself":
-        await withdraw(harness, await trip(harness, origin="web"))
+        await withdraw(harness, await suspend(harness, origin="web"))
         await harness.ingest(*opt_outs(range(5), minutes=-1))
     else:
-        await trip(harness)
-    (brake,) = await decisions.undecided(harness.ledger)
-    assert await withdraw(harness, brake) == (5, 0)
+        await suspend(harness)
+    (suspension,) = await decisions.undecided(harness.ledger)
+    assert await withdraw(harness, suspension) == (5, 0)
     if other == "of the same source":
         await harness.ingest(genuine(origin="crm"))
     harness.advance(timedelta(days=5))
