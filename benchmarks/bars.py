@@ -280,7 +280,7 @@ _ALL = (
     _at_most("gate-opt-out-idle", "gate-backlog", 250, "ms", "the same without a backlog, slowest"),
     _at_most("gate-opt-out-alone", "gate-backlog", 250, "ms", "the same without an order worker"),
     _at_most("gate-start", "gate-state", 60, "s", "from nothing until 5 M keys are known"),
-    _at_most("gate-standing", "gate-state", 5, "µs", "what is known of a key"),
+    _at_most("gate-key-facts", "gate-state", 5, "µs", "what is known of a key"),
     _at_most(
         "gate-scrub-seconds", "gate-scrub", 30, "s", "a million recipients scrubbed by a warm gate"
     ),

@@ -48,7 +48,7 @@ class StartTiming:
     keys: int
     start_seconds: float
     """From the start until everything was read."""
-    standing_us: float
+    key_facts_us: float
     """Of elapsed time, for a key that is known."""
     events: int
     lane_seconds: float
@@ -69,30 +69,30 @@ def gate_start(
     ):
         publish(settings, settings.topics.permissions, permissions(keys))
         started, state = _start(settings)
-        count, standing_us = state.counts().keys, _standing_us(state, keys)
+        count, key_facts_us = state.counts().keys, _key_facts_us(state, keys)
         publish(settings, settings.topics.events, _events(events))
         found = StartTiming(
             keys=count,
             start_seconds=started,
-            standing_us=standing_us,
+            key_facts_us=key_facts_us,
             events=events,
             lane_seconds=_seconds(_lane(settings).load),
             peak_mib=peak_megabytes(os.getpid()),
         )
     rate = found.events / found.lane_seconds
     table = Table(title=f"A gate that knows {found.keys:,} keys")
-    headings = ("until ready", "keys/s", "µs/standing", "lane records/s", "peak memory")
+    headings = ("until ready", "keys/s", "µs/key", "lane records/s", "peak memory")
     for heading in headings:
         table.add_column(heading, justify="right")
     cells = (f"{found.start_seconds:.1f} s", f"{found.keys / found.start_seconds:,.0f}")
-    more = (f"{found.standing_us:.1f}", f"{rate:,.0f}", f"{found.peak_mib:.0f} MiB")
+    more = (f"{found.key_facts_us:.1f}", f"{rate:,.0f}", f"{found.peak_mib:.0f} MiB")
     table.add_row(*cells, *more)
     return RunReport(
         tables=[table],
         data=asdict(found),
         figures={
             "gate-start": found.start_seconds,
-            "gate-standing": found.standing_us,
+            "gate-key-facts": found.key_facts_us,
         },
         failures=[] if found.keys == keys else [f"{found.keys:,} keys of {keys:,} are known"],
     )
@@ -107,12 +107,12 @@ def _start(settings: KafkaSettings) -> tuple[float, GateState]:
     return seconds, state
 
 
-def _standing_us(state: GateState, keys: int) -> float:
+def _key_facts_us(state: GateState, keys: int) -> float:
     asked = [key_of(number * _APART % keys) for number in range(_ASKED)]
 
     def ask() -> None:
         for key in asked:
-            if state.standing(key).opted_out:
+            if state.of_key(key).opted_out:
                 raise ValueError("a key is closed that is not")
 
     return _seconds(ask) / len(asked) * _MICROSECONDS

@@ -125,7 +125,7 @@ def measure(settings: KafkaSettings, folder: Path, workers: int) -> RebuildRun:
         workers=workers,
         seconds=seconds,
         per_worker=events / sum(one.seconds for one in results),
-        different=sum(one.computed != one.standing for one in results),
+        different=sum(one.computed != one.current for one in results),
         written=sum(after.values()) - sum(before.values()),
     )
 

@@ -147,7 +147,7 @@ async def measure_lost(
             folded=instants[1] - instants[0],
             restored=instants[2] - instants[1],
             compared=instants[3] - instants[2],
-            is_equal=after.standing == lost.standing and after.standing_keys == keys,
+            is_equal=after.current == lost.current and after.current_keys == keys,
             queued=await _queued(fixture),
             calls=await calls(fixture) - before,
         )

@@ -91,7 +91,7 @@ async def measure_rebuild(url: str, plan: Path, *, keys: int, workers: int) -> R
         keys=found.shadow_keys,
         workers=workers,
         seconds=seconds,
-        is_equal=found.shadow == found.standing and found.shadow_keys == keys,
+        is_equal=found.shadow == found.current and found.shadow_keys == keys,
         differences=sum(found.differences.values()),
         calls=made,
     )

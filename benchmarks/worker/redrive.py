@@ -122,7 +122,7 @@ def measure(
         done, seconds = _run(settings, database_url, "--execute")
     finally:
         Child.stop(worker)
-    applied, standing = _decided(settings)
+    applied, current = _decided(settings)
     return RedriveRun(
         letters=letters,
         seconds=seconds,
@@ -130,7 +130,7 @@ def measure(
         result=done["result"],
         differences=len(done["differences"]),
         doubled=sum(1 for one in events if applied[one.event_id] > 1),
-        overtaken=sum(1 for one in newer if standing.get(one.recipient) != one.event_id),
+        overtaken=sum(1 for one in newer if current.get(one.recipient) != one.event_id),
     )
 
 

@@ -378,8 +378,8 @@ def _planned(
     mine = [size for size in sizes if size.brand_code == brand_code]
     requests = sum(one.requests for one in mine)
     takes = timedelta(seconds=round(requests / rate))
-    standing = "not started" if open_ is None else f"open: {remaining(open_)}"
-    return brand_code, sum(one.keys for one in mine), requests, str(takes), standing
+    progress = "not started" if open_ is None else f"open: {remaining(open_)}"
+    return brand_code, sum(one.keys for one in mine), requests, str(takes), progress
 
 
 @app.command()

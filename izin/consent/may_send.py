@@ -116,7 +116,7 @@ def unregistered(
 
 
 def verdict(  # noqa: PLR0913  # one argument a fact
-    standing: PermissionReason,
+    published: PermissionReason,
     *,
     message_class: MessageClass = MessageClass.COMMERCIAL,
     opted_out: bool,
@@ -127,7 +127,7 @@ def verdict(  # noqa: PLR0913  # one argument a fact
     needs_registration: bool = True,
 ) -> Permission:
     """Return whether a message of ``message_class`` may be sent now to a key of which the ledger
-    says ``standing``: the first case that applies, in the order of ``PermissionReason``.
+    says ``published``: the first case that applies, in the order of ``PermissionReason``.
 
     ``opted_out``: there is an opt-out beside what the ledger knows: one that is not decided yet, or
     that the address gave under the other recipient type. ``known``: the brand is the caller's.
@@ -137,7 +137,7 @@ def verdict(  # noqa: PLR0913  # one argument a fact
     if CLASSES[message_class].kind is MessageKind.EXEMPT:
         return Permission(may_send=True, reason=PermissionReason.EXEMPT)
     for holds, reason in (
-        (opted_out or standing is PermissionReason.OPTED_OUT, PermissionReason.OPTED_OUT),
+        (opted_out or published is PermissionReason.OPTED_OUT, PermissionReason.OPTED_OUT),
         (not known, PermissionReason.UNKNOWN),
         (not current, PermissionReason.STALE),
         (suspended, PermissionReason.SUSPENDED),
@@ -145,8 +145,10 @@ def verdict(  # noqa: PLR0913  # one argument a fact
     ):
         if holds:
             return _denied(reason)
-    is_free = standing is PermissionReason.REGISTER_FIRST and not needs_registration
-    return Permission(may_send=is_free or standing is PermissionReason.REGISTERED, reason=standing)
+    is_free = published is PermissionReason.REGISTER_FIRST and not needs_registration
+    return Permission(
+        may_send=is_free or published is PermissionReason.REGISTERED, reason=published
+    )
 
 
 def _denied(reason: PermissionReason) -> Permission:

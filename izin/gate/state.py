@@ -28,7 +28,7 @@ from izin.schemas.consistency_token import LogPosition
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.partitioning import partition_of
 
-__all__ = ("ForeignTokenError", "GateState", "Standing", "StateCounts")
+__all__ = ("ForeignTokenError", "GateState", "KeyFacts", "StateCounts")
 
 _MARK_BYTES = 250
 """About what an undecided opt-out takes."""
@@ -38,7 +38,7 @@ yet. Both mean no, and nothing but the next permission tells them apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class KeyFacts:
     """What is known of one key."""
 
     reason: PermissionReason
@@ -63,31 +63,31 @@ class StateCounts:
     """About what the keys take in memory."""
 
 
-class _Standings(NamedTuple):
+class _FactsOfKeys(NamedTuple):
     """What is said of keys of which the ledger says the same, without retailers."""
 
-    plain: Standing
-    opted_out: Standing
+    plain: KeyFacts
+    opted_out: KeyFacts
     hides_opt_out: bool
     """Whether the ledger's answer stands although there is an opt-out that it may not know."""
 
 
-def _standings(reason: PermissionReason) -> _Standings:
+def _facts_of_keys(reason: PermissionReason) -> _FactsOfKeys:
     plain, opted_out = (
-        Standing(reason=reason, opted_out=one, retailers=frozenset()) for one in (False, True)
+        KeyFacts(reason=reason, opted_out=one, retailers=frozenset()) for one in (False, True)
     )
-    return _Standings(plain, opted_out, reason in _CONSENTED)
+    return _FactsOfKeys(plain, opted_out, reason in _CONSENTED)
 
 
-_PERMITTED = _standings(PermissionReason.REGISTERED)
-_DENIED: Mapping[str, _Standings] = {
-    one.value: _standings(one)
+_PERMITTED = _facts_of_keys(PermissionReason.REGISTERED)
+_DENIED: Mapping[str, _FactsOfKeys] = {
+    one.value: _facts_of_keys(one)
     for one in PermissionReason
     if one not in {PermissionReason.EXEMPT, PermissionReason.REGISTERED}
 }
-_NOT_SAID = _standings(PermissionReason.STALE)
-_UNKNOWN: Mapping[RecipientType, _Standings] = {
-    one: _standings(unregistered(one)) for one in RecipientType
+_NOT_SAID = _facts_of_keys(PermissionReason.STALE)
+_UNKNOWN: Mapping[RecipientType, _FactsOfKeys] = {
+    one: _facts_of_keys(unregistered(one)) for one in RecipientType
 }
 
 
@@ -118,7 +118,7 @@ class GateState(GateSources):
         self._waiting = 0
         """How many wait in that event loop."""
 
-    def standing(self, key: ConsentKey) -> Standing:
+    def of_key(self, key: ConsentKey) -> KeyFacts:
         """Return what is known of ``key``, of this recipient type alone."""
         digest = digest_of(key.encode())
         # First: a key is released only after what follows from the decision is known.
@@ -133,9 +133,9 @@ class GateState(GateSources):
         else:
             found = _DENIED.get(known.reason, _NOT_SAID)
             is_opted_out = is_undecided or (known.at > 0 and not found.hides_opt_out)
-        standing = found.opted_out if is_opted_out else found.plain
+        key_facts = found.opted_out if is_opted_out else found.plain
         retailers = self._known.retailers(digest)
-        return replace(standing, retailers=retailers) if retailers else standing
+        return replace(key_facts, retailers=retailers) if retailers else key_facts
 
     def partition_of(self, key: ConsentKey) -> int:
         """Return the partition that ``key`` belongs to."""

@@ -135,19 +135,19 @@ class Judge:
         state = self._state
         key = self._key(question.recipient_type, found)
         is_current = self._is_current and self._is_read(key, 0)
-        standing = state.standing(key)
-        opted_out = standing.opted_out
+        key_facts = state.of_key(key)
+        opted_out = key_facts.opted_out
         for number, one in enumerate(self._types[1:], 1):
             other = self._key(one, found)
             is_current = is_current and self._is_read(other, number)
-            of_other = state.standing(other)
+            of_other = state.of_key(other)
             opted_out |= of_other.opted_out or of_other.reason is PermissionReason.OPTED_OUT
             # Where the latest record of the other cannot be read, it may be an opt-out.
             is_current = is_current and of_other.reason is not PermissionReason.STALE
         retailer = question.retailer_code
-        covered = retailer is None or retailer in standing.retailers
+        covered = retailer is None or retailer in key_facts.retailers
         return JudgedRecipient(
-            found, self._by_facts(standing.reason, opted_out, is_current, covered)
+            found, self._by_facts(key_facts.reason, opted_out, is_current, covered)
         )
 
     def partitions(self) -> set[int]:
@@ -177,10 +177,10 @@ class Judge:
         )
 
     def _by_facts(
-        self, standing: PermissionReason, opted_out: bool, is_current: bool, covered: bool
+        self, published: PermissionReason, opted_out: bool, is_current: bool, covered: bool
     ) -> SharedAnswer:
         return _by_law(
-            standing,
+            published,
             self._question.message_class,
             opted_out,
             self.is_known,
@@ -193,7 +193,7 @@ class Judge:
 
 @cache
 def _by_law(  # noqa: PLR0913, PLR0917  # the facts; by position, for the cache
-    standing: PermissionReason,
+    published: PermissionReason,
     message_class: MessageClass,
     opted_out: bool,
     known: bool,
@@ -203,7 +203,7 @@ def _by_law(  # noqa: PLR0913, PLR0917  # the facts; by position, for the cache
     needs_registration: bool,
 ) -> SharedAnswer:
     permitted = verdict(
-        standing,
+        published,
         message_class=message_class,
         opted_out=opted_out,
         known=known,

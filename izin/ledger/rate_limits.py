@@ -102,7 +102,7 @@ class LedgerPacer:
         self._calls: Counter[tuple[str, str]] = Counter()
         self._failures: Counter[tuple[str, str]] = Counter()
         self._written_at = clock()
-        self.standing = Reputation.GOOD
+        self.reputation = Reputation.GOOD
         """The reputation of the address as last read."""
 
     async def begin(self) -> None:
@@ -203,7 +203,7 @@ class LedgerPacer:
             "address": self._address,
             "interval": self._pace.interval,
             "creep": self._pace.recovery,
-            "fastest": self._policy.fastest(self.standing),
+            "fastest": self._policy.fastest(self.reputation),
         }
         async with self._ledger.transaction() as connection:
             if self._clock() - self._written_at >= _WRITTEN_EVERY:
@@ -250,10 +250,10 @@ class LedgerPacer:
 
     async def _read_reputation(self, connection: Connection) -> None:
         day = await fetch_one(connection, _SQL["day"], {"address": self._address})
-        standing = (
+        reputation = (
             Reputation.GOOD if day is None else self._policy.of(day["calls"], day["failures"])
         )
-        if standing is not self.standing:
-            log = _log.info if standing is Reputation.GOOD else _log.critical
-            log("reputation changed", address=self._address, standing=str(standing))
-        self.standing = standing
+        if reputation is not self.reputation:
+            log = _log.info if reputation is Reputation.GOOD else _log.critical
+            log("reputation changed", address=self._address, reputation=str(reputation))
+        self.reputation = reputation

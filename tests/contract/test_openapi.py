@@ -56,7 +56,7 @@ from tests.unit.feeds.conftest import (
     serving,
     serving as serving_feeds,
 )
-from tests.unit.gate.conftest import a_question, a_standing, serving as serving_gate
+from tests.unit.gate.conftest import a_question, key_facts_of, serving as serving_gate
 from tests.unit.producers.conftest import FakePublisher, FakeReceipts
 from tests.unit.sinks.test_incoming import CREDENTIALS, accepted
 
@@ -209,7 +209,7 @@ async def test_gate_answers_as_described():
     )
     async with serving_gate() as api:
         assert routes(public_app(gate_routes(api.gate), dict)) == paths(GATE)
-        api.state.put(a_standing())
+        api.state.put(key_facts_of())
         unread = token_of([LogPosition("consent-events", 0, 99)])
         good: list[dict[str, object]] = [
             {},

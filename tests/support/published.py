@@ -12,7 +12,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from izin.consent import AdmittedEvent, ConsentKey, Status, decide
-from izin.gate.state import GateState, Standing
+from izin.gate.state import GateState, KeyFacts
 from izin.kafka import clients
 from izin.kafka.clients import TopicIdentities, admin, consumer, identities, producer
 from izin.runtime.settings import KafkaSettings
@@ -395,9 +395,9 @@ def shown(effect: Callable[[], bool], *, within: float = 20) -> None:
     until(effect, within=within)
 
 
-def says_yes(standing: Standing) -> bool:
+def says_yes(key_facts: KeyFacts) -> bool:
     """Whether nothing of the key stands against a message."""
-    return standing.reason == "registered" and not standing.opted_out
+    return key_facts.reason == "registered" and not key_facts.opted_out
 
 
 def current(state: GateState) -> Mapping[int, bool]:

@@ -133,7 +133,7 @@ class TopicWriter(published.TopicWriter):
         self.write(self.topics.permissions, ((key_of(one), one) for one in values))
 
 
-def a_standing(who: int = 1, **overrides: object) -> dict[str, Any]:
+def a_consent_in_force(who: int = 1, **overrides: object) -> dict[str, Any]:
     """Return the row of a recipient who may be messaged, as ``a_permission`` says."""
     record = a_permission(who)
     return {
@@ -168,7 +168,7 @@ def a_standing(who: int = 1, **overrides: object) -> dict[str, Any]:
 
 def an_opt_out(who: int = 1, **overrides: object) -> dict[str, Any]:
     """Return the row of a recipient who opted out, as ``a_consent`` says."""
-    return a_standing(
+    return a_consent_in_force(
         who,
         **usual(
             overrides,

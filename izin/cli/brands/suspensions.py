@@ -41,7 +41,7 @@ from izin.ledger import (
     brands as registry,
     reads,
     retailers as retailer_access,
-    suspensions as standing,
+    suspensions as stored,
 )
 from izin.ledger.db import Ledger
 from izin.ledger.reads import Count
@@ -233,7 +233,7 @@ def suspensions(
     İYS refused it, or a person set it (izin brands rights, izin brands suspend). Each is retried at
     the time shown, one that a person set never. Exit code 1 if there are any.
     """
-    found = run_cut(customer, standing.every, attrgetter("brand_code"))
+    found = run_cut(customer, stored.every, attrgetter("brand_code"))
     print_found(
         output,
         {
@@ -264,7 +264,7 @@ def retry(brand_code: BrandArgument, *, by: ByOption) -> None:
     can be retried.
     """
     count = run_on_ledger(
-        lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=datetime.now(UTC)),
+        lambda ledger: stored.recheck_now(ledger, brand_code, by=by, now=datetime.now(UTC)),
         brand=brand_code,
     )
     if not count:
@@ -304,9 +304,7 @@ def rights(
         return
     end_dry_run(f"the rights of brand {brand_code} would be changed", execute=execute)
     run_on_ledger(
-        lambda ledger: standing.set_rights(
-            ledger, brand_code, channels, by=by, now=datetime.now(UTC)
-        )
+        lambda ledger: stored.set_rights(ledger, brand_code, channels, by=by, now=datetime.now(UTC))
     )
     say(f"the rights of brand {brand_code} are changed")
 
@@ -353,7 +351,7 @@ async def suspended_and_counted(
     ledger: Ledger, brand_code: int
 ) -> tuple[tuple[Suspension, ...], tuple[Count, ...]]:
     """Return the suspensions of a brand, and how many of its keys are in which state."""
-    suspensions = concerning(brand_code, await standing.every(ledger))
+    suspensions = concerning(brand_code, await stored.every(ledger))
     return suspensions, concerning(brand_code, await reads.counts(ledger))
 
 

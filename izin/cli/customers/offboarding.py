@@ -337,17 +337,17 @@ async def _execute(ledger: Ledger, order: _Order, shown: OnProgress) -> list[str
         await offboarding.note_named(
             ledger, customer, await _name_opt_outs(ledger, before.brands, order.opt_outs)
         )
-    standing = await offboarding.find(ledger, customer)
-    if standing is not None and standing.sha256 is None:
+    begun = await offboarding.find(ledger, customer)
+    if begun is not None and begun.sha256 is None:
         digest = await hand_over(
             ending, await ending.belongings(now), order.out, now=now, report=shown
         )
         await offboarding.note_archive(ledger, customer, digest, now=datetime.now(UTC))
         complete(order.out, digest)
     left = await push_ends(ledger, before.brands, by=order.by)
-    standing = await offboarding.find(ledger, customer)
-    if standing is not None:
-        await offboarding.end(ledger, standing, by=order.by, now=datetime.now(UTC))
+    begun = await offboarding.find(ledger, customer)
+    if begun is not None:
+        await offboarding.end(ledger, begun, by=order.by, now=datetime.now(UTC))
     return left
 
 

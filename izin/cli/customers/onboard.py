@@ -102,11 +102,11 @@ class LoadingFiles:
         ``folder``, None: beside the file. The opt-outs that stand are read once for all files.
         """
 
-        def standing(begin: Begin) -> FindOptOuts:
+        def find_opt_outs(begin: Begin) -> FindOptOuts:
             found = cache(lambda: self.session.opt_outs(brands, begin))
             return lambda _brands: found()
 
-        return self._read(how, folder, standing)
+        return self._read(how, folder, find_opt_outs)
 
     def _read(
         self, how: Import, folder: Path | None, find: Callable[[Begin], FindOptOuts | None]

@@ -29,8 +29,8 @@ from izin.cli.terminal import (
 from izin.consent import SourceError
 from izin.kafka.access import KafkaAccess
 from izin.kafka.clients import access_of
+from izin.kafka.tables.active_opt_outs import ActiveOptOuts
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
-from izin.kafka.tables.standing_opt_outs import StandingOptOuts
 from izin.producers.files import (
     ColumnChoices,
     ColumnsError,
@@ -184,13 +184,13 @@ class ImportSession:
     directory: BrandDirectory
     publisher: KafkaPublisher
 
-    def opt_outs(self, brands: Collection[int], begin: Begin) -> StandingOptOuts:
+    def opt_outs(self, brands: Collection[int], begin: Begin) -> ActiveOptOuts:
         """Return the opt-outs that stand for keys of ``brands``, and show their reading as a step.
 
         Raises:
             BrokerError: the topic cannot be read.
         """
-        found = StandingOptOuts(self.kafka, self.codec, brands)
+        found = ActiveOptOuts(self.kafka, self.codec, brands)
         found.load(begin("opt-outs read"))
         return found
 

@@ -128,7 +128,7 @@ class DesiredConsentsReplay:
                 "keys": sum(one.keys for one in results),
                 "events": sum(one.events for one in results),
                 "computed": _whole([one.computed for one in results]),
-                "standing": _whole([one.standing for one in results]),
+                "current": _whole([one.current for one in results]),
                 **{kind: found[kind] for kind in StateDifferenceKind},
                 "rows_written": written["rows"],
                 "opt_outs_written": written["opt_outs"],
@@ -240,9 +240,9 @@ class LedgerReplay:
         options = plan.options
         facts = {
             "digest_from_history": options["shadow"],
-            "digest_of_rows_when_planned": options["standing"],
+            "digest_of_rows_when_planned": options["current"],
             "keys_in_history": options["shadow_keys"],
-            "rows": options["standing_keys"],
+            "rows": options["current_keys"],
         }
         found = _run(lambda rebuild: rebuild.left(plan))
         if found is None:

@@ -71,10 +71,9 @@ class Ending:
     async def close(self, now: datetime) -> None:
         """Close the gate for its brands, take it from its keys and remove its subscribers."""
         target = suspension_orders.Target(customer_id=self.customer_id)
-        standing = await suspension_orders.every(self.ledger)
+        orders = await suspension_orders.every(self.ledger)
         if not any(
-            order.target == target and order.part == suspension_orders.Part.GATE
-            for order in standing
+            order.target == target and order.part == suspension_orders.Part.GATE for order in orders
         ):
             await suspension_orders.suspend(
                 self.ledger,

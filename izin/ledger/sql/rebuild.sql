@@ -54,7 +54,7 @@ WITH shadow AS (
         WHERE s.desired_status IS NOT NULL
             AND NOT EXISTS (SELECT FROM consents AS v WHERE v.key = s.key AND v.void_event_id = s.desired_event_id)
     ) AS d GROUP BY d.part
-), standing AS (
+), current AS (
     SELECT d.part, sha256(string_agg(d.digest, '' ORDER BY d.key COLLATE "C")) AS digest, count(*) AS keys
     FROM (
         SELECT c.key, hashtextextended(c.key, 0) & 255 AS part,
@@ -66,9 +66,9 @@ WITH shadow AS (
     ) AS d GROUP BY d.part
 )
 SELECT encode(sha256(coalesce((SELECT string_agg(digest, '' ORDER BY part) FROM shadow), '')), 'hex') AS shadow,
-    encode(sha256(coalesce((SELECT string_agg(digest, '' ORDER BY part) FROM standing), '')), 'hex') AS standing,
+    encode(sha256(coalesce((SELECT string_agg(digest, '' ORDER BY part) FROM current), '')), 'hex') AS current,
     coalesce((SELECT sum(keys) FROM shadow), 0)::bigint AS shadow_keys,
-    coalesce((SELECT sum(keys) FROM standing), 0)::bigint AS standing_keys
+    coalesce((SELECT sum(keys) FROM current), 0)::bigint AS current_keys
 
 -- name: forget-differences
 -- Compare again.
@@ -132,7 +132,7 @@ SELECT kind, count(*) AS keys FROM shadow_differences GROUP BY kind ORDER BY kin
 
 -- name: differences
 -- The first keys that differ, with both rows.
-SELECT d.key, d.kind, to_jsonb(s) AS shadow, to_jsonb(c) AS standing
+SELECT d.key, d.kind, to_jsonb(s) AS shadow, to_jsonb(c) AS current
 FROM shadow_differences AS d
 LEFT JOIN shadow_consents AS s ON s.key = d.key LEFT JOIN consents AS c ON c.key = d.key
 ORDER BY d.key LIMIT %(size)s

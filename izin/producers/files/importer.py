@@ -278,8 +278,8 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
             received_at=journal.state.received_at.astimezone(UTC),
             review=how.review,
         )
-        standing = None if opt_outs is None else opt_outs(brands_of(columns, directory))
-        guard = ReversalGuard(standing, how.reversals)
+        opted_out = None if opt_outs is None else opt_outs(brands_of(columns, directory))
+        guard = ReversalGuard(opted_out, how.reversals)
         opt_outs_after = journal.state.opt_out_line
         found.run(judge, guard, None if how.dry_run else publisher)
         written = report.complete(mode)

@@ -204,12 +204,12 @@ class ReversalGuard:
 
         As in the law an opt-out wins over an opt-in of the same second.
         """
-        standing, key = self.opt_outs, accepted.key
-        if standing is None or accepted.event.status != Status.ONAY:
+        opted_out, key = self.opt_outs, accepted.key
+        if opted_out is None or accepted.event.status != Status.ONAY:
             return None
-        if not standing.may_have(key.recipient):
+        if not opted_out.may_have(key.recipient):
             return None
-        opted_out_at = standing.opted_out_at(key.encode())
+        opted_out_at = opted_out.opted_out_at(key.encode())
         if opted_out_at is None or (key.encode(), opted_out_at) in self._own:
             return None
         return opted_out_at if whole_seconds(accepted.effective_at) > opted_out_at else None

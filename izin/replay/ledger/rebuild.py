@@ -101,10 +101,10 @@ class LedgerComparison:
 
     shadow: str
     """Digest of what follows from the history."""
-    standing: str
+    current: str
     """Digest of the rows that stand."""
     shadow_keys: int
-    standing_keys: int
+    current_keys: int
     differences: Mapping[str, int]
     """How many keys differ, by kind."""
 
@@ -297,10 +297,10 @@ async def differing_rows(ledger: Ledger) -> list[DifferingRow]:
     """Return the first keys that differ, in order."""
     found = []
     for row in await ledger.fetch(_SQL["differences"], {"size": LISTED}):
-        standing, shadow = row["standing"] or {}, row["shadow"] or {}
-        names = (*DECIDED, *TERMS) if standing and shadow else ()
+        current, shadow = row["current"] or {}, row["shadow"] or {}
+        names = (*DECIDED, *TERMS) if current and shadow else ()
         fields = {
-            name: (standing[name], shadow[name]) for name in names if standing[name] != shadow[name]
+            name: (current[name], shadow[name]) for name in names if current[name] != shadow[name]
         }
         found.append(DifferingRow(key=row["key"], kind=row["kind"], fields=fields))
     return found

@@ -294,7 +294,7 @@ def in_one_form(codec: Codec, value: bytes) -> bytes:
 
 
 @dataclass(slots=True)
-class StandingRows:
+class CurrentRows:
     """What a partition has: the latest row of each key."""
 
     rows: dict[bytes, bytes] = field(default_factory=dict)
@@ -303,16 +303,16 @@ class StandingRows:
     """By key: until which instant (milliseconds since 1970) opt-ins are suppressed."""
 
 
-def read_standing(
+def read_current(
     installation: Installation, number: int, end: int, advance: Advance
-) -> StandingRows:
+) -> CurrentRows:
     """Return what partition ``number`` has below ``end``; ``advance`` gets how many records were
     read, some at a time.
 
     Raises KafkaException, and StateError for a suppression under an unknown secret.
     """
     settings, codec = installation.kafka, installation.codec
-    found = StandingRows()
+    found = CurrentRows()
     topic = settings.topics.desired_consents.name
     for messages in records_between(settings, topic, number, 0, end):
         for message in messages:
@@ -369,23 +369,23 @@ class StateComparison:
     installation: Installation
     plan: Plan
     shadow: Shadow
-    standing: StandingRows
+    current: CurrentRows
     reaches: bool
     """Whether every event that was decided is in the shadow."""
     computed_digest: str = ""
-    standing_digest: str = ""
+    current_digest: str = ""
     keys: int = 0
     """How many should stand."""
 
     def changes(self) -> Iterator[StateDifference]:
         """Yield what differs, by key."""
-        computed, standing, self.keys = sha256(), sha256(), 0
+        computed, current, self.keys = sha256(), sha256(), 0
         state, packing = self.shadow.state, self.shadow.state.packing
         keys = {key for key in state if not key.startswith(SUPPRESSED)}
-        for key in sorted(keys | self.standing.rows.keys()):
+        for key in sorted(keys | self.current.rows.keys()):
             if not self.plan.selection.takes_record(key):
                 continue
-            packed, theirs = state.packed(key), self.standing.rows.get(key)
+            packed, theirs = state.packed(key), self.current.rows.get(key)
             wanted = None if packed is None else packing.unpack(key, packed)
             ours = None if wanted is None else row_of(self.installation.codec, wanted)
             change = None if ours == theirs else self._change(key, wanted, ours, theirs)
@@ -394,12 +394,12 @@ class StateComparison:
                 computed.update(_framed(key, ours))
             if theirs is not None:
                 # The same content may be encoded in other bytes.
-                standing.update(_framed(key, theirs if ours is None or change else ours))
+                current.update(_framed(key, theirs if ours is None or change else ours))
             if change is not None:
                 yield change
         if self.plan.selection == Selection():
-            yield from self._suppression_changes(computed, standing)
-        self.computed_digest, self.standing_digest = computed.hexdigest(), standing.hexdigest()
+            yield from self._suppression_changes(computed, current)
+        self.computed_digest, self.current_digest = computed.hexdigest(), current.hexdigest()
 
     def _change(
         self, key: bytes, wanted: Consent | None, ours: bytes | None, theirs: bytes | None
@@ -442,21 +442,21 @@ class StateComparison:
         """Whether a suppression stands that is no older: its erasure can be read no more."""
         until = max(
             (
-                self.standing.suppressions.get(one, -1)
+                self.current.suppressions.get(one, -1)
                 for one in self.installation.suppressions.every(key)
             ),
             default=-1,
         )
         return int(wanted.effective_at.timestamp() * 1000) <= until
 
-    def _suppression_changes(self, computed: Any, standing: Any) -> Iterator[StateDifference]:  # noqa: ANN401  # hashes
+    def _suppression_changes(self, computed: Any, current: Any) -> Iterator[StateDifference]:  # noqa: ANN401  # hashes
         ours, rows = self._wanted_suppressions()
-        for key in sorted(ours.keys() | self.standing.suppressions.keys()):
-            wanted, found = ours.get(key), self.standing.suppressions.get(key)
+        for key in sorted(ours.keys() | self.current.suppressions.keys()):
+            wanted, found = ours.get(key), self.current.suppressions.get(key)
             if wanted is not None:
                 computed.update(_framed(key, b"%d" % wanted))
             if found is not None:
-                standing.update(_framed(key, b"%d" % found))
+                current.update(_framed(key, b"%d" % found))
             if wanted == found:
                 continue
             fields = {"erased_until": (found, wanted)}
@@ -478,11 +478,11 @@ class StateComparison:
         names = dict[bytes, list[bytes]]()
         for erased in shadow.erased:
             every = self.installation.suppressions.every(erased)
-            standing = [one for one in every if one in self.standing.suppressions]
-            names |= dict.fromkeys(every, standing)
+            current = [one for one in every if one in self.current.suppressions]
+            names |= dict.fromkeys(every, current)
         for key, row in shadow.suppression_rows.items():
             wanted = erased_until(shadow.state.packed(key) or b"")
-            found = [one for one in names.get(key, ()) if self.standing.suppressions[one] >= wanted]
+            found = [one for one in names.get(key, ()) if self.current.suppressions[one] >= wanted]
             name = found[0] if found else key
             until[name], rows[name] = wanted, row
         return until, rows

@@ -37,7 +37,7 @@ from izin.replay.order_state.comparison import (
     StateComparison,
     StateDifference,
     fold,
-    read_standing,
+    read_current,
     settle_erased,
 )
 from izin.replay.order_state.planning import (
@@ -97,7 +97,7 @@ class PartitionResult:
     keys: int
     computed: str
     """The digest of the rows that should stand."""
-    standing: str
+    current: str
     """The digest of the rows that do."""
     counts: Mapping[str, int]
     """Rows by how they differ."""
@@ -266,7 +266,7 @@ class PartitionWork:
                 seconds=seconds,
                 keys=comparison.keys,
                 computed=comparison.computed_digest,
-                standing=comparison.standing_digest,
+                current=comparison.current_digest,
                 counts=dict(Counter(change.kind.value for change in changes)),
                 listed=[
                     {
@@ -301,7 +301,7 @@ class PartitionWork:
             installation=installation,
             plan=plan,
             shadow=shadow,
-            standing=read_standing(installation, number, end, advance),
+            current=read_current(installation, number, end, advance),
             reaches=number not in uncovered,
         )
         return comparison, seconds
@@ -353,7 +353,7 @@ class _RowWriter:
         self._digest = plan.digest.encode()
         self._is_lost = number in options_of(plan)[0]
         self._written = Counter[str]()
-        self._owned = _StandingPartition(
+        self._owned = _CurrentPartition(
             number,
             clients=clients,
             codec=installation.codec,
@@ -434,7 +434,7 @@ class _RowWriter:
         )
 
 
-class _StandingPartition(OwnedPartition):
+class _CurrentPartition(OwnedPartition):
     """A partition of which nothing is decided: its positions stay."""
 
     decided: Mapping[str, int]

@@ -223,9 +223,9 @@ class Reader:
 
     def _quarantined(self, message: Message, error: Exception) -> Record:
         ingester = self._ingester
-        record, standing_in = quarantine(ingester.codec, message, error)
+        record, substitute = quarantine(ingester.codec, message, error)
         return Record(
-            message, None if standing_in is None else ingester.decisions.read(standing_in), record
+            message, None if substitute is None else ingester.decisions.read(substitute), record
         )
 
     async def _store(self, records: Sequence[Record]) -> None:

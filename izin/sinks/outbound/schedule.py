@@ -163,7 +163,7 @@ class Scheduler:
         if lane is None:
             return False
         is_soon = lane.is_soon(now)
-        if not is_soon and self.context.pacer.standing is Reputation.CRITICAL:
+        if not is_soon and self.context.pacer.reputation is Reputation.CRITICAL:
             return False
         submission = await self._claim(
             lane.brand_code,

@@ -293,8 +293,8 @@ class LaneWatch:
     def held_for(self, topic: str) -> float:
         """Return for how many seconds the oldest open transaction of a lane stands."""
         now = self._clock()
-        standing = [now - since for lane, (_, since) in self._stable.items() if lane[0] == topic]
-        return max(standing, default=0.0)
+        stable_for = [now - since for lane, (_, since) in self._stable.items() if lane[0] == topic]
+        return max(stable_for, default=0.0)
 
     def held(self, numbers: Collection[int]) -> Mapping[str, str]:
         """Return which of the partitions ``numbers`` are held back for too long, each with the

@@ -28,7 +28,7 @@ import pytest
 from izin.consent import Channel, ConsentKey, RecipientType, Status
 from izin.consent.may_send import PermissionReason
 from izin.gate import server
-from izin.gate.state import ForeignTokenError, GateState, Standing
+from izin.gate.state import ForeignTokenError, GateState, KeyFacts
 from izin.kafka.clients import ensure_topics
 from izin.local import free_port
 from izin.local.processes import answers
@@ -90,13 +90,13 @@ def key(topics: GateTopics, state: GateState) -> ConsentKey:
     """Return a key of its own that may be sent to."""
     one = key_of(next(NUMBERS))
     topics.permit(one, at=NOON)
-    shown(lambda: says_yes(state.standing(one)))
+    shown(lambda: says_yes(state.of_key(one)))
     return one
 
 
 def is_closed(state: GateState, key: ConsentKey) -> bool:
     """Whether an opt-out closes the key."""
-    return state.standing(key).opted_out
+    return state.of_key(key).opted_out
 
 
 def home(key: ConsentKey) -> int:
@@ -106,8 +106,8 @@ def home(key: ConsentKey) -> int:
 
 def test_what_was_there_before_is_known(state: GateState):
     """The ledger's answers, opt-outs, brands and İYS's data; and everything is current."""
-    yes, void, opted_out, erased = (state.standing(key_of(one)) for one in range(1, 5))
-    assert yes == Standing(
+    yes, void, opted_out, erased = (state.of_key(key_of(one)) for one in range(1, 5))
+    assert yes == KeyFacts(
         reason=PermissionReason.REGISTERED, opted_out=False, retailers=frozenset()
     )
     assert void.reason is PermissionReason.VOID
@@ -134,10 +134,10 @@ def test_suspension_of_a_brand_is_followed(state: GateState, topics: GateTopics)
 def test_recipient_types_are_keys_of_their_own(state: GateState, topics: GateTopics):
     """Whoever asks puts them together: of nothing known, the reason differs."""
     merchant = key_of(1, recipient_type=RecipientType.TACIR)
-    assert state.standing(merchant).reason is PermissionReason.REGISTER_FIRST
+    assert state.of_key(merchant).reason is PermissionReason.REGISTER_FIRST
     topics.event(merchant)
     shown(lambda: is_closed(state, merchant))
-    assert says_yes(state.standing(key_of(1)))
+    assert says_yes(state.of_key(key_of(1)))
 
 
 @pytest.mark.parametrize("status", ["RET", " ret", "R\0et"])
@@ -161,13 +161,13 @@ def test_applied_opt_out_stays_when_released(state: GateState, topics: GateTopic
     assert is_closed(state, key)
     for reason in ("register-first", "not-registered", "opted-out"):
         topics.deny(key, reason=reason)
-        shown(lambda reason=reason: state.standing(key).reason == reason)  # type: ignore[misc]
+        shown(lambda reason=reason: state.of_key(key).reason == reason)  # type: ignore[misc]
         assert is_closed(state, key)
     topics.permit(key, at=NOON)
     topics.permit(last := key_of(next(NUMBERS)))
-    shown(lambda: says_yes(state.standing(last)) and not says_yes(state.standing(key)))
+    shown(lambda: says_yes(state.of_key(last)) and not says_yes(state.of_key(key)))
     topics.permit(key, at=LATER + timedelta(seconds=1))
-    shown(lambda: says_yes(state.standing(key)))
+    shown(lambda: says_yes(state.of_key(key)))
 
 
 def test_stale_opt_out_is_released(state: GateState, topics: GateTopics, key: ConsentKey):
@@ -176,7 +176,7 @@ def test_stale_opt_out_is_released(state: GateState, topics: GateTopics, key: Co
     shown(lambda: is_closed(state, key))
     topics.decision(key, at=NOON - timedelta(hours=1), after=NOON)
     topics.decide(home(key))
-    shown(lambda: says_yes(state.standing(key)))
+    shown(lambda: says_yes(state.of_key(key)))
 
 
 def test_opt_out_behind_a_newer_opt_in_closes(
@@ -193,7 +193,7 @@ def test_opt_out_behind_a_newer_opt_in_closes(
     shown(lambda: state.counts().undecided < before)
     assert is_closed(state, key)
     topics.permit(key, at=newest)
-    shown(lambda: says_yes(state.standing(key)))
+    shown(lambda: says_yes(state.of_key(key)))
 
 
 def test_repartitioned_opt_out_never_opens(state: GateState, topics: GateTopics, key: ConsentKey):
@@ -230,10 +230,10 @@ def test_erased_key_is_unknown_but_for_its_opt_out(
     topics.opt_out(other, at=NOON)
     shown(lambda: is_closed(state, other))
     topics.deny(other, reason="awaiting-iys")
-    shown(lambda: state.standing(other).reason == "awaiting-iys")
+    shown(lambda: state.of_key(other).reason == "awaiting-iys")
     for one in (key, other):
         topics.erase(one)
-    shown(lambda: state.standing(key).reason == "not-registered")
+    shown(lambda: state.of_key(key).reason == "not-registered")
     shown(lambda: is_closed(state, other))
 
 
@@ -242,9 +242,9 @@ def test_retailers_come_with_the_permission(state: GateState, topics: GateTopics
     topics.write(
         topics.topics.permissions, [(key, a_permission(key, retailers="66438915,66438916"))]
     )
-    shown(lambda: state.standing(key).retailers == {66438915, 66438916})
+    shown(lambda: state.of_key(key).retailers == {66438915, 66438916})
     topics.permit(key)
-    shown(lambda: state.standing(key).retailers == frozenset())
+    shown(lambda: state.of_key(key).retailers == frozenset())
 
 
 def test_unreadable_permission_closes_its_key(
@@ -252,14 +252,14 @@ def test_unreadable_permission_closes_its_key(
 ):
     """It may be a no; and so may a reason of a later release."""
     topics.raw(topics.topics.permissions, key.encode(), b"{}")
-    shown(lambda: state.standing(key).reason is PermissionReason.STALE)
+    shown(lambda: state.of_key(key).reason is PermissionReason.STALE)
     topics.deny(key, reason="later-reason")
     topics.permit(key)
-    shown(lambda: says_yes(state.standing(key)))
+    shown(lambda: says_yes(state.of_key(key)))
     topics.raw(topics.topics.decisions, key.encode(), b"{}")
     topics.raw(topics.topics.decisions, (last := key_of(next(NUMBERS))).encode(), b"RET")
     shown(lambda: is_closed(state, last))
-    assert says_yes(state.standing(key)), "no opt-out is without the word"
+    assert says_yes(state.of_key(key)), "no opt-out is without the word"
     topics.raw(topics.topics.decisions, key.encode(), b"{RET}")
     shown(lambda: is_closed(state, key))
 

@@ -61,12 +61,12 @@ def test_lanes_are_read_from_where_the_order_stage_is(topics: GateTopics):
     topics.decide(1, cluster_id="another")
     topics.event(OTHERS[0])
     with following(topics.settings) as state:
-        closed = [state.standing(one).opted_out for one in (*KEYS, OTHERS[0])]
+        closed = [state.of_key(one).opted_out for one in (*KEYS, OTHERS[0])]
         assert closed == [False, True, True, True]
-        assert all(says_yes(state.standing(one)) for one in OTHERS[1:])
+        assert all(says_yes(state.of_key(one)) for one in OTHERS[1:])
         assert current(state) == ALL_CURRENT
         topics.decide(2)
-        shown(lambda: says_yes(state.standing(KEYS[2])))
+        shown(lambda: says_yes(state.of_key(KEYS[2])))
 
 
 def test_decisions_are_read_from_where_the_ledger_is(topics: GateTopics):
@@ -78,13 +78,13 @@ def test_decisions_are_read_from_where_the_ledger_is(topics: GateTopics):
     topics.taken(*(topics.end(topics.topics.decisions, number) for number in range(PARTITIONS)))
     topics.opt_out(after, at=NOON)
     with following(topics.settings) as state:
-        assert says_yes(state.standing(before))
-        assert state.standing(after).opted_out
+        assert says_yes(state.of_key(before))
+        assert state.of_key(after).opted_out
         topics.opt_out(KEYS[1], at=NOON)
-        shown(lambda: state.standing(KEYS[1]).opted_out)
+        shown(lambda: state.of_key(KEYS[1]).opted_out)
     topics.taken(9, 9, 9, cluster_id="another")
     with following(topics.settings) as state:
-        assert [state.standing(one).opted_out for one in KEYS] == [True, True, False]
+        assert [state.of_key(one).opted_out for one in KEYS] == [True, True, False]
 
 
 class RegistryAway(Codec):
@@ -122,16 +122,16 @@ def test_partition_that_cannot_be_read_closes_only_its_keys(
     codec = RegistryAway(value[10:])
     with following(topics.settings, codec) as state:
         assert current(state) == {**ALL_CURRENT, 1: False}
-        assert all(says_yes(state.standing(one)) for one in (KEYS[0], KEYS[2]))
+        assert all(says_yes(state.of_key(one)) for one in (KEYS[0], KEYS[2]))
         ((topic, fault),) = state.faults().items()
         assert topic == topics.topics.permissions.name
         assert fault.startswith("partitions 1 were not seen read to their ends")
         topics.permit(next_one := next(keys_in(2, 950)))
-        shown(lambda: says_yes(state.standing(next_one)))
-        assert not says_yes(state.standing(after)), "what is behind is not read before"
+        shown(lambda: says_yes(state.of_key(next_one)))
+        assert not says_yes(state.of_key(after)), "what is behind is not read before"
         codec.is_away = False
         shown(lambda: current(state) == ALL_CURRENT and not state.faults())
-        assert says_yes(state.standing(after))
+        assert says_yes(state.of_key(after))
 
 
 @pytest.mark.parametrize(
@@ -151,20 +151,20 @@ def test_lane_batch_that_cannot_be_unpacked_closes_the_gate(topics: GateTopics, 
     topics.event(KEYS[2], partition=1)
     with following(topics.settings) as state:
         shown(lambda: current(state) == dict.fromkeys(range(PARTITIONS), False))
-        assert says_yes(state.standing(KEYS[2])), "nobody has read its opt-out"
+        assert says_yes(state.of_key(KEYS[2])), "nobody has read its opt-out"
         assert "partitions 1 were not seen read" in state.faults()[express.name]
         said = unreadable_batches(express.name)
         if name != "gzip two members":  # of which Kafka's client reads a part, and says nothing
             assert "the batch at offset 0 cannot be unpacked" in said[f"{express.name}[1]"]
         topics.event(KEYS[0])
-        shown(lambda: state.standing(KEYS[0]).opted_out)
+        shown(lambda: state.of_key(KEYS[0]).opted_out)
         topics.decide(1)
         topics.event(KEYS[1])
         shown(lambda: current(state) == ALL_CURRENT)
-        shown(lambda: state.standing(KEYS[1]).opted_out)
+        shown(lambda: state.of_key(KEYS[1]).opted_out)
         assert state.faults() == {}
         topics.decide(1)
-        shown(lambda: says_yes(state.standing(KEYS[1])))
+        shown(lambda: says_yes(state.of_key(KEYS[1])))
 
 
 def test_batch_of_permissions_that_cannot_be_unpacked_is_not_passed(topics: GateTopics):
@@ -182,7 +182,7 @@ def test_batch_of_permissions_that_cannot_be_unpacked_is_not_passed(topics: Gate
         with following(topics.settings) as state:
             shown(lambda: current(state) == {**ALL_CURRENT, 1: False})
             assert "docs/runbook.md" in unreadable_batches(name)[f"{name}[1]"]
-            assert says_yes(state.standing(KEYS[2]))
+            assert says_yes(state.of_key(KEYS[2]))
 
 
 def test_open_transactions_close_their_partitions(topics: GateTopics):
@@ -195,7 +195,7 @@ def test_open_transactions_close_their_partitions(topics: GateTopics):
     void = topics.encode(permissions, a_permission(KEYS[2], may_send=False, reason="void"))
     with following(topics.settings) as state, ExitStack() as transactions:
         topics.event(KEYS[0])
-        shown(lambda: state.standing(KEYS[0]).opted_out)
+        shown(lambda: state.of_key(KEYS[0]).opted_out)
         for topic, number, key, value in (
             (express, 1, OTHERS[1], opt_in),
             (permissions, 2, KEYS[2], void),
@@ -204,14 +204,14 @@ def test_open_transactions_close_their_partitions(topics: GateTopics):
             transactions.enter_context(topics.open_transaction(topic, number, key.encode(), value))
         topics.event(KEYS[1])
         topics.decide(0)
-        shown(lambda: state.standing(KEYS[1]).opted_out)
+        shown(lambda: state.of_key(KEYS[1]).opted_out)
         shown(lambda: current(state) == {0: False, 1: True, 2: False})
         assert set(state.faults()) == {topics.topics.decisions.name, permissions.name}
-        assert state.standing(KEYS[0]).opted_out
+        assert state.of_key(KEYS[0]).opted_out
         transactions.close()
         shown(lambda: current(state) == ALL_CURRENT)
-        shown(lambda: says_yes(state.standing(KEYS[0])))
-        assert says_yes(state.standing(KEYS[2])), "it was aborted"
+        shown(lambda: says_yes(state.of_key(KEYS[0])))
+        assert says_yes(state.of_key(KEYS[2])), "it was aborted"
 
 
 def test_topic_that_is_another_closes_everything(
@@ -268,15 +268,15 @@ def test_erased_merchant_who_had_opted_out_stays_closed(topics: GateTopics) -> N
     merchants, foreign = topics.topics.opted_out_merchants, SuppressionKeys(["y" * 32])
     topics.raw(merchants, secrets.of(known.encode()), b"erased")
     with following(topics.settings, suppressions=secrets) as state:
-        closed = [state.standing(one).opted_out for one in (known, other, person)]
+        closed = [state.of_key(one).opted_out for one in (known, other, person)]
         assert closed == [True, False, False]
-        assert state.standing(known).reason == "register-first"
+        assert state.of_key(known).reason == "register-first"
         topics.permit(known)
-        shown(lambda: says_yes(state.standing(known)))
+        shown(lambda: says_yes(state.of_key(known)))
         topics.raw(merchants, secrets.of(other.encode()), b"erased")
-        shown(lambda: state.standing(other).opted_out)
+        shown(lambda: state.of_key(other).opted_out)
         assert state.faults() == {}
     with following(topics.settings, suppressions=foreign) as state:
-        assert state.standing(replace(key_of(3), recipient_type=RecipientType.TACIR)).opted_out
+        assert state.of_key(replace(key_of(3), recipient_type=RecipientType.TACIR)).opted_out
         assert "IZIN_SUPPRESSION_SECRETS" in state.faults()[merchants.name]
-        assert not state.standing(key_of(3)).opted_out
+        assert not state.of_key(key_of(3)).opted_out

@@ -126,10 +126,10 @@ async def test_failures_of_one_process_slow_down_all(ledger: Ledger):
     one, two = [await a_pacer(ledger, policy=policy) for _ in range(2)]
     for number in range(10):
         one.answered("add", "H175" if number < 3 else "200", failed=number < 3)
-    assert two.standing is Reputation.GOOD
+    assert two.reputation is Reputation.GOOD
     await one.flush()
     await two.flush()
-    assert (one.standing, two.standing) == (Reputation.CRITICAL, Reputation.CRITICAL)
+    assert (one.reputation, two.reputation) == (Reputation.CRITICAL, Reputation.CRITICAL)
     assert await codes(ledger, "one") == (("add", "200", 7), ("add", "H175", 3))
     (before,) = await ledger.fetch(
         "UPDATE rate_limits SET free_at = clock_timestamp() + interval '0.1 seconds'"
@@ -142,7 +142,7 @@ async def test_failures_of_one_process_slow_down_all(ledger: Ledger):
 
 async def test_bulk_at_critical_reputation_submits_only_what_is_due_soon(harness: SinkHarness):
     """A consent that has days waits; one that is due tomorrow does not."""
-    harness.context.pacer.standing = Reputation.CRITICAL
+    harness.context.pacer.reputation = Reputation.CRITICAL
     await harness.ingest(onay())
     assert not await harness.bulk()
     await harness.ledger.fetch(
@@ -150,7 +150,7 @@ async def test_bulk_at_critical_reputation_submits_only_what_is_due_soon(harness
     )
     assert await harness.bulk()
     assert harness.pacer.classes[-1] is CallClass.DUE
-    harness.context.pacer.standing = Reputation.GOOD
+    harness.context.pacer.reputation = Reputation.GOOD
     await harness.submit_bulk(onay(a_phone(2)))
     assert harness.pacer.classes[-1] is CallClass.BULK
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from izin.consent import Channel
-from izin.ledger import brands, reads, suspensions as standing
+from izin.ledger import brands, reads, suspensions as ledger_suspensions
 from izin.ledger.db import notifications
 from izin.ledger.record import NO_RIGHT, ORDERED, UnknownCustomerError, UnregisteredBrandError
 from izin.ledger.registry import suspension_orders
@@ -81,7 +81,10 @@ async def test_suspension_by_a_person_is_ended_by_a_person_only(harness: SinkHar
     await harness.set_rights(WITHOUT_MESAJ)
     harness.advance(timedelta(hours=1))
     assert await nothing_is_submitted(harness)
-    assert await standing.recheck_now(harness.ledger, BRAND, by="ada", now=harness.clock()) == 0
+    assert (
+        await ledger_suspensions.recheck_now(harness.ledger, BRAND, by="ada", now=harness.clock())
+        == 0
+    )
     for reason in ("reconsent", brands.QUOTA_SPENT):
         await harness.requeue(reason)
         assert await is_suspended_by_person(harness)
@@ -102,7 +105,7 @@ async def test_retry_of_the_account_leaves_out_channels_without_right(
 
     async def may_try(channel: str) -> bool | None:
         async with harness.ledger.transaction() as connection:
-            return await standing.may_submit(
+            return await ledger_suspensions.may_submit(
                 connection,
                 BRAND,
                 channel,

@@ -58,7 +58,7 @@ class Found:
     @property
     def is_identical(self) -> bool:
         """Whether what stands is what should."""
-        return not self.changes and all(one.computed == one.standing for one in self.results)
+        return not self.changes and all(one.computed == one.current for one in self.results)
 
 
 class RebuildHarness:

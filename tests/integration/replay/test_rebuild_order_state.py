@@ -137,7 +137,7 @@ def test_rebuild_finds_what_differs(harness: RebuildHarness) -> None:
     fields = found.changes[1]["fields"]
     assert fields.keys() == {"effective_at", "latest_onay_at"}
     assert fields["effective_at"] == [NOON.isoformat(), (NOON + timedelta(minutes=9)).isoformat()]
-    assert found.results[0].computed != found.results[0].standing
+    assert found.results[0].computed != found.results[0].current
 
 
 def test_selection_compares_the_selected_keys(harness: RebuildHarness) -> None:
@@ -383,7 +383,7 @@ def desired(harness: RebuildHarness) -> dict[str, tuple[object, ...]]:
     return {row["recipient"]: tuple(row[name] for name in names) for row in rows}
 
 
-def standing(harness: RebuildHarness) -> dict[str, tuple[object, ...]]:
+def current(harness: RebuildHarness) -> dict[str, tuple[object, ...]]:
     """Return what the topic wants, by recipient."""
     found = map(CODEC.decode_consent, harness.rows().values())
     return {one.key.recipient: (one.status.value, one.event_id, one.effective_at) for one in found}

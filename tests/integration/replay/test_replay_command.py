@@ -18,7 +18,7 @@ from izin.cli.cli import app
 from izin.consent import Status
 from izin.replay.order_state.repair import StateRebuild
 from tests.integration.replay.rebuild_harness import CODEC, SECRET, RebuildHarness
-from tests.integration.replay.test_rebuild_order_state import KEY, OTHER, at, desired, standing
+from tests.integration.replay.test_rebuild_order_state import KEY, OTHER, at, current, desired
 from tests.integration.sinks.sink_harness import ended, kafka_environment, set_environment
 from tests.support.builders import NOON, PHONE
 from tests.support.order.verdict import until
@@ -163,7 +163,7 @@ def test_lost_order_state_is_restored(
     harness.ingest()
     assert harness.written(harness.topics.opt_outs.name) == 2
     assert harness.written(harness.topics.decisions.name) == 4
-    assert desired(harness) == standing(harness)
+    assert desired(harness) == current(harness)
     words = ["doctor", "--no-running", "--output=json"]
     findings = json.loads(CliRunner().invoke(app, words).stdout)
     states = {one["check"]: one["state"] for one in findings}
@@ -171,4 +171,4 @@ def test_lost_order_state_is_restored(
     later = ("desired-consents", "--plan", tmp_path / "later.json", "--output=json")
     found = json.loads(ended(izin("rebuild", *later), 0).stdout)
     assert found["missing"] == 0
-    assert found["computed"] == found["standing"]
+    assert found["computed"] == found["current"]

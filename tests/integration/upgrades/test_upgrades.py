@@ -101,7 +101,7 @@ class TestLedgerOfARelease:
             ledger=ledger, settings=ledger_settings, clock=harness.clock, workers=1
         )
         compared = await rebuild.plan(tmp_path / "plan.json", Selection(), by="ada")
-        assert (await differing_rows(ledger), compared.shadow) == ([], compared.standing)
+        assert (await differing_rows(ledger), compared.shadow) == ([], compared.current)
         (row,) = await ledger.fetch(
             "SELECT desired_status, may_send FROM consents WHERE recipient = %(recipient)s",
             {"recipient": a_phone(2)},

@@ -35,8 +35,8 @@ from tests.support.subscribers.page_clients import RunningClient, blocks, python
 from tests.support.webhooks import (
     Hooks,
     a_consent,
+    a_consent_in_force,
     a_permission,
-    a_standing,
     an_opt_out,
     key_of,
     store_rows,
@@ -74,7 +74,7 @@ async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
     hooks.topics.opt_outs(*map(a_consent, range(60, 80)))
     await asyncio.to_thread(delete_opt_outs, hooks.settings)
     await hooks.subscribe()
-    await store_rows(hooks.ledger, *map(an_opt_out, range(80)), a_standing(80))
+    await store_rows(hooks.ledger, *map(an_opt_out, range(80)), a_consent_in_force(80))
     processes = hooks.processes(tmp_path / "log", IZIN_WEBHOOK_CATCH_UP_RATE="100")
     processes.start()
     try:
@@ -170,8 +170,10 @@ async def test_resend_sends_only_what_still_holds(hooks: Hooks):
     await store_rows(
         hooks.ledger,
         an_opt_out(1, permission_since=LATER),
-        a_standing(2),
-        a_standing(3, registered_at=LATER, registered_consent_date=LATER, permission_since=LATER),
+        a_consent_in_force(2),
+        a_consent_in_force(
+            3, registered_at=LATER, registered_consent_date=LATER, permission_since=LATER
+        ),
         an_opt_out(4),
     )
     async with hooks.delivering():
@@ -204,7 +206,7 @@ async def test_resend_sends_only_what_still_holds(hooks: Hooks):
 async def test_denial_that_comes_meanwhile_is_not_overtaken(hooks: Hooks):
     """It is refused when it is repeated; then the recipient opts out, and the process restarts."""
     await hooks.subscribe()
-    await store_rows(hooks.ledger, a_standing(1))
+    await store_rows(hooks.ledger, a_consent_in_force(1))
     async with hooks.delivering():
         hooks.topics.permissions(a_permission(1))
         await hooks.until_acknowledged(1)
@@ -227,7 +229,7 @@ async def test_permission_waits_for_an_opt_out_the_ledger_lacks(
 ):
     """The order stage has decided more than the ledger has: a permission might be older."""
     await hooks.subscribe()
-    await store_rows(hooks.ledger, a_standing(1), an_opt_out(2))
+    await store_rows(hooks.ledger, a_consent_in_force(1), an_opt_out(2))
     async with hooks.delivering():
         hooks.topics.opt_outs(a_consent(2))
         hooks.topics.permissions(a_permission(1))
@@ -316,8 +318,8 @@ async def history_of(hooks: Hooks) -> None:
         "permission_since": LATER,
         "latest_ret_at": NOON,
     }
-    rows = [an_opt_out(2, latest_ret_at=LATER), a_standing(3, **again), an_opt_out(4)]
-    await store_rows(hooks.ledger, a_standing(1), *rows, an_opt_out(5))
+    rows = [an_opt_out(2, latest_ret_at=LATER), a_consent_in_force(3, **again), an_opt_out(4)]
+    await store_rows(hooks.ledger, a_consent_in_force(1), *rows, an_opt_out(5))
 
 
 def run_in(folder: Path, page: str, **environ: str) -> RunningClient:

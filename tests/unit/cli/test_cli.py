@@ -538,7 +538,7 @@ def test_wrong_value_of_an_option_is_wrong_usage(words: tuple[str, ...], said: s
     assert said in " ".join(shown.output.replace("│", " ").split())
 
 
-def test_standing_opt_outs_are_read_once_for_all_files(tmp_path: Path) -> None:
+def test_active_opt_outs_are_read_once_for_all_files(tmp_path: Path) -> None:
     """For every brand of the loading, whichever the first file has."""
     session = Mock()
     session.opt_outs.side_effect = lambda *_: object()

@@ -420,7 +420,7 @@ def test_of_granted_names_old_lists_and_lost_rights() -> None:
     assert "izin deadlines opt-outs" in write_right
 
 
-def test_of_brakes_names_what_waits_and_both_orders() -> None:
+def test_suspensions_name_what_waits_and_both_orders() -> None:
     """With until when at most; of a decision that was cut off, that decision."""
     assert list(of_automatic([])) == []
     (finding,) = of_automatic([a_brake(source="the crm")])

@@ -161,7 +161,7 @@ def moments(classes: Iterable[MessageClass] = MessageClass) -> Iterator[Moment]:
     yield from map(Moment._make, product(classes, *[YES_OR_NO] * 6))
 
 
-def standing(one: Facts) -> Permission:
+def published_answer(one: Facts) -> Permission:
     """Return what the ledger answers."""
     stated = NOON if one.dated else None
     return may_send(
@@ -226,7 +226,7 @@ def test_every_case_is_answered_as_the_law_says():
     assert (len(known), len(asked)) == (2 * 3 * 5 * 2 * 4 * 2 * 2 * 3, 2 * 2**6)
     wrong, reasons = [], set()
     for one in known:
-        reason = standing(one).reason
+        reason = published_answer(one).reason
         for moment in asked:
             answer = answered(reason, moment)
             reasons.add(answer.reason)
@@ -240,7 +240,7 @@ def test_ledger_and_gate_agree_on_a_commercial_message():
     """What is published is what is answered where nothing else holds at the moment."""
     usual = Moment(MessageClass.COMMERCIAL, False, True, True, False, True, True)
     for one in facts():
-        published = standing(one)
+        published = published_answer(one)
         assert answered(published.reason, usual) == published
 
 

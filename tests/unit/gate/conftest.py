@@ -18,7 +18,7 @@ from izin.consent.may_send import PermissionReason, unregistered
 from izin.gate.metrics import GateMetrics
 from izin.gate.receipts import ReceiptRecord
 from izin.gate.server import GateEndpoint, routes_of as gate_routes
-from izin.gate.state import ForeignTokenError, Standing
+from izin.gate.state import ForeignTokenError, KeyFacts
 from izin.kafka.tables.api_keys import ApiKeyDirectory
 from izin.kafka.tables.brand_directory import RegisteredBrand
 from izin.runtime.errors import BrokerError
@@ -49,14 +49,14 @@ FOREIGN_BRAND = 200001
 PARTITIONS = 4
 
 
-def a_standing(
+def key_facts_of(
     reason: PermissionReason = PermissionReason.REGISTERED,
     *,
     opted_out: bool = False,
     retailers: Iterable[int] = (),
-) -> Standing:
+) -> KeyFacts:
     """Return what is known of a key: İYS holds a consent, unless a test says otherwise."""
-    return Standing(reason=reason, opted_out=opted_out, retailers=frozenset(retailers))
+    return KeyFacts(reason=reason, opted_out=opted_out, retailers=frozenset(retailers))
 
 
 def a_brand(
@@ -77,7 +77,7 @@ def a_brand(
 class FakeState:
     """A state that is current, of two brands of two customers, and of no key."""
 
-    standings: dict[str, Standing] = field(default_factory=dict)
+    states: dict[str, KeyFacts] = field(default_factory=dict)
     """By canonical key."""
     known_brands: dict[int, RegisteredBrand] = field(
         default_factory=lambda: {
@@ -96,14 +96,14 @@ class FakeState:
     said: dict[str, str] = field(default_factory=dict)
     """Its faults."""
 
-    def put(self, standing: Standing, **of: object) -> None:
+    def put(self, key_facts: KeyFacts, **of: object) -> None:
         """Set what is known of the key of ``of``."""
-        self.standings[str(a_key(**of))] = standing
+        self.states[str(a_key(**of))] = key_facts
 
-    def standing(self, key: ConsentKey) -> Standing:
+    def of_key(self, key: ConsentKey) -> KeyFacts:
         """Return what is known of a key."""
-        nothing = a_standing(unregistered(key.recipient_type))
-        return self.standings.get(str(key), nothing)
+        nothing = key_facts_of(unregistered(key.recipient_type))
+        return self.states.get(str(key), nothing)
 
     def partition_of(self, key: ConsentKey) -> int:
         """Return the partition of a key."""
@@ -144,7 +144,7 @@ class FakeState:
 
     def counts(self) -> SimpleNamespace:
         """Return some counts."""
-        return SimpleNamespace(keys=len(self.standings), undecided=1, unreadable=0, bytes=25)
+        return SimpleNamespace(keys=len(self.states), undecided=1, unreadable=0, bytes=25)
 
 
 @dataclass

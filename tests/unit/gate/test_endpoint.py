@@ -58,7 +58,7 @@ from tests.unit.gate.conftest import (
     Api,
     a_brand,
     a_question,
-    a_standing,
+    key_facts_of,
     serving,
 )
 
@@ -91,7 +91,7 @@ async def test_there_is_no_get(api: Api):
 @pytest.mark.parametrize("kind", ["list", "decision"])
 async def test_receipt_says_what_was_answered(api: Api, kind: str):
     """With who asked and why; of each recipient, or of all."""
-    api.state.put(a_standing())
+    api.state.put(key_facts_of())
     given = {"campaign": "spring", "basis": "form 7", "retailer_code": 12345678}
     found = await api.answer(recipients=["0555 000 00 01", "12"], receipt=kind, **given)
     assert UUID(found["receipt"]).version == 7
@@ -216,13 +216,13 @@ async def test_key_that_is_revoked_meanwhile_gets_no_answer(api: Api):
 
 async def test_token_is_not_ahead_of_the_verdicts(api: Api):
     """What is read while a list is judged may be in the verdicts; it is not in the token."""
-    original = api.state.standing
+    original = api.state.of_key
 
-    def standing(key: object) -> object:
+    def of_key(key: object) -> object:
         api.state.read += 1
         return original(key)  # type: ignore[arg-type]
 
-    object.__setattr__(api.state, "standing", standing)
+    object.__setattr__(api.state, "of_key", of_key)
     found = await api.answer(recipients=[PHONE, OTHER])
     assert {one.offset for one in positions_of(found["as_of"])} == {7}
     assert api.state.read == 9
@@ -239,7 +239,7 @@ async def test_key_may_ask_what_its_scope_and_customer_say(
     async with serving(known(key)) as api:
         if scope is None:
             del api.client.headers["Authorization"]
-        api.state.put(a_standing())
+        api.state.put(key_facts_of())
         if endpoint in OPEN:
             assert (await api.client.get(endpoint)).status_code == 200
             return
@@ -267,7 +267,7 @@ async def test_key_may_ask_what_its_scope_and_customer_say(
 async def test_key_asks_about_what_it_is_cut_to(cut: dict[str, object], is_known: bool):
     """Customers, brands and channels."""
     async with serving(known(an_api_key(scopes=SENDER.scopes, **cut))) as api:
-        api.state.put(a_standing())
+        api.state.put(key_facts_of())
         assert (await api.said())[1] == ("registered" if is_known else "unknown")
 
 
@@ -392,12 +392,12 @@ async def test_key_of_one_of_forty_customers_learns_of_no_other_brand():
     """
     key = an_api_key(scopes=frozenset({Scope.ASK.value}))
     async with serving(known(key)) as api:
-        api.state.put(a_standing())
+        api.state.put(key_facts_of())
         for number in range(98):
             customer = f"foreign-{number % 39}"
             brand = a_brand(customer)
             api.state.known_brands[900_000 + number] = brand
-            api.state.put(a_standing(), brand_code=900_000 + number)
+            api.state.put(key_facts_of(), brand_code=900_000 + number)
         assert await api.said() == (True, "registered")
         nobody = (await api.ask(brand_code=999_999)).text.replace("999999", "")
         for number in range(98):
@@ -420,8 +420,8 @@ def part(title: str) -> str:
 
 async def test_each_request_is_answered(api: Api):
     """Copied, with a key and a token where they stand; the first as the page shows."""
-    api.state.put(a_standing())
-    api.state.put(a_standing(opted_out=True), channel=Channel.EPOSTA, recipient=EMAIL)
+    api.state.put(key_facts_of())
+    api.state.put(key_facts_of(opted_out=True), channel=Channel.EPOSTA, recipient=EMAIL)
     answers = []
     for words in CURLS:
         url, *options = shlex.split(

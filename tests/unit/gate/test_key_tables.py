@@ -73,7 +73,7 @@ from tests.unit.gate.conftest import (
     Api,
     a_brand,
     a_question,
-    a_standing,
+    key_facts_of,
     serving,
 )
 
@@ -446,7 +446,7 @@ JSON = st.recursive(
 @pytest.mark.parametrize("reason", set(PermissionReason) - {PermissionReason.EXEMPT})
 async def test_standing_of_a_key_is_the_answer(api: Api, reason: PermissionReason):
     """A yes only where İYS holds a consent."""
-    api.state.put(a_standing(reason))
+    api.state.put(key_facts_of(reason))
     assert await api.said() == (reason is PermissionReason.REGISTERED, str(reason))
 
 
@@ -459,19 +459,19 @@ async def test_unknown_key_is_a_no(api: Api):
 @pytest.mark.parametrize("is_decided", [True, False])
 async def test_merchants_opt_out_as_a_person_counts(is_decided: bool):
     """Unless their customer keeps the two apart; the other way round it never does."""
-    standing = (
-        a_standing(PermissionReason.OPTED_OUT)
+    key_facts = (
+        key_facts_of(PermissionReason.OPTED_OUT)
         if is_decided
-        else a_standing(PermissionReason.NOT_REGISTERED, opted_out=True)
+        else key_facts_of(PermissionReason.NOT_REGISTERED, opted_out=True)
     )
     for apart, expected in (([], OPTED_OUT), ([CUSTOMER], REGISTERED), (["beta"], OPTED_OUT)):
         async with serving(IZIN_GATE_MERCHANTS_APART=apart) as api:
-            api.state.put(a_standing(), recipient_type="TACIR")
+            api.state.put(key_facts_of(), recipient_type="TACIR")
             assert await api.said(recipient_type="TACIR") == REGISTERED
-            api.state.put(standing)
+            api.state.put(key_facts)
             assert await api.said(recipient_type="TACIR") == expected
-            api.state.put(a_standing(opted_out=True), recipient_type="TACIR")
-            api.state.put(a_standing())
+            api.state.put(key_facts_of(opted_out=True), recipient_type="TACIR")
+            api.state.put(key_facts_of())
             assert await api.said() == REGISTERED
 
 
@@ -482,26 +482,26 @@ async def test_merchant_of_some_customers_needs_no_registration():
         assert await api.said() == (False, "not-registered")
         (one,) = (await api.answer(recipient_type="TACIR", recipients=["-"]))["verdicts"]
         assert one["may_send"] is False
-        api.state.put(a_standing(opted_out=True))
+        api.state.put(key_facts_of(opted_out=True))
         assert await api.said(recipient_type="TACIR") == OPTED_OUT
 
 
 async def test_stale_partition_closes_its_keys_alone(api: Api):
     """An opt-out is said still."""
     for recipient in (PHONE, OTHER):
-        api.state.put(a_standing(), recipient=recipient)
+        api.state.put(key_facts_of(), recipient=recipient)
     first, second = (api.state.partition_of(a_key(recipient=one)) for one in (PHONE, OTHER))
     assert first != second
     api.state.behind.add(first)
     verdicts = (await api.answer(recipients=[PHONE, OTHER]))["verdicts"]
     assert [one["reason"] for one in verdicts] == ["stale", "registered"]
-    api.state.put(a_standing(PermissionReason.OPTED_OUT))
+    api.state.put(key_facts_of(PermissionReason.OPTED_OUT))
     assert await api.said() == OPTED_OUT
 
 
 async def test_merchant_is_stale_with_the_partition_of_the_person(api: Api):
     """An opt-out there may not have been read."""
-    api.state.put(a_standing(), recipient_type="TACIR")
+    api.state.put(key_facts_of(), recipient_type="TACIR")
     person = api.state.partition_of(a_key())
     assert person != api.state.partition_of(a_key(recipient_type="TACIR"))
     api.state.behind.add(person)
@@ -510,12 +510,12 @@ async def test_merchant_is_stale_with_the_partition_of_the_person(api: Api):
 
 async def test_merchant_is_stale_where_the_person_is_unreadable(api: Api):
     """The record may be an opt-out; the other way round it does not matter."""
-    api.state.put(a_standing(), recipient_type="TACIR")
-    api.state.put(a_standing(PermissionReason.STALE))
+    api.state.put(key_facts_of(), recipient_type="TACIR")
+    api.state.put(key_facts_of(PermissionReason.STALE))
     assert await api.said(recipient_type="TACIR") == (False, "stale")
     assert await api.said() == (False, "stale")
-    api.state.put(a_standing(PermissionReason.STALE), recipient_type="TACIR")
-    api.state.put(a_standing())
+    api.state.put(key_facts_of(PermissionReason.STALE), recipient_type="TACIR")
+    api.state.put(key_facts_of())
     assert await api.said() == REGISTERED
 
 
@@ -533,7 +533,7 @@ async def test_old_data_of_iys_close_the_channel(api: Api, pulled_at: object, ex
     """And data from a future that no clock explains; other channels go on."""
     api.state.pulled[BRAND, Channel.MESAJ] = pulled_at  # type: ignore[assignment]
     for channel in ("MESAJ", "ARAMA"):
-        api.state.put(a_standing(), channel=Channel(channel))
+        api.state.put(key_facts_of(), channel=Channel(channel))
     assert (await api.said())[1] == expected
     assert await api.said(type="ARAMA") == REGISTERED
 
@@ -548,16 +548,16 @@ async def test_old_data_of_iys_close_the_channel(api: Api, pulled_at: object, ex
 async def test_suspended_brand_sends_nothing_commercial(api: Api, brand: RegisteredBrand):
     """An opt-out is said before it, and what is exempt is sent."""
     api.state.known_brands[BRAND] = brand
-    api.state.put(a_standing())
+    api.state.put(key_facts_of())
     assert await api.said() == (False, "suspended")
     assert await api.said(message_class="delivery") == (True, "exempt")
-    api.state.put(a_standing(opted_out=True))
+    api.state.put(key_facts_of(opted_out=True))
     assert await api.said() == OPTED_OUT
 
 
 async def test_retailer_needs_access(api: Api):
     """The brand itself does not."""
-    api.state.put(a_standing(retailers=[RETAILER]))
+    api.state.put(key_facts_of(retailers=[RETAILER]))
     assert await api.said() == REGISTERED
     assert await api.said(retailer_code=RETAILER) == REGISTERED
     assert await api.said(retailer_code=RETAILER + 1) == (False, "retailer-not-covered")
@@ -565,7 +565,7 @@ async def test_retailer_needs_access(api: Api):
 
 async def test_foreign_brand_is_as_unknown_as_none(api: Api):
     """Nobody learns which brands there are, nor who opted out of them."""
-    api.state.put(a_standing(opted_out=True), brand_code=FOREIGN_BRAND)
+    api.state.put(key_facts_of(opted_out=True), brand_code=FOREIGN_BRAND)
     foreign = await api.answer(brand_code=FOREIGN_BRAND)
     none = await api.answer(brand_code=300001)
     assert foreign["verdicts"] == none["verdicts"]
@@ -574,7 +574,7 @@ async def test_foreign_brand_is_as_unknown_as_none(api: Api):
 
 async def test_exempt_message_may_be_sent_whatever_else(api: Api):
     """To an address, that is."""
-    api.state.put(a_standing(opted_out=True))
+    api.state.put(key_facts_of(opted_out=True))
     api.state.behind |= set(range(PARTITIONS))
     api.state.pulled_at = None
     assert await api.said(message_class="invoice") == (True, "exempt")
@@ -586,14 +586,14 @@ async def test_exempt_message_may_be_sent_whatever_else(api: Api):
 
 async def test_recipients_are_normalised_by_the_law(api: Api):
     """And answered as they were given, in their order; one that is no address, with its code."""
-    api.state.put(a_standing())
+    api.state.put(key_facts_of())
     given = ["0 (555) 000 00 01", "12", PHONE, "", "a\0b", EMAIL]
     verdicts = (await api.answer(recipients=given))["verdicts"]
     assert [one["recipient"] for one in verdicts] == given
     assert [one["reason"] == "registered" for one in verdicts] == [True, False, True] + [False] * 3
     codes = [one.get("violation") for one in verdicts]
     assert codes == [None, "H121", None, "H114", "IZIN-NUL", "H464"]
-    api.state.put(a_standing(), channel=Channel.EPOSTA, recipient=EMAIL)
+    api.state.put(key_facts_of(), channel=Channel.EPOSTA, recipient=EMAIL)
     assert await api.said(type="EPOSTA", recipients=[EMAIL.upper()]) == REGISTERED
 
 
@@ -617,8 +617,8 @@ async def test_as_of_names_the_partitions_asked_about(api: Api):
 
 async def test_token_is_reached_or_the_answer_is_stale(api: Api):
     """After a quarter of a second."""
-    api.state.put(a_standing())
-    api.state.put(a_standing(opted_out=True), recipient=OTHER)
+    api.state.put(key_facts_of())
+    api.state.put(key_facts_of(opted_out=True), recipient=OTHER)
     read, unread = (
         token_of([LogPosition(TOPICS.express.name, 1, api.state.read + more)]) for more in (0, 1)
     )
@@ -634,7 +634,7 @@ async def test_long_list_is_answered_in_order(api: Api):
     """In more than one part, with a digest over all."""
     given = [f"+90555{number:07d}" for number in range(1500)]
     for one in given[::3]:
-        api.state.put(a_standing(), recipient=one)
+        api.state.put(key_facts_of(), recipient=one)
     found = await api.answer(recipients=given, receipt="list")
     assert [one["recipient"] for one in found["verdicts"]] == given
     yes = [one["may_send"] for one in found["verdicts"]]

@@ -446,7 +446,7 @@ def test_call_is_not_repeated_before_it_may_succeed(error: CallError, pause: tim
 
 
 @pytest.mark.parametrize(
-    ("calls", "failures", "standing"),
+    ("calls", "failures", "reputation"),
     [
         (0, 0, Reputation.GOOD),
         (9_999, 9_999, Reputation.GOOD),
@@ -456,9 +456,9 @@ def test_call_is_not_repeated_before_it_may_succeed(error: CallError, pause: tim
         (10_000, 2_501, Reputation.CRITICAL),
     ],
 )
-def test_success_rate_of_a_day_decides(calls: int, failures: int, standing: Reputation):
+def test_success_rate_of_a_day_decides(calls: int, failures: int, reputation: Reputation):
     """From half of İYS's number of calls on, and well above its threshold of 70 %."""
-    assert ReputationPolicy().of(calls, failures) is standing
+    assert ReputationPolicy().of(calls, failures) is reputation
 
 
 def test_address_without_good_reputation_is_slower():

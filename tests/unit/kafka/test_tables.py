@@ -27,6 +27,7 @@ from starlette.requests import Request
 from izin.consent import Consent, ConsentKey, OriginRank, Status
 from izin.kafka.clients import TopicIdentities, access_of
 from izin.kafka.tables import api_keys as directory_module, permission_reader
+from izin.kafka.tables.active_opt_outs import ActiveOptOuts
 from izin.kafka.tables.api_keys import (
     STALE_AFTER,
     Freshness,
@@ -44,7 +45,6 @@ from izin.kafka.tables.packed_permissions import (
     digest_of,
 )
 from izin.kafka.tables.permission_reader import PermissionReader, facts_of
-from izin.kafka.tables.standing_opt_outs import StandingOptOuts
 from izin.runtime.errors import RegistryError
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
@@ -226,10 +226,10 @@ def erased(key: ConsentKey = KEY) -> Any:  # noqa: ANN401  # a message
     return kafka_message(key=key.encode())
 
 
-def standing(*records: Any, codec: Codec = CODEC) -> StandingOptOuts:  # noqa: ANN401  # messages
+def active_opt_outs(*records: Any, codec: Codec = CODEC) -> ActiveOptOuts:  # noqa: ANN401  # messages
     """Return what stands after ``records``."""
     access = access_of(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
-    found = StandingOptOuts(access, codec, {BRAND})
+    found = ActiveOptOuts(access, codec, {BRAND})
     assert found.take(records) == len(records)
     return found
 
@@ -238,35 +238,35 @@ def test_opt_out_stands_until_a_later_record_of_its_key():
     """Another opt-out, an opt-in, or its erasure."""
     later = NOON + timedelta(hours=1)
     opted_out = a_record(Status.RET)
-    assert standing(opted_out).opted_out_at(KEY.encode()) == SECOND_OF_NOON
-    assert standing(opted_out, a_record(Status.RET, later)).opted_out_at(KEY.encode()) == (
+    assert active_opt_outs(opted_out).opted_out_at(KEY.encode()) == SECOND_OF_NOON
+    assert active_opt_outs(opted_out, a_record(Status.RET, later)).opted_out_at(KEY.encode()) == (
         SECOND_OF_NOON + 3600
     )
     assert (
-        standing(a_record(Status.RET, later), opted_out).opted_out_at(KEY.encode())
+        active_opt_outs(a_record(Status.RET, later), opted_out).opted_out_at(KEY.encode())
         == SECOND_OF_NOON
     )
     for after in (a_record(Status.ONAY, later), erased()):
-        found = standing(opted_out, after)
+        found = active_opt_outs(opted_out, after)
         assert (found.opted_out_at(KEY.encode()), len(found)) == (None, 0)
-    assert len(standing(opted_out, a_record(Status.ONAY, later), opted_out)) == 1
+    assert len(active_opt_outs(opted_out, a_record(Status.ONAY, later), opted_out)) == 1
 
 
 def test_opt_in_that_had_been_an_opt_out_is_none():
     """Its record has the word too, as what was before."""
     record = a_record(Status.ONAY)
     assert b"RET" in (record.value() or b"")
-    assert standing(record).opted_out_at(KEY.encode()) is None
+    assert active_opt_outs(record).opted_out_at(KEY.encode()) is None
 
 
 def test_opt_outs_of_other_brands_take_no_room():
     """The file has none of theirs."""
-    assert len(standing(a_record(Status.RET, key=replace(KEY, brand_code=BRAND + 1)))) == 0
+    assert len(active_opt_outs(a_record(Status.RET, key=replace(KEY, brand_code=BRAND + 1)))) == 0
 
 
 def test_recipient_of_an_opt_out_may_have_one():
     """Whatever the channel; of others a bit says at once that none stands."""
-    found = standing(a_record(Status.RET))
+    found = active_opt_outs(a_record(Status.RET))
     assert found.may_have(PHONE)
     assert sum(map(found.may_have, [f"+90555{number:07}" for number in range(2, 1002)])) <= 2
 
@@ -275,7 +275,10 @@ def test_opt_out_that_cannot_be_read_stands_since_ever():
     """Every opt-in would reverse it."""
     whole = a_record(Status.RET).value() or b""
     assert (
-        standing(kafka_message(key=KEY.encode(), value=whole[:-1])).opted_out_at(KEY.encode()) == 1
+        active_opt_outs(kafka_message(key=KEY.encode(), value=whole[:-1])).opted_out_at(
+            KEY.encode()
+        )
+        == 1
     )
 
 
@@ -283,7 +286,7 @@ def test_record_whose_schema_cannot_be_fetched_waits():
     """It is taken once the registry is there."""
     away = Codec()
     away.decode_consent = Mock(side_effect=RegistryError("away"))  # type: ignore[method-assign]
-    found = StandingOptOuts(access_of(KafkaSettings()), away, {BRAND})
+    found = ActiveOptOuts(access_of(KafkaSettings()), away, {BRAND})
     assert found.take([erased(), a_record(Status.RET), erased()]) == 1
 
 
@@ -292,7 +295,7 @@ def test_forgotten_key_leaves_the_others(number: int):
     """Each record is forgotten, then noted: no slot is lost."""
     keys = [a_key(recipient=f"+90555{one:07}") for one in range(number, number + 300)]
     records = [a_record(Status.RET, key=one) for one in keys]
-    found = standing(*records, *records[::2], *[erased(one) for one in keys[::3]])
+    found = active_opt_outs(*records, *records[::2], *[erased(one) for one in keys[::3]])
     left = [one for one in keys if found.opted_out_at(one.encode()) == SECOND_OF_NOON]
     assert (len(left), len(found)) == (200, 200)
 

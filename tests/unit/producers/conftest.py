@@ -243,9 +243,9 @@ def import_of(fake: FakePublisher, directory: BrandDirectory, clock: MovingClock
 
     def run(path: Path, **given: Any) -> ImportReport:  # noqa: ANN401  # options of any type
         apart = {name: given.pop(name) for name in ("opt_outs", "progress") if name in given}
-        standing = apart.get("opt_outs")
-        if standing is not None and not callable(standing):
-            apart["opt_outs"] = lambda _brands: standing
+        opted_out = apart.get("opt_outs")
+        if opted_out is not None and not callable(opted_out):
+            apart["opt_outs"] = lambda _brands: opted_out
         return import_file(path, fake, directory, clock=clock, how=Import(**given), **apart)
 
     return run

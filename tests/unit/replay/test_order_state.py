@@ -35,8 +35,8 @@ from izin.replay.dead_letters.reading import (
     letter_of,
 )
 from izin.replay.order_state.comparison import (
+    CurrentRows,
     Shadow,
-    StandingRows,
     StateComparison,
     StateDifference,
     StateDifferenceKind,
@@ -91,25 +91,25 @@ def a_plan(selection: Selection | None = None) -> Plan:
 
 def compare(
     wanted: Consent | None,
-    standing: bytes | None,
+    current: bytes | None,
     *,
     reaches: bool = True,
     suppressed_until: datetime | None = None,
     erased: bool = False,
 ) -> list[StateDifference]:
     """Return what differs of one key."""
-    shadow, found = Shadow(), StandingRows()
+    shadow, found = Shadow(), CurrentRows()
     if wanted is not None:
         shadow.state.apply({KEY: shadow.state.packing.pack(wanted)}, 0)
     if erased:
         shadow.erased.add(KEY)
-    if standing is not None:
-        found.rows[KEY] = standing
+    if current is not None:
+        found.rows[KEY] = current
     if suppressed_until is not None:
         until = int(suppressed_until.timestamp() * 1000)
         found.suppressions[SUPPRESSIONS.of(KEY)] = until
     comparison = StateComparison(
-        installation=INSTALLATION, plan=a_plan(), shadow=shadow, standing=found, reaches=reaches
+        installation=INSTALLATION, plan=a_plan(), shadow=shadow, current=found, reaches=reaches
     )
     changes = list(comparison.changes())
     return [one for one in changes if one.key == KEY]

@@ -47,8 +47,8 @@ from tests.contract.schemas.examples import golden
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, kafka_message
 from tests.support.webhooks import (
     a_consent,
+    a_consent_in_force,
     a_permission,
-    a_standing,
     a_subscriber,
     an_opt_out,
     event_reader,
@@ -700,7 +700,10 @@ async def test_ledger_is_asked_again_for_what_comes_meanwhile(
 
 @pytest.mark.parametrize(
     ("row", "event_id"),
-    [(an_opt_out(1, number=5), "event-1"), (a_standing(1, number=5, latest_ret_at=NOON), None)],
+    [
+        (an_opt_out(1, number=5), "event-1"),
+        (a_consent_in_force(1, number=5, latest_ret_at=NOON), None),
+    ],
     ids=["latest", "followed"],
 )
 def test_older_opt_out_is_what_its_row_says(row: dict[str, Any], event_id: str | None) -> None:

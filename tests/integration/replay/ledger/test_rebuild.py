@@ -129,8 +129,8 @@ async def test_untouched_ledger_differs_in_nothing(
     await every_kind(harness)
     found = await planned(rebuild, plan_file)
     assert await differences(harness) == []
-    assert found.shadow == found.standing
-    assert found.shadow_keys == found.standing_keys == 10
+    assert found.shadow == found.current
+    assert found.shadow_keys == found.current_keys == 10
     assert Plan.read(plan_file).options["shadow"] == found.shadow
     assert await executed(harness, rebuild, plan_file) == Repaired()
 
@@ -145,7 +145,7 @@ async def test_opt_in_set_aside_as_void_is_no_difference(
     assert await harness.columns("desired_status", "void_event_id") == ("RET", void.event_id)
     found = await planned(rebuild, plan_file)
     assert await differences(harness) == []
-    assert found.shadow == found.standing
+    assert found.shadow == found.current
     await harness.set_columns(ret_event_id=None)
     await planned(rebuild, plan_file)
     assert [one.key for one in await differences(harness)] == [str(a_key(recipient=a_phone(3)))]
@@ -181,7 +181,7 @@ async def test_changed_row_is_found_and_repaired(
         {"key": key},
     )
     found = await planned(rebuild, plan_file)
-    assert found.shadow != found.standing
+    assert found.shadow != found.current
     (one,) = await differences(harness)
     assert (one.key, one.kind) == (key, "differing")
     assert one.fields["desired_source"] == ("HS_CC", "HS_WEB")
@@ -270,19 +270,19 @@ async def test_wrong_calendar_is_found_and_repaired(
 ):
     """The terms of what waits are counted by the calendar of today; nothing else differs."""
     await harness.ingest(onay(), ret(OTHER))
-    standing = await harness.columns("due_at", "expires_at")
+    current = await harness.columns("due_at", "expires_at")
     days = [date.today() + timedelta(days=number) for number in range(1, 4)]  # noqa: DTZ011  # any
     url = rebuild.settings.database_url
     closed = LedgerSettings(database_url=url, extra_closed_days=tuple(days))
     other = replace(rebuild, settings=closed)
     harness.ledger.calendar = closed.calendar
     found = await planned(other, plan_file)
-    assert found.shadow == found.standing
+    assert found.shadow == found.current
     assert set(found.differences) == {"terms"}
     with pytest.raises(PlanMovedError, match="IZIN_EXTRA_CLOSED_DAYS"):
         await executed(harness, rebuild, plan_file)
     assert (await executed(harness, other, plan_file))["changed"] == 2
-    assert await harness.columns("due_at", "expires_at") > standing
+    assert await harness.columns("due_at", "expires_at") > current
     assert harness.ledger.calendar != TURKEY_CALENDAR
 
 
@@ -371,7 +371,7 @@ async def test_vouched_consent_stays_attested(
     assert await harness.requeue("reconsent") == 1
     assert (await harness.row()).attested
     found = await planned(rebuild, plan_file)
-    assert found.shadow == found.standing
+    assert found.shadow == found.current
 
 
 async def test_person_erased_since_the_plan_does_not_come_back(
@@ -427,7 +427,7 @@ async def test_killed_rebuild_goes_on_where_it_was(
         "SELECT xmin::text FROM shadow_slices WHERE slice = 0"
     )
     assert await planned(rebuild, plan_file) == resumed
-    assert (resumed.shadow, resumed.shadow_keys) == (resumed.standing, 38)
+    assert (resumed.shadow, resumed.shadow_keys) == (resumed.current, 38)
 
 
 _LONG = f"{'a' * 60}@{'b' * 40}.example.com"
@@ -521,10 +521,10 @@ async def test_row_that_stands_again_is_not_inserted(
     done = await executed(harness, rebuild, plan_file)
     assert (done["restored"], done["changed"]) == (1, 1)
     after = await rows(harness)
-    standing = f"{BRAND}/MESAJ/BIREYSEL/{a_phone(3)}"
+    current = f"{BRAND}/MESAJ/BIREYSEL/{a_phone(3)}"
     assert after.keys() == before.keys()
-    assert after[standing].registered_state == before[standing].registered_state
-    assert after[standing].verified_by is None
+    assert after[current].registered_state == before[current].registered_state
+    assert after[current].verified_by is None
 
 
 async def test_process_that_was_taken_over_restores_nothing(

@@ -245,7 +245,7 @@ async def test_ledger_is_restored_from_topics_alone(site: Site):
         site.folder.with_name("again.json"), Selection(), by="ada"
     )
     # What was restored is in the history too, with everything that a rebuild needs.
-    assert (found.differences, found.shadow) == ({}, found.standing)
+    assert (found.differences, found.shadow) == ({}, found.current)
     offsets = "SELECT max(next_offset) AS next FROM kafka_offsets"
     assert await site.new.ledger.fetch(offsets) == [{"next": 1}]
 

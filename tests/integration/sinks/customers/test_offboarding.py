@@ -231,9 +231,9 @@ async def test_killed_order_goes_on_and_names_opt_outs(
         with monkeypatch.context() as patched:
             patched.setattr(offboarding, at, mock(side_effect=KeyboardInterrupt))
             assert (await offboard("--execute", f"--opt-outs={named}")).exit_code == 130
-        standing = await journal.find(two.ledger, CUSTOMER)
-        assert standing is not None
-        assert (standing.sha256 is None) == (at == "hand_over")
+        begun = await journal.find(two.ledger, CUSTOMER)
+        assert begun is not None
+        assert (begun.sha256 is None) == (at == "hand_over")
     assert await acts(two.ledger, "offboard customer") == []
     assert (await offboard("--execute", f"--opt-outs={named}")).exit_code == 0
     (act,) = await acts(two.ledger, "offboard customer")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from izin.ledger import reads, suspensions as standing
+from izin.ledger import reads, suspensions as ledger_suspensions
 from izin.runtime.masking import mask_event
 from tests.integration.sinks.sink_harness import (
     ACTIVE,
@@ -171,7 +171,10 @@ async def test_closed_subscription_suspends_brands_of_its_provider(
     first, following = await harness.suspensions()
     assert first.rechecks == following.rechecks == 1
     assert first.recheck_at == following.recheck_at >= harness.clock() + timedelta(seconds=100)
-    assert await standing.recheck_now(harness.ledger, BRAND, by="ada", now=harness.clock()) == 1
+    assert (
+        await ledger_suspensions.recheck_now(harness.ledger, BRAND, by="ada", now=harness.clock())
+        == 1
+    )
     harness.advance(timedelta(minutes=1))
     assert await harness.opt_out()
     assert await harness.suspensions() == ()

@@ -26,7 +26,7 @@ _BITS: Final = 1 << 25
 """4 MB: of a million opt-outs, three in a hundred other recipients are looked up in vain."""
 
 
-class StandingOptOuts:
+class ActiveOptOuts:
     """The opt-outs that stand for keys of ``brands``."""
 
     def __init__(self, access: KafkaAccess, codec: Codec, brands: Collection[int]) -> None:
