@@ -197,12 +197,14 @@ async def silent_tls(certificate: Certificate) -> AsyncIterator[str]:
     writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
+        writers.append(writer)  # first: a client may be gone in the middle of its handshake
         with suppress(OSError):
+            await writer.start_tls(context)
             await reader.read()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context(certificate))
+    context = server_context(certificate)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:

@@ -152,7 +152,8 @@ def test_compiled_modules_pass_their_tests(wheel: Path, tmp_path: Path) -> None:
     site = unpacked(wheel, tmp_path)
     assert output_of(site, "-c", _BUILD) == "compiled\n"
     assert output_of(site, "-c", _INTERPRETED, *hot_modules()) == "[]\n"
-    shutil.copytree(ROOT / "tests", site / "tests")
+    for folder in ("tests", "tools"):
+        shutil.copytree(ROOT / folder, site / folder)
     shutil.copy(ROOT / "pyproject.toml", site)
     chosen = ("-m", "not interpreted and not broker", "-p", "no:cacheprovider", *TESTS)
     assert " passed" in output_of(site, "-m", "pytest", "-q", *chosen)
