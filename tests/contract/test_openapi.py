@@ -58,7 +58,7 @@ from tests.unit.feeds.conftest import (
 )
 from tests.unit.gate.conftest import a_question, key_facts_of, serving as serving_gate
 from tests.unit.producers.conftest import FakePublisher, FakeReceipts
-from tests.unit.sinks.test_incoming import CREDENTIALS, accepted
+from tests.unit.sinks.test_observed import CREDENTIALS, accepted
 
 FEEDS, GATE, INTAKE = (
     json.loads((ROOT / "docs" / "openapi" / f"{name}.json").read_text("utf-8"))

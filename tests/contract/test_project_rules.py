@@ -756,7 +756,7 @@ def test_fewer_than_nine_in_ten_killed_mutants_are_short(
     assert last == f"law-mutants: {killed + 1} % (bar ≥ 90 %) {word}"
 
 
-PUSH = "tests/unit/sinks/test_incoming.py"
+PUSH = "tests/unit/sinks/test_observed.py"
 
 
 def test_return_is_a_room_that_the_way_has_left_before() -> None:

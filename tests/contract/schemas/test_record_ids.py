@@ -68,7 +68,7 @@ from tests.support.builders import (
 )
 from tests.support.order.harness import EXPRESS, HOME, IN_FULL, TOPIC, OrderHarness, a_record
 from tests.unit.gate.conftest import FakeState
-from tests.unit.ledger.test_rows_and_connection import ACTIVE, decided
+from tests.unit.ledger.record.test_ruling import ACTIVE, decided
 
 TOPICS = Topics()
 MESSAGES = TopicMessages(Codec(), TOPICS)

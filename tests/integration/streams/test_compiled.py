@@ -30,7 +30,7 @@ TESTS = (
     "tests/unit/streams/test_erasure.py",
     "tests/unit/streams/test_guard.py",
     "tests/unit/streams/test_order.py",
-    "tests/unit/streams/test_engine_and_ownership.py",
+    "tests/unit/streams/test_ownership.py",
     "tests/unit/streams/test_packing.py",
 )
 

@@ -72,7 +72,7 @@ from izin.producers.mapping.records import AcceptedRecord, EventOrigin, read, va
 from izin.runtime.http_server.problems import JSON_TYPE
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_decision_record, an_event
 from tests.support.iys import CORE_CODES
-from tests.unit.ledger.test_rows_and_connection import ACTIVE, NOW, decided, in_flight_row
+from tests.unit.ledger.record.test_ruling import ACTIVE, NOW, decided, in_flight_row
 
 PRODUCT = Path(izin.__file__).parent
 KEY = ConsentKey.parse(f"100001/MESAJ/BIREYSEL/{PHONE}")

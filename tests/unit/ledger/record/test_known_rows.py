@@ -50,7 +50,7 @@ from tests.support.builders import NOON, a_decision_record, an_admitted_event, a
 from tests.support.fast_copies.registry import MESSAGES
 from tests.support.iys import CORE_CODES
 from tests.unit.ledger.record.test_item_result import an_item
-from tests.unit.ledger.test_rows_and_connection import ACTIVE, NOW, shown
+from tests.unit.ledger.record.test_ruling import ACTIVE, NOW, shown
 
 LATE = NOON + timedelta(days=30)
 """After the term of every event here."""
