@@ -1,6 +1,6 @@
 """One partition, owned by one worker at a time, and committed exactly once.
 
-partition_transaction   fence, catch up, commit    positions       what is decided, read back
+owned_partition         fence, catch up, commit    positions       what is decided, read back
 transactional_producer  writes transactions        shared_clients  what all partitions share
 effects                 what a batch writes        token_provider  tokens for aiokafka
 """
@@ -12,7 +12,7 @@ from izin.streams.ownership.effects import (
     OutputRecord,
     output_record,
 )
-from izin.streams.ownership.partition_transaction import OwnedPartition
+from izin.streams.ownership.owned_partition import OwnedPartition
 from izin.streams.ownership.positions import Changelog, DecidedOffsets, LanePosition, Positions
 from izin.streams.ownership.shared_clients import SharedClients, credentials
 

@@ -29,7 +29,7 @@ from izin.local import Kafka, free_port
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.fast.record_format import NO_HEADERS
 from izin.streams.ownership import OutputRecord
-from izin.streams.ownership.partition_transaction import set_marks
+from izin.streams.ownership.owned_partition import set_marks
 from izin.streams.ownership.transactional_producer import TransactionalProducer
 from tests.chaos.command import Seed, counted, listed, run_stage, start
 from tests.support.order.verdict import committed_records

@@ -50,11 +50,11 @@ from izin.streams.ownership import (
     SharedClients,
     credentials,
     effects,
-    partition_transaction,
+    owned_partition,
     positions,
 )
 from izin.streams.ownership.effects import OutputBatches
-from izin.streams.ownership.partition_transaction import repartition
+from izin.streams.ownership.owned_partition import repartition
 from izin.streams.ownership.token_provider import TokenProvider
 from izin.streams.state.packing import facts_of
 from tests.support.order.harness import CODEC, ONAY, row_of
@@ -216,7 +216,7 @@ async def test_record_that_was_not_acknowledged_raises(
     answer: Callable[[], KafkaError | None] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of several is enough: the position must not pass what it came from."""
-    monkeypatch.setattr(partition_transaction, "_WITHIN", 0.05)
+    monkeypatch.setattr(owned_partition, "_WITHIN", 0.05)
     broker: Any = Broker(lambda: None, answer)
     with pytest.raises(KafkaException):
         await repartition(broker, [RECORD, RECORD])
