@@ -29,7 +29,7 @@ REBUILD = "rebuild"
 """A kind of plan."""
 DESIRED_CONSENTS = "desired-consents"
 """A target of rebuilds."""
-_FORMAT = 1
+_FORMAT = 2
 _NAMED = 3
 """So many changes are named: of many partitions each may have moved."""
 _SLASHES = 3

@@ -38,7 +38,7 @@ class SourceWatch:
     """The decisions of one batch on brands whose sources are watched, and the rows as they were
     before. Its opt-outs, and opt-ins over opt-outs, are counted by their source.
 
-    Where no brand of a batch has one, this costs one statement a transaction.
+    Where no brand of a batch is watched, this costs one statement a transaction.
     """
 
     reader: DecisionReader

@@ -64,7 +64,7 @@ def test_plan_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     ("before", "after", "why"),
     [
         (b"an operator", b"a stranger", "edited"),
-        (b'"format": 1', b'"format": 9', "format is 9"),
+        (b'"format": 2', b'"format": 1', "format is 1"),
         (b"{", b"[", "no plan"),
         (b'"digest"', b'"hash"', "no plan"),
     ],
