@@ -194,16 +194,19 @@ async def _asks_for_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 @asynccontextmanager
 async def silent_tls(certificate: Certificate) -> AsyncIterator[str]:
     """Yield the address of a server that shakes hands and then says nothing."""
-    writers: list[asyncio.StreamWriter] = []
+    context, loop = server_context(certificate), asyncio.get_running_loop()
+    transports: list[asyncio.Transport] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)  # first: a client may be gone in the middle of its handshake
+        plain = writer.transport
+        transports.append(plain)  # first: a client may be gone in the middle of its handshake
         with suppress(OSError):
-            await writer.start_tls(context)
+            # Not the writer's own: aborted, it leaves a writer without a transport.
+            shaken = await loop.start_tls(plain, plain.get_protocol(), context, server_side=True)
+            transports.extend([] if shaken is None else [shaken])
             await reader.read()
         writer.close()
 
-    context = server_context(certificate)
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -211,8 +214,8 @@ async def silent_tls(certificate: Certificate) -> AsyncIterator[str]:
         server.close()
         # The end of TLS waits for a client that may be gone, and what is left to the garbage
         # collector is a warning in whichever test comes next.
-        for one in writers:
-            one.transport.abort()
+        for one in transports:
+            one.abort()
         await asyncio.sleep(0.01)
 
 
