@@ -212,6 +212,7 @@ async def silent_tls(certificate: Certificate) -> AsyncIterator[str]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        await asyncio.sleep(0.01)  # until what was just accepted has a transport
         # The end of TLS waits for a client that may be gone, and what is left to the garbage
         # collector is a warning in whichever test comes next.
         for one in transports:
