@@ -92,9 +92,9 @@ def _measured(tree: Path, part: str) -> float:
         # 1: short of its bar, or ended by an error, with nothing printed
         said = printed_by(command, within=_WITHIN, folder=tree, fine=(0, 1))
         figures = json.loads(said)["figures"] if said.strip() else ()
-        for one in figures:
-            if one["name"] == figure and one["value"] is not None:
-                return float(one["value"])
+        value = {row["name"]: row["value"] for row in figures}.get(figure)
+        if value is not None:
+            return float(value)
     raise TrialError(f"{figure} was not measured in {tree.name}, {_ATTEMPTS} times")
 
 

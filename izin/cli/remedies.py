@@ -156,7 +156,7 @@ def why_not_sent(entry: ConsentRow, automatic: Iterable[AutomaticSuspension]) ->
     if entry.brake_id is None or entry.due_at is None or entry.state not in WAITING:
         return None
     until: datetime = entry.due_at - BEFORE_DUE if is_ret else entry.due_at
-    by = next((one for one in automatic if one.id == entry.brake_id), None)
+    by = next((suspension for suspension in automatic if suspension.id == entry.brake_id), None)
     of = "" if by is None else f", with others of {by.source} since {turkish(by.tripped_at)}"
     return (
         f"held back by an automatic suspension until {turkish(until)} at most{of}: "

@@ -29,7 +29,7 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
 from izin.consent import Channel
-from izin.ledger import brands as registry, reads, suspensions as ledger_suspensions
+from izin.ledger import brands as registry, reads, suspensions as stored
 from izin.ledger.automatic_suspension import decisions
 from izin.ledger.db import Ledger
 from izin.ledger.reads import Count
@@ -284,9 +284,7 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
             "suspended": "suspended",
         },
         brands,
-        rights=lambda one: (
-            " ".join(ledger_suspensions.rights(concerning(one.brand_code, found))) or "none"
-        ),
+        rights=lambda one: " ".join(stored.rights(concerning(one.brand_code, found))) or "none",
         suspended=lambda one: " ".join(sorted(suspension_orders.of_brand(one, orders))),
     )
 
@@ -308,7 +306,7 @@ async def _every(
     cut = await cut_to(ledger, customer)
     return (
         tuple(brand for brand in await registry.every(ledger) if cut.has(brand.brand_code)),
-        await ledger_suspensions.every(ledger),
+        await stored.every(ledger),
         await suspension_orders.every(ledger),
     )
 

@@ -50,7 +50,7 @@ from izin.iys.errors import Verdict
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.ledger.history import NOT_SENT
 from izin.ledger.reads import RecordedFact
-from izin.ledger.record import Brand, ConsentRow, Suspension
+from izin.ledger.record import Brand, ConsentRow
 from izin.producers.files import (
     ColumnChoices,
     Import,
@@ -66,6 +66,7 @@ from izin.producers.mapping.field_names import FIELD_NAMES, GENERIC_STATUSES, NA
 from izin.runtime.plan import PlanMovedError, Selection
 from izin.schemas.words import _spaced
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
+from tests.unit.cli.test_brands import a_suspension
 from tests.unit.producers.conftest import FakePublisher
 from tests.unit.replay.test_order_state import a_plan
 
@@ -226,17 +227,7 @@ def test_state_rows_are_four_answers() -> None:
 
 
 A_BRAND = Brand(brand_code=100001, iys_code=1, customer_id="acme", name="Örnek")
-A_SUSPENSION = Suspension(
-    brand_code=100001,
-    channel="MESAJ",
-    status="*",
-    code="H353",
-    reason="no right to write MESAJ",
-    scope="brand",
-    since=NOON,
-    recheck_at=None,
-    rechecks=0,
-)
+A_SUSPENSION = a_suspension(reason="no right to write MESAJ", since=NOON, recheck_at=None)
 
 
 def test_state_rows_of_a_suspended_key_say_why() -> None:
