@@ -253,19 +253,19 @@ class _ServedConnection(H11Protocol):
 
     def _expire(self) -> None:
         self._timer = None
-        if self.loop.time() < self._deadline:
-            self._start_timer()
-            return
         match self._awaits:
+            case _ if self.loop.time() < self._deadline:
+                self._start_timer()
             case Refused.REQUEST:
                 self._metrics.refused(Refused.REQUEST)
                 self.transport.abort()
             case Refused.HEAD if self.conn.trailing_data[0] and self.conn.our_state is h11.IDLE:
                 late = f"the headers did not arrive within {self._limits.head_within:g} s"
                 self._refuse(Refused.HEAD, ProblemText(408, "Too slow", late, SOON))
-            case awaits:
-                if awaits is not None:
-                    self._metrics.refused(awaits)
+            case Refused.HEAD:  # of a body that came too late, it has sent bytes still
+                self._metrics.refused(Refused.HEAD)
+                self._linger()
+            case _:
                 self.transport.close()
 
     def _refuse(self, reason: Refused, text: ProblemText) -> None:
@@ -277,8 +277,12 @@ class _ServedConnection(H11Protocol):
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")
-        # Closed at once, what the client still sends would be answered with a reset, at which its
-        # system drops what it has not read yet: the reason.
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close once the client has had time to read. Closed at once, what it still sends would be
+        answered with a reset, at which its system drops what it has not read yet: the reason.
+        """
         self._is_refused = True
         self.transport.write_eof()
         self._wait(self._limits.idle_for, None)

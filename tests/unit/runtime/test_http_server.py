@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -23,7 +24,15 @@ from izin.runtime.http_server.problems import (
 )
 from izin.runtime.http_server.server import PortError
 from izin.runtime.http_server.shedding import HttpLimits, Refused, client_of, read_body
-from tests.support.servers.http import Reply, ServedHttp, connected, listeners_of, reply_of, request
+from tests.support.servers.http import (
+    PAUSE,
+    Reply,
+    ServedHttp,
+    connected,
+    listeners_of,
+    reply_of,
+    request,
+)
 
 SHORT = 0.3
 OTHER = "127.0.0.2"
@@ -203,6 +212,21 @@ async def test_body_byte_by_byte_is_cut_off():
         assert (reply.status, reply.headers["content-type"]) == (408, MEDIA_TYPE)
         assert served.refused(Refused.BODY) == 1
         assert served.counted("izin_http_requests") == 0
+
+
+async def test_reason_reaches_a_client_that_goes_on_sending():
+    """A body that came too late goes on: the connection is closed only once the client could read,
+    else a reset would take the answer out of its hands.
+    """
+    limits = HttpLimits(body_within=SHORT, head_within=SHORT)
+    async with serving(limits) as served, connected(served.port) as one:
+        one.writer.write(b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 999\r\n\r\n")
+        await served.until(lambda: served.refused(Refused.BODY) == 1)
+        one.writer.write(b"x")
+        await asyncio.sleep(PAUSE)
+        asyncio.get_running_loop().call_later(SHORT, one.writer.write, b"x")
+        time.sleep(2 * SHORT)  # noqa: ASYNC251  # now the deadline is due, and the byte after it
+        assert reply_of(await one.end()).status == 408
 
 
 async def test_body_that_is_too_large_is_refused():
