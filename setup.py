@@ -22,7 +22,7 @@ HOT = (
     "izin/kafka/tables/packed_permissions.py",
     "izin/kafka/tables/permission_reader.py",
     "izin/gate/key_tables.py",
-    "izin/producers/files/cells.py",
+    "izin/producers/mapping/cells.py",
     "izin/producers/publishing/event_ids.py",
     "izin/sinks/ingest/decision_reader.py",
     "izin/ledger/history/hash_chain.py",

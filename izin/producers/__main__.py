@@ -1,7 +1,7 @@
 """Run the intake: ``python -m izin.producers``."""
 
 from izin.kafka.clients import codec
-from izin.producers.intake.server import serve
+from izin.producers.intake.process import serve
 from izin.runtime.logs import configure, exiting_on_error
 from izin.runtime.settings import IntakeSettings, KafkaSettings, LogSettings
 

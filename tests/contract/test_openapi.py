@@ -26,7 +26,7 @@ from izin.feeds.endpoint import routes_of as feed_routes
 from izin.gate.server import routes_of as gate_routes
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.ledger.record import Message, TopicMessages
-from izin.producers.intake.server import Intake, routes_of as intake_routes
+from izin.producers.intake.server import Intake
 from izin.runtime.http_server.problems import public_app
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
@@ -57,7 +57,7 @@ from tests.unit.feeds.conftest import (
     serving as serving_feeds,
 )
 from tests.unit.gate.conftest import a_question, key_facts_of, serving as serving_gate
-from tests.unit.producers.conftest import FakePublisher, FakeReceipts
+from tests.unit.producers.conftest import FakePublisher, FakeReceipts, intake_routes
 from tests.unit.sinks.test_observed import CREDENTIALS, accepted
 
 FEEDS, GATE, INTAKE = (

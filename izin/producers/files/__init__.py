@@ -1,8 +1,5 @@
 """A CRM export imported row by row: columns, rows, report."""
 
-from izin.producers.files.cells import cell_text
-from izin.producers.files.choices import ColumnChoices, read_mapping
-from izin.producers.files.columns import ColumnsError, recipient_place
 from izin.producers.files.importer import (
     FindOptOuts,
     Import,
@@ -15,6 +12,10 @@ from izin.producers.files.report import ImportReport
 from izin.producers.files.rows import ReversalRules, read_reversals
 from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
 from izin.producers.files.tables import Cells, FileRow, Table, UnusableFileError, whole_file
+from izin.producers.mapping.cells import cell_text
+from izin.producers.mapping.choices import ColumnChoices
+from izin.producers.mapping.columns import ColumnsError, recipient_place
+from izin.producers.mapping.saved import read_mapping
 
 __all__ = (
     "WORKBOOK",

@@ -26,9 +26,6 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from izin.consent import CHANNELS, STATUSES, maker
-from izin.producers.files.cells import cell_text, is_recipient
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.columns import known_columns
 from izin.producers.files.tables import (
     Cells,
     FileRow,
@@ -41,6 +38,9 @@ from izin.producers.files.tables import (
     whole_file,
     without_empty_end,
 )
+from izin.producers.mapping.cells import cell_text, is_recipient
+from izin.producers.mapping.choices import ColumnChoices
+from izin.producers.mapping.columns import known_columns
 from izin.schemas.words import channel_of, status_of
 
 DELIMITERS: tuple[str, ...] = (";", ",", "\t", "|")

@@ -28,14 +28,6 @@ from typing import Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.columns import (
-    ColumnMeaning,
-    Columns,
-    ColumnsError,
-    column_meanings,
-    resolve,
-)
 from izin.producers.files.report import (
     ImportReport,
     ReportRows,
@@ -61,6 +53,14 @@ from izin.producers.files.tables import (
     UnusableFileError,
     UnwritableTableError,
     whole_file,
+)
+from izin.producers.mapping.choices import ColumnChoices
+from izin.producers.mapping.columns import (
+    ColumnMeaning,
+    Columns,
+    ColumnsError,
+    column_meanings,
+    resolve,
 )
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.records import Review, passes

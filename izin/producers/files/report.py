@@ -27,9 +27,9 @@ from typing import IO, BinaryIO, Final, NamedTuple, Self
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from izin.consent import OurError, SourceError, Status, Violation
-from izin.producers.files.cells import cell_text
 from izin.producers.files.table_formats import ADDED, LONGEST_VALUE, write_report
 from izin.producers.files.tables import FileRow, UnwritableTableError
+from izin.producers.mapping.cells import cell_text
 from izin.schemas.words import status_of
 
 _BETWEEN: Final = " | "

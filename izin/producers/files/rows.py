@@ -23,9 +23,6 @@ from izin.kafka.tables.brand_directory import (
     UnknownBrandError,
 )
 from izin.kafka.tables.packed_permissions import whole_seconds
-from izin.producers.files.cells import cell_text
-from izin.producers.files.choices import ColumnChoices
-from izin.producers.files.columns import Columns, RowPart, resolve
 from izin.producers.files.report import (
     ReportRows,
     RowFault,
@@ -36,6 +33,9 @@ from izin.producers.files.report import (
 )
 from izin.producers.files.table_formats import EVENT_COLUMN, open_table, without_added
 from izin.producers.files.tables import FileRow, UnusableFileError
+from izin.producers.mapping.cells import cell_text
+from izin.producers.mapping.choices import ColumnChoices
+from izin.producers.mapping.columns import Columns, RowPart, resolve
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import (

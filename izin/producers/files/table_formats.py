@@ -20,10 +20,10 @@ from zipfile import is_zipfile
 from openpyxl import Workbook
 
 from izin.consent import visible
-from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.delimited import open_delimited
 from izin.producers.files.tables import Table, UnusableFileError, whole_file
 from izin.producers.files.workbook import open_workbook
+from izin.producers.mapping.choices import ColumnChoices
 
 WORKBOOK = ".xlsx"
 """How the name of a workbook ends that is written."""

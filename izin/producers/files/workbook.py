@@ -19,8 +19,6 @@ from typing import Any, Final
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 
-from izin.producers.files.cells import is_recipient
-from izin.producers.files.choices import ColumnChoices
 from izin.producers.files.tables import (
     Cells,
     FileRow,
@@ -33,6 +31,8 @@ from izin.producers.files.tables import (
     whole_file,
     without_empty_end,
 )
+from izin.producers.mapping.cells import is_recipient
+from izin.producers.mapping.choices import ColumnChoices
 from izin.producers.mapping.field_names import RECIPIENTS, field_of
 
 _READER: Final = Path(__file__).with_name("workbook_process.py")

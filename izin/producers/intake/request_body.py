@@ -8,13 +8,12 @@ text they are in and no other.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from izin.consent import DateBasis, Violation, clean
 from izin.producers.mapping.field_names import Field, printable, violation
-from izin.producers.mapping.records import evidence_of, text_of
+from izin.producers.mapping.records import InputRecord, evidence_of, text_of
 from izin.runtime.http_server.problems import (
     JSON_TYPE,
     ProblemText,
@@ -34,21 +33,6 @@ ID, DATE_BASIS, EVIDENCE = "id", "date_basis", "evidence"
 NAMES = (*Field, ID, DATE_BASIS, EVIDENCE)
 """Of the fields of a record."""
 BASES = (DateBasis.STATED, DateBasis.RECEIVED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InputRecord:
-    """One record of a body: its fields as text, and what is wrong with the notation."""
-
-    values: Mapping[Field, str]
-    reference: str | None
-    """The sender's own id of this record."""
-    evidence: Mapping[str, str]
-    is_live: bool
-    """The recipient acts right now."""
-    violations: tuple[Violation, ...]
-    recipient_name: str
-    """In which of three fields the sender has the recipient."""
 
 
 def read_records(content_type: str, body: bytes) -> tuple[Sequence[InputRecord], bool]:

@@ -18,27 +18,22 @@ instant cannot be determined is not published, and the response is 503; the rest
 """
 
 import asyncio
-import secrets
 from collections import Counter as Counts
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
-from functools import partial
 from time import perf_counter
 from typing import Any, assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from izin.consent import SourceError, Violation
-from izin.kafka.broker_watch import BrokerWatch
-from izin.kafka.clients import access_of
-from izin.kafka.tables.api_keys import ApiKeyDirectory, ApiKeyReader, authorised
-from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
+from izin.kafka.tables.api_keys import ApiKeyDirectory, authorised
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.receipt_log import ReceiptLog
-from izin.producers.intake.request_body import InputRecord, read_records
+from izin.producers.intake.request_body import read_records
 from izin.producers.intake.validation import (
     ClockSkew,
     ForbiddenRecord,
@@ -47,22 +42,16 @@ from izin.producers.intake.validation import (
     RecordValidator,
 )
 from izin.producers.mapping.field_names import Field, violation
-from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
-from izin.producers.new_event import utc_now
-from izin.producers.publishing.publisher import KafkaPublisher, Published
+from izin.producers.mapping.records import AcceptedRecord, InputRecord, RefusedRecord
+from izin.producers.publishing.publisher import KafkaPublisher, KafkaRecord, Published
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import (
-    HttpApi,
     ProblemText,
     RequestRefusedError,
 )
-from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.logs import get_logger
-from izin.runtime.process import entered, tune_gc_for_batches
-from izin.runtime.settings import IntakeSettings, KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope
-from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
@@ -201,23 +190,31 @@ class Intake:
     ) -> None:
         self._publisher = publisher
         self._keys = keys
-        self._clock = clock
+        self.now = clock
+        self.chance = chance
         self._skew = ClockSkew()
-        self._validator = RecordValidator(
+        self.validator = RecordValidator(
             directory, receipts, self._skew, clock=clock, chance=chance
         )
         self.metrics = IntakeMetrics()
 
     async def post(self, request: Request) -> Response:
         """Publish the records of a request."""
+        return await self.answer(self._of_key(request))
+
+    async def _of_key(self, request: Request) -> Response:
+        key = authorised(request, self._keys, Scope.PUBLISH, now=self.now())
+        with share_of_key(request, key.name):
+            body = await read_body(request, largest=MAX_BODY)
+            records, is_single = read_records(request.headers.get("content-type", ""), body)
+            reference = request.headers.get("idempotency-key") or None
+            return await self._accept(records, reference, key, is_single=is_single)
+
+    async def answer(self, accepting: Awaitable[Response]) -> Response:
+        """Return the response that ``accepting`` a request has, or why it is refused."""
         began = perf_counter()
         try:
-            key = authorised(request, self._keys, Scope.PUBLISH, now=self._clock())
-            with share_of_key(request, key.name):
-                body = await read_body(request, largest=MAX_BODY)
-                records, is_single = read_records(request.headers.get("content-type", ""), body)
-                reference = request.headers.get("idempotency-key") or None
-                response = await self._accept(records, reference, key, is_single=is_single)
+            response = await accepting
         except RequestRefusedError as error:
             response = error.response()
         except BrokerError as error:
@@ -241,7 +238,7 @@ class Intake:
 
         accepted: dict[int, AcceptedRecord] = {}
         refused: list[dict[str, Any]] = []
-        validated = await self._validator.validate(records, idempotency_key, key)
+        validated = await self.validator.validate(records, idempotency_key, key)
         for index, result in enumerate(validated):
             match result:
                 case RefusedRecord(violations=found) | ForbiddenRecord(violations=found):
@@ -252,7 +249,7 @@ class Intake:
                     pass
                 case never:
                     assert_never(never)
-        oversize, token = await self._publish(accepted)
+        oversize, token = await self.publish(accepted)
         for index, error in oversize.items():
             del accepted[index]
             refused += shown(index, [violation("", "IZIN-SIZE", what=error)])
@@ -281,16 +278,18 @@ class Intake:
         text = refusal(len(records), len(accepted), kinds)
         return text.response(violations=refused, **events)
 
-    async def _publish(
-        self, accepted: Mapping[int, AcceptedRecord]
+    async def publish(
+        self,
+        accepted: Mapping[int, AcceptedRecord],
+        letters: Sequence[tuple[str, KafkaRecord]] = (),
     ) -> tuple[Mapping[int, SourceError], str]:
-        """Publish all records and wait for their results; return why some are refused, by index,
-        and the consistency token of the others.
+        """Publish all records, and dead ``letters`` with their ids, and wait for their results;
+        return why some records are refused, by index, and the consistency token of the others.
 
         Raises:
             BrokerError: Kafka did not acknowledge all the others.
         """
-        sent_at = self._clock()
+        sent_at = self.now()
         refused: dict[int, SourceError] = {}
         pending: dict[int, Future[Published]] = {}
         for index, one in accepted.items():
@@ -298,8 +297,10 @@ class Intake:
                 pending[index] = self._publisher.publish(one.event, one.key, wait=timedelta(0))
             except SourceError as error:
                 refused[index] = error
+        appended = [self._publisher.append(*letter) for letter in letters]
         try:
             async with asyncio.timeout(_ACKNOWLEDGEMENT_TIMEOUT):
+                await asyncio.gather(*map(asyncio.wrap_future, appended))
                 results = await asyncio.gather(
                     *map(asyncio.wrap_future, pending.values()), return_exceptions=True
                 )
@@ -319,56 +320,10 @@ class Intake:
         return refused, token_of(written)
 
     def _measure(self, sent_at: datetime, results: Sequence[Published | BaseException]) -> None:
-        now = self._clock()
+        now = self.now()
         for result in results:
             if isinstance(result, Published) and result.appended_at is not None:
                 self._skew.observe(
                     sent_at=sent_at, acknowledged_at=now, appended_at=result.appended_at
                 )
         self.metrics.measured(self._skew.proven)
-
-
-def routes_of(intake: Intake) -> list[Route]:
-    """Return the routes of ``intake``."""
-    return [Route("/v1/consents", intake.post, methods=["POST"])]
-
-
-def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
-    """Serve the intake until SIGTERM or SIGINT.
-
-    Raises:
-        PortError: an address cannot be used.
-        BrokerError: Kafka cannot be reached at the start.
-    """
-    tune_gc_for_batches()
-    how = partial(run, kafka, intake, codec)
-    serve_until_stopped(intake, how, server="the intake", variables="IZIN_INTAKE")
-
-
-async def run(
-    kafka: KafkaSettings,
-    settings: IntakeSettings,
-    codec: Codec,
-    listeners: HttpListeners,
-    stopping: asyncio.Event,
-) -> None:
-    """Serve the intake on ``listeners`` until ``stopping`` is set; raises BrokerError."""
-    access, limit = access_of(kafka), settings.first_receipts
-    async with entered(BrandReader(access, codec).follow()) as directory:
-        with (
-            ApiKeyReader(kafka, codec).follow() as keys,
-            KafkaPublisher(access, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher,
-            ReceiptLog(
-                kafka, codec, publisher.append, limit=limit, clock=utc_now
-            ).follow() as receipts,
-        ):
-            intake = Intake(
-                publisher, directory, receipts, keys, clock=utc_now, chance=secrets.token_bytes
-            )
-            broker = BrokerWatch(kafka)
-            api = HttpApi(
-                routes=routes_of(intake),
-                registry=intake.metrics.registry,
-                faults=lambda: {**broker.faults(), **keys.faults()},
-            )
-            await listeners.serve_api(api, stopping, drain=_DRAIN, beside=(broker.run,))

@@ -28,12 +28,12 @@ from izin.kafka.tables.api_keys import Outside, outside
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.first_receipts import HALF, Lookup, lookup_of
 from izin.producers.intake.receipt_log import ReceiptLog
-from izin.producers.intake.request_body import InputRecord
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import (
     AcceptedRecord,
     EventOrigin,
+    InputRecord,
     MappedRecord,
     RefusedRecord,
     read,
@@ -164,11 +164,15 @@ class RecordValidator:
         self._chance = chance
 
     async def validate(
-        self, records: Sequence[InputRecord], idempotency_key: str | None, key: ApiKey
+        self,
+        records: Sequence[InputRecord],
+        idempotency_key: str | None,
+        key: ApiKey,
+        origin: str = ORIGIN,
     ) -> Sequence[ValidatedRecord]:
-        """Return what becomes of each record that was sent with ``key``."""
+        """Return what becomes of each record of ``origin`` that was sent with ``key``."""
         now = self._clock()
-        drafts = [self._draft(record, idempotency_key, key, now) for record in records]
+        drafts = [self._draft(record, idempotency_key, key, origin, now) for record in records]
         asked = self._first_receipts(drafts, now)
         # Opt-outs alone are taken whatever the key: they need not wait for this.
         if idempotency_key and any(map(_is_opt_in, drafts)):
@@ -186,7 +190,12 @@ class RecordValidator:
         ]
 
     def _draft(
-        self, given: InputRecord, idempotency_key: str | None, key: ApiKey, now: datetime
+        self,
+        given: InputRecord,
+        idempotency_key: str | None,
+        key: ApiKey,
+        source: str,
+        now: datetime,
     ) -> _Draft:
         record = read(given.values, DateRules()).with_violations(given.violations)
         record, evidence = _by_key(record, given.evidence, key)
@@ -197,10 +206,10 @@ class RecordValidator:
         if reference is None:
             event_id = new_event_id(now, self._chance(CHANCE_BYTES))
         else:
-            event_id = message_event_id(ORIGIN, reference, "\x1f".join(record.identity))
+            event_id = message_event_id(source, reference, "\x1f".join(record.identity))
         origin = EventOrigin(
             event_id=event_id,
-            origin=ORIGIN,
+            origin=source,
             received_at=now,
             evidence=evidence,
             is_live=given.is_live,

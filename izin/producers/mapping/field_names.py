@@ -72,6 +72,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "not a whole number from 0 to {largest}; write it in digits",
             "0 ile {largest} arasında bir tam sayı değil; yalnızca rakam kullanın.",
         ),
+        "IZIN-PAYLOAD": (
+            "the payload cannot be mapped: {what}; correct the mapping (izin sources test)",
+            "Gelen kayıt eşlenemedi; eşleme dosyasını düzeltin.",
+        ),
         "IZIN-REVERSAL": (
             "would reverse the opt-out (RET) of {at}; import it if the recipient consented since",
             "{at} tarihli RET'i geri alırdı; alıcı daha sonra onay verdiyse yeniden alın.",

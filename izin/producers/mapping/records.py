@@ -194,6 +194,21 @@ def evidence_of(
     return _NO_EVIDENCE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputRecord:
+    """One record of a request: its fields as text, and what is wrong with the notation."""
+
+    values: Mapping[Field, str]
+    reference: str | None
+    """The sender's own id of this record."""
+    evidence: Mapping[str, str]
+    is_live: bool
+    """The recipient acts right now."""
+    violations: tuple[Violation, ...]
+    recipient_name: str
+    """In which of three fields the sender has the recipient."""
+
+
 class EventOrigin(NamedTuple):
     """The id and origin of an event, which no field of the record holds."""
 

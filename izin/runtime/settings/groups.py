@@ -322,6 +322,9 @@ class IntakeSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZ
     first_receipts: int = Field(2_000_000, ge=1, validation_alias="IZIN_INTAKE_FIRST_RECEIPTS")
     """How many events without a date, or dated ahead, may be accepted a day; each takes about 30
     bytes of memory. Beyond it such opt-ins get 503. The same for every intake."""
+    sources: Path | None = Field(None, validation_alias="IZIN_INTAKE_SOURCES")
+    """The folder of the mappings of systems that send webhooks of their own (NAME.toml), and of
+    what proves them (NAME.secret); without it there are none."""
 
 
 class FeedsSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZIN_FEEDS")):

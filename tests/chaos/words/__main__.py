@@ -22,7 +22,7 @@ import typer
 from benchmarks.results import RunReport
 from izin.consent import SourceError, Status
 from izin.producers.files import ColumnChoices
-from izin.producers.files.columns import resolve
+from izin.producers.mapping.columns import resolve
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import read

@@ -37,7 +37,7 @@ from izin.kafka.tables.brand_directory import BrandReader, UnknownBrandError
 from izin.local import Kafka, free_port
 from izin.producers.intake.first_receipts import ReceiptsFullError
 from izin.producers.intake.receipt_log import ReceiptLog
-from izin.producers.intake.server import utc_now
+from izin.producers.new_event import utc_now
 from izin.producers.publishing.publisher import (
     KafkaPublisher,
     KafkaRecord,

@@ -18,7 +18,7 @@ from typing import Any
 
 from izin.gate import server as gate_server
 from izin.local import free_port
-from izin.producers.intake import server as intake_server
+from izin.producers.intake import process as intake_process
 from izin.runtime.settings import GateSettings, IntakeSettings
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import PATH
@@ -530,7 +530,7 @@ async def every(installed: Installation, worker: Worker) -> AsyncIterator[Mappin
     async with AsyncExitStack() as stack:
         for name, settings, run in (
             ("gate", gate, partial(gate_server.run, installed.kafka, gate, Codec())),
-            ("intake", intake, partial(intake_server.run, installed.kafka, intake, Codec())),
+            ("intake", intake, partial(intake_process.run, installed.kafka, intake, Codec())),
         ):
             client, operations = await stack.enter_async_context(served(settings, run))
             found |= {name: str(client.base_url), f"{OPERATIONS}{name}": operations}

@@ -84,7 +84,7 @@ from izin.evidence.container import UnreadableEvidenceError, unpacked
 from izin.evidence.verification import verify
 from izin.local import Child, Command
 from izin.producers.files import ColumnChoices, open_table
-from izin.producers.files.columns import resolve
+from izin.producers.mapping.columns import resolve
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.records import MappedRecord, read
 from izin.runtime.settings import KafkaSettings

@@ -17,13 +17,16 @@ from uuid import UUID
 import httpx
 import openpyxl
 import pytest
+from starlette.routing import Route
 
 from izin.consent import ConsentEvent, ConsentKey
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.files import Import, ImportReport, import_file
 from izin.producers.intake.first_receipts import FirstReceipts
+from izin.producers.intake.process import routes_of
 from izin.producers.intake.receipt_log import ReceiptLog
-from izin.producers.intake.server import Intake, routes_of as intake_routes
+from izin.producers.intake.server import Intake
+from izin.producers.intake.sources import SourceIntake
 from izin.producers.publishing.publisher import (
     KafkaPublisher,
     KafkaRecord,
@@ -33,10 +36,12 @@ from izin.producers.publishing.publisher import (
     UndeliveredError,
     kafka_record,
 )
+from izin.producers.sources import SourceFolder
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import operations_app, public_app
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
 from tests.support.builders import AUTHORIZATION, BRAND, CUSTOMER, NOON, PHONE, an_api_key, known
 
 Receipt = tuple[bytes, datetime, datetime]
@@ -86,6 +91,7 @@ class FakePublisher(KafkaPublisher):
         self._codec = Codec()
         self._topics = KafkaSettings(topic_prefix=prefix).topics
         self.frames: list[KafkaRecord] = []
+        self.letters: list[KafkaRecord] = []
         self.events: list[ConsentEvent] = []
         self.is_away_for: Callable[[ConsentEvent], bool] = lambda _: False
         self.largest = LARGEST
@@ -118,6 +124,10 @@ class FakePublisher(KafkaPublisher):
                 appended_at=self._clock() - self.skew,
             )
         )
+
+    def append(self, event_id: str, record: KafkaRecord) -> Future[Published]:
+        self.letters.append(record)
+        return done(Published(event_id=event_id, topic=record.topic, partition=0, offset=0))
 
     def flush(self, timeout: timedelta) -> int:  # noqa: ARG002  # all is answered already
         return 0
@@ -167,11 +177,26 @@ class FakeReceipts(ReceiptLog):
         return self._read_to
 
 
+def intake_routes(
+    intake: Intake, directory: BrandDirectory | None = None, folder: Path | None = None
+) -> list[Route]:
+    """Return the routes of ``intake``, with the sources whose mappings are in ``folder``."""
+    sources = SourceIntake(
+        intake,
+        SourceFolder(folder),
+        directory or BrandDirectory([]),
+        codec=Codec(),
+        topics=Topics(),
+    )
+    return routes_of(intake, sources)
+
+
 def intake_client(
     publisher: FakePublisher,
     directory: BrandDirectory,
     clock: Callable[[], datetime],
     receipts: FakeReceipts | None = None,
+    folder: Path | None = None,
 ) -> httpx.AsyncClient:
     """Return a client that has a key of an intake, of which an error is a 500; the pages for
     operators are at ``http://operations``.
@@ -180,7 +205,7 @@ def intake_client(
     keys = known(an_api_key())
     intake = Intake(publisher, directory, receipts, keys, clock=clock, chance=bytes)
     app, operations = (
-        public_app(intake_routes(intake), dict),
+        public_app(intake_routes(intake, directory, folder), dict),
         operations_app(intake.metrics.registry, dict),
     )
     return httpx.AsyncClient(

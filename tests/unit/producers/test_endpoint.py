@@ -25,7 +25,7 @@ from izin.consent import ConsentEvent, ConsentKey
 from izin.kafka.tables.api_keys import STALE_AFTER, ApiKeyDirectory
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.request_body import NAMES
-from izin.producers.intake.server import MAX_BODY, Intake, routes_of as intake_routes
+from izin.producers.intake.server import MAX_BODY, Intake
 from izin.producers.publishing.publisher import Published
 from izin.runtime.http_server.problems import public_app
 from izin.runtime.http_server.shedding import HttpLimits, Refused
@@ -53,6 +53,7 @@ from tests.unit.producers.conftest import (
     MovingClock,
     a_record,
     intake_client,
+    intake_routes,
     post,
 )
 

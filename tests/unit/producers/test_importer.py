@@ -39,10 +39,10 @@ from izin.producers.files import (
     importer,
     workbook,
 )
-from izin.producers.files.choices import ColumnChoiceError
 from izin.producers.files.delimited import examine, header, rows
 from izin.producers.files.importer import journal_of
 from izin.producers.files.report import ImportRunningError, ReportRows, UnwritableReportError
+from izin.producers.mapping.choices import ColumnChoiceError
 from izin.producers.mapping.dates import DateRules, ExcelEpoch
 from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord

@@ -70,7 +70,7 @@ from izin.consent import (
 from izin.evidence.summary import fact_table, page, summary_of, table
 from izin.evidence.verification import verify
 from izin.local import LocalError
-from izin.producers.files.cells import notation_text
+from izin.producers.mapping.cells import notation_text
 from izin.producers.files.table_formats import write_report
 from izin.runtime import logs
 from izin.runtime.plain_log import PlainLogger

@@ -31,18 +31,18 @@ from izin.producers.files import (
     ColumnChoices,
     ColumnsError,
     ImportPreview,
-    UnusableFileError,
+    MappingError,
     preview_file,
     read_mapping,
 )
-from izin.producers.files.choices import (
+from izin.producers.mapping.choices import (
     ChannelField,
     ColumnChoiceError,
     channel_field_of,
     says_who_refused,
     words_of,
 )
-from izin.producers.files.columns import column_meanings, resolve
+from izin.producers.mapping.columns import column_meanings, resolve
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import FIELD_NAMES, NAME, Field, field_of
 from izin.producers.mapping.records import read
@@ -225,7 +225,7 @@ def test_file_that_is_no_mapping_is_an_error(tmp_path: Path, content: bytes, wha
     """It says what is wrong with it."""
     path = tmp_path / "crm.toml"
     path.write_bytes(content)
-    with pytest.raises(UnusableFileError, match=what):
+    with pytest.raises(MappingError, match=what):
         read_mapping(path)
 
 

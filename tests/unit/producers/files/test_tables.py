@@ -20,7 +20,7 @@ from izin.producers.files import (
     open_table,
     workbook,
 )
-from izin.producers.files.columns import resolve
+from izin.producers.mapping.columns import resolve
 
 OF_PHONES = ("Telefon", "İzin Türü", "İzin Durumu", "Şehir")
 ROW = ("0555 000 00 01", "SMS", "Hayır", "Iğdır")

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from izin.consent import Channel, SourceError, Status
-from izin.producers.files.cells import cell_text, is_recipient, notation_text, whole_number
-from izin.producers.files.choices import (
+from izin.producers.mapping.cells import cell_text, is_recipient, notation_text, whole_number
+from izin.producers.mapping.choices import (
     ChannelField,
     ColumnChoiceError,
     ColumnChoices,

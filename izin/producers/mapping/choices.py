@@ -1,23 +1,5 @@
-"""What the names of columns say, and what a caller says of them: by options, or in a file of TOML
-what a person has found out once.
-
-::
-
-    header_row = 3                  # the line that names the columns
-    ignore = ["Şehir"]              # columns that are left out
-    confirm = ["İptal Tarihi"]      # what else would stop the import, on purpose
-
-    [columns]                       # a column, and the field that it holds
-    "Müşteri No" = "ref"
-
-    [constants]                     # a field, and its value in every record
-    marka = 100001
-
-    [values]                        # a word, and the value that it means
-    "Mağaza" = "HS_FIZIKSEL_ORTAM"
-
-    [values.status]                 # in one field alone
-    Pasif = "RET"
+"""What the names of columns say, and what a caller says of them, by options or in a mapping
+(:mod:`izin.producers.mapping.saved`).
 
 Words of the caller go before those that are known. A word counts in the field whose value it means;
 with a field before it (``status:Pasif=RET``) in that one alone.
@@ -33,20 +15,15 @@ has mapped to the status, whatever it is called, takes what the caller says, and
 opt-out that answer no question: a yes among refusals, such as ``Kara Liste``, is none.
 """
 
-import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from izin.consent import Channel, SourceError, Status, clean
-from izin.producers.files.cells import cell_text
-from izin.producers.files.tables import UnusableFileError
+from izin.producers.mapping.cells import cell_text
 from izin.producers.mapping.field_names import GENERIC_STATUSES, NAME, Field, field_of, number_of
 from izin.schemas.words import (
     CHANNEL_WORDS,
@@ -187,50 +164,6 @@ def _value(field: Field, meaning: str) -> str:
     if field in MEANINGS:
         return MEANINGS[field][meaning]
     return "" if number_of(field, meaning, []) is None else meaning
-
-
-class _SavedMapping(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    columns: Mapping[str, str] = {}
-    ignore: tuple[str, ...] = ()
-    constants: Mapping[str, str | int] = {}
-    values: Mapping[str, str | Mapping[str, str]] = {}
-    confirm: tuple[str, ...] = ()
-    header_row: int | None = None
-
-
-def read_mapping(path: Path) -> ColumnChoices:
-    """Return the choices that the file at ``path`` has.
-
-    Raises:
-        UnusableFileError: it has none.
-    """
-    try:
-        found = _SavedMapping.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except OSError as error:
-        raise UnusableFileError(path, f"it cannot be opened: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UnusableFileError(path, f"no mapping: {where}: {first['msg']}") from error
-    except ValueError as error:  # no UTF-8, or no TOML
-        raise UnusableFileError(path, f"no mapping: {error}") from error
-    words = {word: one for word, one in found.values.items() if isinstance(one, str)}
-    words |= {
-        f"{field}:{word}": one
-        for field, own in found.values.items()
-        if not isinstance(own, str)
-        for word, one in own.items()
-    }
-    return ColumnChoices(
-        mapped=found.columns,
-        ignored=found.ignore,
-        given={field: str(value) for field, value in found.constants.items()},
-        values=words,
-        confirmed=found.confirm,
-        header_row=found.header_row,
-    )
 
 
 class ChannelField(NamedTuple):

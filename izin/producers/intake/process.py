@@ -1,0 +1,84 @@
+"""The process of the intake: what it serves, what it follows in Kafka, and in which order both end.
+
+It binds its ports first and listens once Kafka is reachable; on SIGTERM it closes the ports first,
+then Kafka: stopping loses nothing.
+"""
+
+import asyncio
+import secrets
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from starlette.routing import Route
+
+from izin.kafka.broker_watch import BrokerWatch
+from izin.kafka.clients import access_of
+from izin.kafka.tables.api_keys import ApiKeyReader
+from izin.kafka.tables.brand_directory import BrandReader
+from izin.producers.intake.receipt_log import ReceiptLog
+from izin.producers.intake.server import Intake
+from izin.producers.intake.sources import SourceIntake
+from izin.producers.new_event import utc_now
+from izin.producers.publishing.publisher import KafkaPublisher
+from izin.producers.sources import SourceFolder
+from izin.runtime.http_server.problems import HttpApi
+from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
+from izin.runtime.process import entered, tune_gc_for_batches
+from izin.runtime.settings import IntakeSettings, KafkaSettings
+from izin.schemas.codec import Codec
+
+_DELIVERY: Final = timedelta(seconds=10)
+_DRAIN: Final = 20
+
+
+def routes_of(intake: Intake, sources: SourceIntake) -> list[Route]:
+    """Return the routes of the process."""
+    return [
+        Route("/v1/consents", intake.post, methods=["POST"]),
+        Route("/v1/sources/{source}", sources.post, methods=["POST"]),
+    ]
+
+
+def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
+    """Serve the intake until SIGTERM or SIGINT.
+
+    Raises:
+        PortError: an address cannot be used.
+        BrokerError: Kafka cannot be reached at the start.
+    """
+    tune_gc_for_batches()
+    how = partial(run, kafka, intake, codec)
+    serve_until_stopped(intake, how, server="the intake", variables="IZIN_INTAKE")
+
+
+async def run(
+    kafka: KafkaSettings,
+    settings: IntakeSettings,
+    codec: Codec,
+    listeners: HttpListeners,
+    stopping: asyncio.Event,
+) -> None:
+    """Serve the intake on ``listeners`` until ``stopping`` is set; raises BrokerError."""
+    access, limit = access_of(kafka), settings.first_receipts
+    async with entered(BrandReader(access, codec).follow()) as directory:
+        with (
+            ApiKeyReader(kafka, codec).follow() as keys,
+            KafkaPublisher(access, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher,
+            ReceiptLog(
+                kafka, codec, publisher.append, limit=limit, clock=utc_now
+            ).follow() as receipts,
+        ):
+            intake = Intake(
+                publisher, directory, receipts, keys, clock=utc_now, chance=secrets.token_bytes
+            )
+            folder = SourceFolder(settings.sources)
+            sources = SourceIntake(intake, folder, directory, codec=codec, topics=kafka.topics)
+            broker = BrokerWatch(kafka)
+            api = HttpApi(
+                routes=routes_of(intake, sources),
+                registry=intake.metrics.registry,
+                faults=lambda: {**broker.faults(), **keys.faults()},
+                warnings=folder.faults,
+            )
+            await listeners.serve_api(api, stopping, drain=_DRAIN, beside=(broker.run,))

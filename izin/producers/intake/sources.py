@@ -1,0 +1,191 @@
+"""``POST /v1/sources/{source}``: systems that can only send their own webhook.
+
+What proves the sender is checked first; what its mapping finds is validated and published as what
+is posted to ``/v1/consents`` is. The rest becomes a dead letter with its bytes. Kafka has
+acknowledged both before the answer, which is 202 either way: a gateway would repeat for ever what
+it cannot correct. An opt-in whose instant cannot be determined now gets 503, and is sent again.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from izin.consent import Violation
+from izin.kafka.tables.brand_directory import BrandDirectory
+from izin.producers.intake.server import RETRY_AFTER_SECONDS, Intake
+from izin.producers.intake.validation import ForbiddenRecord, PostponedRecord
+from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
+from izin.producers.publishing.event_ids import new_event_id
+from izin.producers.publishing.publisher import KafkaRecord
+from izin.producers.sources import Delivery, Source, SourceFolder, SourceRecord, Unmapped
+from izin.producers.sources.payloads import PayloadError
+from izin.producers.sources.source import unmapped
+from izin.runtime.http_server.problems import ProblemText
+from izin.runtime.http_server.shedding import read_body, share_of_key
+from izin.runtime.logs import get_logger
+from izin.schemas.api_keys import ApiKey, Scope
+from izin.schemas.codec import Codec
+from izin.schemas.records import dead_letter_to_avro, headers
+from izin.schemas.topics import Topics
+from izin.schemas.uuids import CHANCE_BYTES
+
+UNMAPPED: Final = "unmapped"
+"""The reason of a dead letter."""
+MAX_PARTS: Final = 5000
+_LARGEST: Final = 1024 * 1024
+_NOWHERE: Final = -1
+TOO_MANY: Final = ProblemText(
+    413, "Too many records", f"over {MAX_PARTS} consents in one delivery; send fewer at once"
+)
+POSTPONED: Final = ProblemText(
+    503,
+    "Try again",
+    "an opt-in cannot be accepted now, for the instant of its first receipt is not known; send the "
+    "same again",
+    RETRY_AFTER_SECONDS,
+)
+_log = get_logger(__name__)
+
+
+class SourceIntake:
+    """The endpoint, in the process of an ``intake``."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        folder: SourceFolder,
+        directory: BrandDirectory,
+        *,
+        codec: Codec,
+        topics: Topics,
+    ) -> None:
+        self._intake = intake
+        self._folder = folder
+        self._directory = directory
+        self._codec = codec
+        self._topic = topics.dead_letters
+
+    async def post(self, request: Request) -> Response:
+        """Publish what a delivery says."""
+        return await self._intake.answer(self._of(request))
+
+    async def _of(self, request: Request) -> Response:
+        source = self._folder.get(request.path_params["source"])
+        with share_of_key(request, source.origin):
+            body = await read_body(request, largest=_LARGEST)
+            delivery = Delivery(dict(request.headers), dict(request.query_params), body)
+            return await self._accept(source, delivery, self._intake.now())
+
+    async def _accept(self, source: Source, delivery: Delivery, now: datetime) -> Response:
+        payload: object = None
+        found: list[SourceRecord | Unmapped] = []
+        try:
+            payload = delivery.payload()
+        except PayloadError as error:
+            found.append(Unmapped(unmapped(str(error)), None))
+        sender = source.mapping.sender
+        if refusal := sender.refusal(delivery, payload, source.secrets, now):
+            raise refusal.error()
+        if not found:
+            for one in source.read(delivery, payload):
+                found.append(one)
+                if len(found) > MAX_PARTS:
+                    raise TOO_MANY.error()
+        records = [one for one in found if isinstance(one, SourceRecord)]
+        validated = await self._intake.validator.validate(
+            [one.record for one in records], None, self._key(source, now), source.origin
+        )
+        why = [(one.violations, one.part) for one in found if isinstance(one, Unmapped)]
+        accepted: dict[int, AcceptedRecord] = {}
+        for index, result in enumerate(validated):
+            if isinstance(result, AcceptedRecord):
+                accepted[index] = result
+            elif isinstance(result, RefusedRecord | ForbiddenRecord):
+                why.append((result.violations, records[index].part))
+        letters = self._letters(source, delivery, why, now)
+        oversize, token = await self._intake.publish(accepted, letters)
+        for index, reason in oversize.items():
+            _log.error("event too large", source=source.name, error=str(reason))
+            del accepted[index]
+        postponed = sum(isinstance(one, PostponedRecord) for one in validated)
+        self._intake.metrics.validated(
+            published=len(accepted), postponed=postponed, refused=len(letters)
+        )
+        events = [
+            {"event_id": one.event.event_id, "status": one.event.status}
+            for one in accepted.values()
+        ]
+        said: dict[str, Any] = {"events": events, "dead_letters": len(letters), "token": token}
+        return POSTPONED.response(**said) if postponed else JSONResponse(said, status_code=202)
+
+    def _key(self, source: Source, now: datetime) -> ApiKey:
+        """Return what a key would be that permits what the mapping permits."""
+        codes = source.mapping.brands
+        brands = [brand for code in codes if (brand := self._directory.find(code)) is not None]
+        return ApiKey(
+            id="",
+            name=source.origin,
+            secret_hash=b"",
+            scopes=frozenset({Scope.PUBLISH}),
+            customers=frozenset(brand.customer_id for brand in brands),
+            brands=frozenset(codes),
+            created_at=now,
+        )
+
+    def _letters(
+        self,
+        source: Source,
+        delivery: Delivery,
+        why: Sequence[tuple[tuple[Violation, ...], object]],
+        now: datetime,
+    ) -> Sequence[tuple[str, KafkaRecord]]:
+        """Return the dead letters of parts of a payload, each with its id."""
+        reasons: dict[int, list[Violation]] = {}
+        parts: dict[int, object] = {}
+        for violations, part in why:
+            parts[id(part)] = part
+            reasons.setdefault(id(part), []).extend(violations)
+        if reasons:
+            codes = Counter(one.code for several in reasons.values() for one in several)
+            _log.error(
+                "payload not mapped", source=source.name, parts=len(parts), codes=dict(codes)
+            )
+        return [
+            self._letter(source, delivery, reasons[number], part, now)
+            for number, part in parts.items()
+        ]
+
+    def _letter(
+        self,
+        source: Source,
+        delivery: Delivery,
+        violations: Sequence[Violation],
+        part: object,
+        now: datetime,
+    ) -> tuple[str, KafkaRecord]:
+        value = delivery.body if part is None else json.dumps(part).encode()
+        record: Mapping[str, Any] = dead_letter_to_avro(
+            reason=UNMAPPED,
+            violations=tuple(dict.fromkeys(violations)),
+            topic=source.origin,
+            partition=_NOWHERE,
+            offset=_NOWHERE,
+            timestamp=now,
+            key=None,
+            value=value,
+            headers=[("content-type", delivery.headers.get("content-type", "").encode())],
+        )
+        letter_id = new_event_id(now, self._intake.chance(CHANCE_BYTES))
+        return letter_id, KafkaRecord(
+            topic=self._topic.name,
+            key=b"",
+            value=self._codec.encode(self._topic.record, dict(record)),
+            headers=headers(
+                record=self._topic.record, event_id=letter_id, source=f"/{source.origin}", at=now
+            ),
+        )

@@ -1,0 +1,93 @@
+"""The mappings of an installation: ``NAME.toml`` in a folder, and beside it ``NAME.secret``.
+
+A file that changes is read anew at the next delivery; where it cannot be used, what it said before
+stays in use, and the fault is shown. So a person writes and tries a mapping while everything runs.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from izin.producers.mapping.saved import MappingError, mapping_at
+from izin.producers.sources.source import Source, SourceMapping
+from izin.runtime.http_server.problems import ProblemText
+from izin.runtime.logs import get_logger
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+UNKNOWN_SOURCE: Final = ProblemText(
+    404, "No such source", "there is no mapping of this name; list them: izin sources list"
+)
+UNUSABLE_SOURCE: Final = ProblemText(
+    503, "Mapping unusable", "the mapping of this source cannot be read; send this again", 60
+)
+_log = get_logger(__name__)
+
+
+class _Known(NamedTuple):
+    version: tuple[int, ...]
+    source: Source | None
+    fault: str
+
+
+class SourceFolder:
+    """The sources whose mappings are in ``folder``; None: there are none."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._known: dict[str, _Known] = {}
+
+    def names(self) -> Iterator[str]:
+        """Yield the name of each mapping there is."""
+        for path in sorted(self._folder.glob("*.toml") if self._folder else ()):
+            if _NAME.fullmatch(path.stem):
+                yield path.stem
+
+    def get(self, name: str) -> Source:
+        """Return the source ``name`` as its files have it now.
+
+        Raises:
+            RequestRefusedError: there is none (404), or its mapping never could be used (503).
+        """
+        if self._folder is None or not _NAME.fullmatch(name):
+            raise UNKNOWN_SOURCE.error()
+        paths = [self._folder / f"{name}.{kind}" for kind in ("toml", "secret")]
+        try:
+            version = tuple(path.stat().st_mtime_ns for path in paths)
+        except FileNotFoundError:
+            if not paths[0].exists():
+                self._known.pop(name, None)
+                raise UNKNOWN_SOURCE.error() from None
+            version = (paths[0].stat().st_mtime_ns,)
+        known = self._known.get(name)
+        if known is None or known.version != version:
+            known = self._known[name] = self._read(name, version, known)
+        if known.source is None:
+            raise UNUSABLE_SOURCE.error()
+        return known.source
+
+    def _read(self, name: str, version: tuple[int, ...], before: _Known | None) -> _Known:
+        try:
+            return _Known(version, source_at(self._folder or Path(), name), "")
+        except MappingError as error:
+            _log.error("mapping unusable", source=name, error=str(error))
+            return _Known(version, None if before is None else before.source, str(error))
+
+    def faults(self) -> Mapping[str, str]:
+        """Return what is wrong with the mappings that were read, by source."""
+        return {f"source {name}": one.fault for name, one in self._known.items() if one.fault}
+
+
+def source_at(folder: Path, name: str) -> Source:
+    """Return the source ``name`` of a ``folder``; raises MappingError."""
+    try:
+        text = (folder / f"{name}.secret").read_text("utf-8")
+    except OSError as error:
+        raise MappingError(
+            f"{name}.secret: it cannot be read: {error.strerror}; write the secret that the sender "
+            "signs with into it, one in a line"
+        ) from error
+    secrets = tuple(filter(None, map(str.strip, text.splitlines())))
+    if not secrets:
+        raise MappingError(f"{name}.secret: it has no secret; write one in a line")
+    return Source(name, mapping_at(folder / f"{name}.toml", SourceMapping), secrets)

@@ -1,0 +1,267 @@
+"""The mapping of one system: its payloads as input records, by the engine that reads columns.
+
+Its file has, beside what a mapping of columns has (:mod:`izin.producers.mapping.saved`; a column
+here is a place, see :mod:`izin.producers.sources.payloads`)::
+
+    brands = [100001]               # each consent is one of each, unless a column says of which
+    channels = ["MESAJ", "ARAMA"]   # the same of channels
+    id = "header:X-Webhook-Id"      # the sender's own id: sent again, it is the same event
+    records = "/events"             # a list, or one record; "" is the whole payload
+    time = "unix"                   # instants are seconds since 1970, or "unix-ms"
+    no_statement = ["pending"]      # statuses that say neither yes nor no
+
+    [only]                          # what else is delivered is none of ours
+    "/event" = ["unsubscribe", "spamreport"]
+
+    [sender]                        # what proves the sender
+    kind = "hmac"
+    signature = "header:X-Signature"
+
+    [evidence]                      # what proves the act, by its name there
+    ip = "/context/ip"
+
+    [reply]                         # a text that a person has written
+    text = "/message"
+    opt_out = ["RET", "STOP"]       # anywhere in it, whatever else it says
+    [reply.brands]                  # words that name a brand; a text without one means all
+    ACME = 100001
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field as Setting
+
+from izin.consent import Channel, DateBasis, SourceError, Status, Violation
+from izin.producers.mapping.columns import Columns, RowPart, resolve
+from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, violation
+from izin.producers.mapping.records import InputRecord, evidence_of, text_of
+from izin.producers.mapping.saved import MappingError, SavedMapping
+from izin.producers.sources.payloads import NOTHING, Delivery, Place, place_of
+from izin.producers.sources.senders import Sender
+from izin.schemas.words import fold, word_key
+
+ORIGINS: Final = "sources/"
+"""What the origin of an event of a source begins with."""
+_REPLY: Final = "reply"
+_BASIS: Final = "date_basis"
+_WORDS: Final = re.compile(r"\w+")
+_DOTNET: Final = re.compile(r"/Date\((-?[0-9]+)(?:[+-][0-9]{4})?\)/", re.ASCII)
+"""An instant as .NET writes it into JSON."""
+_UNITS: Final = {"unix": 1, "unix-ms": 1000}
+
+
+class Reply(BaseModel):
+    """The ``[reply]`` of a mapping."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str
+    opt_out: tuple[str, ...] = ("RET", "RED", "IPTAL", "STOP")
+    brands: Mapping[str, int] = {}
+
+
+class SourceMapping(SavedMapping):
+    """A mapping as its file has it."""
+
+    sender: Sender
+    brands: Annotated[tuple[int, ...], Setting(min_length=1)]
+    channels: tuple[Channel, ...] = ()
+    id: str | None = None
+    records: str = ""
+    only: Mapping[str, tuple[str, ...]] = {}
+    no_statement: tuple[str, ...] = ()
+    time: Literal["unix", "unix-ms"] | None = None
+    evidence: Mapping[str, str] = {}
+    reply: Reply | None = None
+
+
+class SourceRecord(NamedTuple):
+    """One consent of a payload."""
+
+    record: InputRecord
+    part: object
+    """The part of the payload that it is of."""
+
+
+class Unmapped(NamedTuple):
+    """A part of a payload that is none, and why."""
+
+    violations: tuple[Violation, ...]
+    part: object
+
+
+@dataclass(frozen=True)
+class Source:
+    """One system; raises MappingError where its mapping contradicts itself."""
+
+    name: str
+    mapping: SourceMapping
+    secrets: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check the mapping."""
+        try:
+            self.mapping.sender.check()
+            _ = self.columns, self.places
+        except SourceError as error:
+            raise MappingError(f"{self.name}.toml: {error}") from error
+
+    @property
+    def origin(self) -> str:
+        """The origin of its events."""
+        return f"{ORIGINS}{self.name}"
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The field of each place, and of the reply."""
+        choices, mapping = self.mapping.choices, self.mapping
+        given = {name: text for name, text in choices.given.items() if name != _BASIS}
+        held = {*map(field_of, choices.mapped.values()), *map(field_of, given)}
+        if Field.BRAND_CODE not in held:
+            given[Field.BRAND_CODE] = str(mapping.brands[0])
+        if mapping.channels and Field.TYPE not in held:
+            given[Field.TYPE] = mapping.channels[0]
+        mapped = dict(choices.mapped)
+        if mapping.reply is not None:
+            mapped[_REPLY] = Field.STATUS
+        values = dict.fromkeys(_opt_outs(mapping), str(Status.RET)) | dict(choices.values)
+        return resolve([*mapped], replace(choices, mapped=mapped, given=given, values=values))
+
+    @cached_property
+    def places(self) -> Mapping[str, Place]:
+        """Each place that the mapping names."""
+        mapping = self.mapping
+        texts = {*mapping.columns, *mapping.only, *mapping.evidence.values(), mapping.records}
+        texts |= {mapping.reply.text} if mapping.reply else set()
+        return {text: place_of(text) for text in texts | set(filter(None, [mapping.id]))}
+
+    def read(self, delivery: Delivery, payload: object) -> Iterator[SourceRecord | Unmapped]:
+        """Yield what the ``payload`` of ``delivery`` says; nothing of what is none of ours."""
+        found = self.places[self.mapping.records].find(delivery, payload, payload)
+        if found is NOTHING:
+            yield Unmapped(unmapped(f"nothing is at {self.mapping.records}"), payload)
+            return
+        for part in found if isinstance(found, list) else [found]:
+            if self._is_meant(delivery, payload, part):
+                yield from self._of_part(delivery, payload, part)
+
+    def _is_meant(self, delivery: Delivery, payload: object, part: object) -> bool:
+        return all(
+            str(self.places[place].find(delivery, payload, part)) in accepted
+            for place, accepted in self.mapping.only.items()
+        )
+
+    def _of_part(
+        self, delivery: Delivery, payload: object, part: object
+    ) -> Iterator[SourceRecord | Unmapped]:
+
+        def at(place: str) -> Any:  # noqa: ANN401 - JSON
+            found = self.places[place].find(delivery, payload, part)
+            return None if found is NOTHING else found
+
+        faults: list[Violation] = []
+        mapping, columns = self.mapping, self.columns
+        row = [text_of(place, self._instant(place, at(place)), faults) for place in mapping.columns]
+        brands: Collection[int] = mapping.brands
+        if mapping.reply is not None:
+            text = text_of(mapping.reply.text, at(mapping.reply.text), faults)
+            brands = _brands_in(text, mapping)
+            row.append(_status_in(text, mapping))
+        pairs = [(name, at(place)) for name, place in mapping.evidence.items()]
+        evidence = evidence_of([pair for pair in pairs if pair[1] is not None], faults)
+        reference = None if mapping.id is None else text_of(mapping.id, at(mapping.id), faults)
+        said = [one for one in columns.parts(row) if self._states(one, row)]
+        if faults and not said:
+            yield Unmapped(tuple(faults), part)
+        for one in said:
+            for values in self._each(one, brands):
+                record = InputRecord(
+                    values=values,
+                    reference=reference or _reference(part, values),
+                    evidence=evidence,
+                    is_live=mapping.constants.get(_BASIS) == DateBasis.RECEIVED
+                    and (mapping.sender.is_timed or values[Field.STATUS] == Status.RET),
+                    violations=tuple(faults),
+                    recipient_name=Field.RECIPIENT,
+                )
+                yield SourceRecord(record, part)
+
+    def _each(self, part: RowPart, brands: Collection[int]) -> Iterator[dict[Field, str]]:
+        """Yield what ``part`` says, of each brand and channel that it is meant for."""
+        held = dict(self.columns.places)
+        channels: Sequence[str] = self.mapping.channels
+        if part.name or Field.TYPE in held or not channels:
+            channels = [part.values[Field.TYPE]]
+        codes = [part.values[Field.BRAND_CODE]]
+        if Field.BRAND_CODE not in held:
+            codes = [str(code) for code in brands]
+        for channel in channels:
+            own = CHANNEL_RECIPIENTS.get(channel)
+            has_recipient = part.values.get(Field.RECIPIENT) or (own and part.values.get(own))
+            if has_recipient or len(channels) == 1:
+                for code in codes:
+                    yield {**part.values, Field.TYPE: channel, Field.BRAND_CODE: code}
+
+    def _states(self, part: RowPart, row: Sequence[str]) -> bool:
+        """Whether ``part`` says yes or no, of somebody."""
+        _, place = self.columns.column_of(Field.STATUS, row, part.name)
+        is_silent = place is not None and word_key(row[place]) in self._silent
+        return not (is_silent or part.lacks_recipient)
+
+    @cached_property
+    def _silent(self) -> Collection[str]:
+        return frozenset(map(word_key, self.mapping.no_statement))
+
+    def _instant(self, place: str, value: object) -> object:
+        """Return a number at a place of an instant as a date."""
+        unit = _UNITS.get(self.mapping.time or "")
+        name = self.mapping.columns[place].rpartition(".")[2]
+        if unit is None or value is None or field_of(name) is not Field.CONSENT_DATE:
+            return value
+        text = str(value)
+        if found := _DOTNET.fullmatch(text):
+            text = found[1]
+        try:
+            return datetime.fromtimestamp(float(text) / unit, UTC).isoformat("T", "seconds")
+        except (ValueError, OverflowError, OSError):
+            return text
+
+
+def _reference(part: object, values: Mapping[Field, str]) -> str | None:
+    """Return what identifies a record that the sender has no id for: all that it says, where it
+    says when. Without a date, the same once more is a new act.
+    """
+    if not values.get(Field.CONSENT_DATE):
+        return None
+    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
+
+
+def _opt_outs(mapping: SourceMapping) -> list[str]:
+    words = () if mapping.reply is None else mapping.reply.opt_out
+    return [f"{Field.STATUS}:{word}" for word in words]
+
+
+def _status_in(text: str, mapping: SourceMapping) -> str:
+    """Return the first word of an opt-out in the ``text`` of a person, else the text."""
+    opt_outs = {fold(word) for word in (mapping.reply.opt_out if mapping.reply else ())}
+    return next((word for word in _WORDS.findall(text) if fold(word) in opt_outs), text)
+
+
+def _brands_in(text: str, mapping: SourceMapping) -> Collection[int]:
+    """Return the brands that the ``text`` of a person names, else all that it may mean."""
+    brands = mapping.reply.brands if mapping.reply else {}
+    named = {fold(word): code for word, code in brands.items()}
+    found = [named[key] for word in _WORDS.findall(text) if (key := fold(word)) in named]
+    return found or mapping.brands
+
+
+def unmapped(reason: str) -> tuple[Violation, ...]:
+    """Return why a payload says nothing."""
+    return (violation("", "IZIN-PAYLOAD", what=reason),)
