@@ -36,9 +36,12 @@ from izin.producers.intake.request_body import (
     read_records,
 )
 from izin.producers.intake.server import MAX_BODY, NOT_ACKNOWLEDGED, OTHER_BODY, as_json, refusal
+from izin.producers.intake.sources import POSTPONED, TOO_MANY
 from izin.producers.intake.validation import ForbiddenRecord, PostponedRecord
 from izin.producers.mapping.field_names import RECIPIENTS, Field
 from izin.producers.mapping.records import RefusedRecord
+from izin.producers.sources.folder import UNKNOWN_SOURCE, UNUSABLE_SOURCE
+from izin.producers.sources.senders import PROOFS
 from izin.runtime.http_server.problems import JSON_TYPE, ProblemText
 from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
 from izin.runtime.settings import FeedsSettings, IntakeSettings
@@ -103,10 +106,16 @@ def intake_document() -> Schema:
         "izin intake",
         "Every record that is answered with 202 is acknowledged by Kafka.",
         f"http://127.0.0.1:{IntakeSettings().port}",
-        {"/v1/consents": {"post": _intake_operation()}, **health_paths()},
+        {
+            "/v1/consents": {"post": _intake_operation()},
+            "/v1/sources/{source}": {"post": _source_operation()},
+            **health_paths(),
+        },
         {
             "Problem": problem_schema(
-                violations={"type": "array", "items": reference("Violation")}, **_published()
+                violations={"type": "array", "items": reference("Violation")},
+                dead_letters={"type": "integer"},
+                **_published(),
             ),
             "Record": _record_schema(),
             "Violation": _violation_schema(),
@@ -250,6 +259,32 @@ def _intake_operation() -> Schema:
         "responses": {
             "202": response("Everything is in Kafka.", "application/json", closed(_published())),
             **problem_responses(_intake_problems(), reference("Problem")),
+        },
+    }
+
+
+def _source_operation() -> Schema:
+    problems = [
+        *(UNKNOWN_SOURCE, UNUSABLE_SOURCE, TOO_MANY, POSTPONED, NOT_ACKNOWLEDGED),
+        *(*PROOFS, *SHED, too_large(MAX_BODY), too_slow(HttpLimits())),
+    ]
+    name = {"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}
+    taken = {
+        "events": {"type": "array", "items": reference("Event")},
+        "dead_letters": described({"type": "integer"}, "How many parts of it were none."),
+        "token": _published()["token"],
+    }
+    return {
+        "operationId": "post-delivery",
+        "summary": "Deliver the webhook of another system, read by its mapping.",
+        "parameters": [name],
+        "requestBody": {
+            "required": True,
+            "content": {JSON_TYPE: {"schema": {}}, FORM_TYPE: {"schema": {"type": "object"}}},
+        },
+        "responses": {
+            "202": response("Everything is in Kafka.", "application/json", closed(taken)),
+            **problem_responses(problems, reference("Problem")),
         },
     }
 

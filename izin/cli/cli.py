@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
     "Publish consents and opt-outs": {
         "publish": "izin.cli.publish:publish",
         "import": "izin.cli.imports.command:app",
+        "sources": "izin.cli.sources:app",
         "sequences": "izin.cli.held_back:sequences_app",
     },
     "Send messages": {

@@ -105,7 +105,7 @@ class Topics:
         self.gate_receipts = self._topic("gate-receipts", "GateReceipt", _EVENTS, "gate")
         self.anchors = self._unkeyed("ledger-anchors", "Anchor", _EVIDENCE)
         self.dead_letters = self._unkeyed(
-            "consent-events-dlq", "DeadLetter", _EVENTS, "streams, sinks"
+            "consent-events-dlq", "DeadLetter", _EVENTS, "producers, streams, sinks"
         )
 
     def _topic(

@@ -175,6 +175,19 @@ def as_json(
     return found
 
 
+def event_json(
+    index: int, record: AcceptedRecord, violations: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Return what is answered about an event that was published, ``index`` in its request."""
+    event = record.event
+    return {
+        "index": index,
+        "event_id": event.event_id,
+        "status": event.status,
+        "violations": violations,
+    }
+
+
 class Intake:
     """The endpoint: validates the records of a request, publishes them and responds."""
 
@@ -262,12 +275,7 @@ class Intake:
         )
         events: dict[str, Any] = {
             "events": [
-                {
-                    "index": index,
-                    "event_id": one.event.event_id,
-                    "status": one.event.status,
-                    "violations": shown(index, one.violations),
-                }
+                event_json(index, one, shown(index, one.violations))
                 for index, one in accepted.items()
             ]
         }

@@ -17,8 +17,9 @@ from starlette.responses import JSONResponse, Response
 
 from izin.consent import Violation
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.intake.server import RETRY_AFTER_SECONDS, Intake
+from izin.producers.intake.server import RETRY_AFTER_SECONDS, Intake, as_json, event_json
 from izin.producers.intake.validation import ForbiddenRecord, PostponedRecord
+from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.publishing.event_ids import new_event_id
 from izin.producers.publishing.publisher import KafkaRecord
@@ -117,8 +118,8 @@ class SourceIntake:
             published=len(accepted), postponed=postponed, refused=len(letters)
         )
         events = [
-            {"event_id": one.event.event_id, "status": one.event.status}
-            for one in accepted.values()
+            event_json(index, one, as_json(one.violations, f"/{index}", Field.RECIPIENT))
+            for index, one in accepted.items()
         ]
         said: dict[str, Any] = {"events": events, "dead_letters": len(letters), "token": token}
         return POSTPONED.response(**said) if postponed else JSONResponse(said, status_code=202)

@@ -14,6 +14,8 @@ from izin.producers.sources.source import Source, SourceMapping
 from izin.runtime.http_server.problems import ProblemText
 from izin.runtime.logs import get_logger
 
+RECIPES: Final = Path(__file__).with_name("recipes")
+"""Mappings of systems that are widely used, to begin with."""
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 UNKNOWN_SOURCE: Final = ProblemText(
     404, "No such source", "there is no mapping of this name; list them: izin sources list"
@@ -80,6 +82,13 @@ class SourceFolder:
 
 def source_at(folder: Path, name: str) -> Source:
     """Return the source ``name`` of a ``folder``; raises MappingError."""
+    return Source(
+        name, mapping_at(folder / f"{name}.toml", SourceMapping), secrets_at(folder, name)
+    )
+
+
+def secrets_at(folder: Path, name: str) -> tuple[str, ...]:
+    """Return what proves the sender of the source ``name``; raises MappingError."""
     try:
         text = (folder / f"{name}.secret").read_text("utf-8")
     except OSError as error:
@@ -90,4 +99,4 @@ def source_at(folder: Path, name: str) -> Source:
     secrets = tuple(filter(None, map(str.strip, text.splitlines())))
     if not secrets:
         raise MappingError(f"{name}.secret: it has no secret; write one in a line")
-    return Source(name, mapping_at(folder / f"{name}.toml", SourceMapping), secrets)
+    return secrets

@@ -150,7 +150,7 @@ class Source:
             return
         for part in found if isinstance(found, list) else [found]:
             if self._is_meant(delivery, payload, part):
-                yield from self._of_part(delivery, payload, part)
+                yield from self.read_part(delivery, payload, part)
 
     def _is_meant(self, delivery: Delivery, payload: object, part: object) -> bool:
         return all(
@@ -158,9 +158,10 @@ class Source:
             for place, accepted in self.mapping.only.items()
         )
 
-    def _of_part(
+    def read_part(
         self, delivery: Delivery, payload: object, part: object
     ) -> Iterator[SourceRecord | Unmapped]:
+        """Yield what one ``part`` of a payload says, whatever it is about."""
 
         def at(place: str) -> Any:  # noqa: ANN401 - JSON
             found = self.places[place].find(delivery, payload, part)

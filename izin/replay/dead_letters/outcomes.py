@@ -35,6 +35,7 @@ from izin.ledger.db import Ledger
 from izin.ledger.dead_letters import LetterKey, Redrive
 from izin.ledger.history import source_of
 from izin.producers.publishing.publisher import lane
+from izin.producers.sources.source import ORIGINS
 from izin.replay.dead_letters.reading import UNREADABLE, Content, DeadLetterReader, Letter
 from izin.runtime.plan import OnProgress
 from izin.runtime.settings import KafkaSettings
@@ -191,6 +192,13 @@ def order_of(
 def _obstacle(letter: Letter, topics: Topics) -> Obstacle | None:
     if letter.reason == UNREADABLE:
         return Obstacle(letter.identity, "it is no dead letter that this release can read")
+    if letter.topic.startswith(ORIGINS):
+        return Obstacle(
+            letter.identity,
+            "its mapping made no event of it",
+            f"correct the mapping (izin sources test --letter {letter.name} …) and have the sender "
+            f"deliver it again, or publish a correction: izin publish --corrects {letter.name} …",
+        )
     if letter.topic not in {topics.events.name, topics.express.name, topics.decisions.name}:
         return Obstacle(
             letter.identity, f"{letter.topic} has neither events nor decisions of this installation"

@@ -59,9 +59,9 @@ from izin.producers.files import (
     import_file,
     read_mapping,
 )
-from izin.producers.mapping.choices import DATE_NAMES, GENERIC_NAMES, STATUS_NAMES, names_consent
 from izin.producers.files.importer import CHECKPOINT_ROWS
 from izin.producers.files.table_formats import ADDED
+from izin.producers.mapping.choices import DATE_NAMES, GENERIC_NAMES, STATUS_NAMES, names_consent
 from izin.producers.mapping.field_names import FIELD_NAMES, GENERIC_STATUSES, NAME, Field, field_of
 from izin.runtime.plan import PlanMovedError, Selection
 from izin.schemas.words import _spaced

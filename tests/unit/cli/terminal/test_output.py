@@ -70,8 +70,8 @@ from izin.consent import (
 from izin.evidence.summary import fact_table, page, summary_of, table
 from izin.evidence.verification import verify
 from izin.local import LocalError
-from izin.producers.mapping.cells import notation_text
 from izin.producers.files.table_formats import write_report
+from izin.producers.mapping.cells import notation_text
 from izin.runtime import logs
 from izin.runtime.plain_log import PlainLogger
 from izin.runtime.settings import KafkaSettings, LedgerSettings, LogSettings

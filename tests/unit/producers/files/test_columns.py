@@ -31,7 +31,6 @@ from izin.producers.files import (
     ColumnChoices,
     ColumnsError,
     ImportPreview,
-    MappingError,
     preview_file,
     read_mapping,
 )
@@ -46,6 +45,7 @@ from izin.producers.mapping.columns import column_meanings, resolve
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import FIELD_NAMES, NAME, Field, field_of
 from izin.producers.mapping.records import read
+from izin.producers.mapping.saved import MappingError
 from izin.producers.publishing.event_ids import FileIds
 from izin.schemas.words import (
     CHANNEL_WORDS,
