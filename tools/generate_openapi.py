@@ -25,6 +25,8 @@ from izin.feeds.protocol import (
 from izin.feeds.sources import DELETED, POSITION_FIELDS
 from izin.kafka.tables.api_keys import refusals
 from izin.ledger.webhooks.registry import WebhookType
+from izin.producers.intake.forms import NO_LINKS, UNREADABLE_FORM
+from izin.producers.intake.links import CONFIRM_ROUTE, OPT_OUT_ROUTE
 from izin.producers.intake.request_body import (
     BASES,
     DATE_BASIS,
@@ -41,6 +43,7 @@ from izin.producers.intake.validation import ForbiddenRecord, PostponedRecord
 from izin.producers.mapping.field_names import RECIPIENTS, Field
 from izin.producers.mapping.records import RefusedRecord
 from izin.producers.sources.folder import UNKNOWN_SOURCE, UNUSABLE_SOURCE
+from izin.producers.sources.payloads import MULTIPART
 from izin.producers.sources.senders import PROOFS
 from izin.runtime.http_server.problems import JSON_TYPE, ProblemText
 from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
@@ -109,6 +112,9 @@ def intake_document() -> Schema:
         {
             "/v1/consents": {"post": _intake_operation()},
             "/v1/sources/{source}": {"post": _source_operation()},
+            "/v1/forms/{form}": {"post": _form_operation()},
+            OPT_OUT_ROUTE: _link_operations("opt-out", "Opt out by a link (RFC 8058)."),
+            CONFIRM_ROUTE: _link_operations("confirm", "Confirm what was entered into a form."),
             **health_paths(),
         },
         {
@@ -120,6 +126,7 @@ def intake_document() -> Schema:
             "Record": _record_schema(),
             "Violation": _violation_schema(),
             "Event": _event_schema(),
+            "FormEvent": _form_event_schema(),
         },
     )
 
@@ -268,7 +275,6 @@ def _source_operation() -> Schema:
         *(UNKNOWN_SOURCE, UNUSABLE_SOURCE, TOO_MANY, POSTPONED, NOT_ACKNOWLEDGED),
         *(*PROOFS, *SHED, too_large(MAX_BODY), too_slow(HttpLimits())),
     ]
-    name = {"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}
     taken = {
         "events": {"type": "array", "items": reference("Event")},
         "dead_letters": described({"type": "integer"}, "How many parts of it were none."),
@@ -277,7 +283,7 @@ def _source_operation() -> Schema:
     return {
         "operationId": "post-delivery",
         "summary": "Deliver the webhook of another system, read by its mapping.",
-        "parameters": [name],
+        "parameters": [_in_path("source")],
         "requestBody": {
             "required": True,
             "content": {JSON_TYPE: {"schema": {}}, FORM_TYPE: {"schema": {"type": "object"}}},
@@ -287,6 +293,53 @@ def _source_operation() -> Schema:
             **problem_responses(problems, reference("Problem")),
         },
     }
+
+
+def _form_operation() -> Schema:
+    problems = [
+        *(UNKNOWN_SOURCE, UNUSABLE_SOURCE, UNREADABLE_FORM, NO_LINKS, NOT_ACKNOWLEDGED),
+        *(*PROOFS, *SHED, too_large(MAX_BODY), too_slow(HttpLimits())),
+        *(refusal(2, 1, Counter[type]([kind])) for kind in (PostponedRecord, RefusedRecord)),
+    ]
+    link = "Where the person confirms it, with double opt-in: send it to them."
+    taken = closed({"events": {"type": "array", "items": reference("FormEvent")}})
+    taken["properties"] |= {
+        "token": _published()["token"],
+        "confirm": described({"type": "string", "format": "uri"}, link),
+    }
+    forms = {kind: {"schema": {"type": "object"}} for kind in (JSON_TYPE, FORM_TYPE, MULTIPART)}
+    return {
+        "operationId": "post-form",
+        "summary": "Post what a person has filled in, read by the mapping of the form.",
+        "parameters": [_in_path("form")],
+        "requestBody": {"required": True, "content": forms},
+        "responses": {
+            "202": response("It is in Kafka, or waits for its confirmation.", JSON_TYPE, taken),
+            **problem_responses(problems, reference("Problem")),
+        },
+    }
+
+
+def _link_operations(name: str, summary: str) -> dict[str, Schema]:
+    page: Schema = {"type": "string"}
+    answers = {
+        "200": response("It is asked, or done.", "text/html", page),
+        "404": response("The link is of no use.", "text/html", page),
+        "503": response("It cannot be done now.", "text/html", page),
+    }
+    return {
+        method: {
+            "operationId": f"{method}-{name}",
+            "summary": f"{summary} {about}",
+            "parameters": [_in_path("link")],
+            "responses": answers,
+        }
+        for method, about in (("get", "Shows what it does."), ("post", "Does it."))
+    }
+
+
+def _in_path(name: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _published() -> dict[str, Schema]:
@@ -350,6 +403,13 @@ def _violation_schema() -> Schema:
     (named,) = as_json([sample], "", Field.RECIPIENT)
     known = of_contract("Violation")
     return closed({name: known.get(name, {"type": "string"}) for name in named})
+
+
+def _form_event_schema() -> Schema:
+    schema = _event_schema()
+    link = "By which the person takes a consent back: they are to be told of it the same day."
+    schema["properties"]["opt_out"] = described({"type": "string", "format": "uri"}, link)
+    return schema
 
 
 def _event_schema() -> Schema:

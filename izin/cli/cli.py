@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "publish": "izin.cli.publish:publish",
         "import": "izin.cli.imports.command:app",
         "sources": "izin.cli.sources:app",
+        "links": "izin.cli.links:app",
         "sequences": "izin.cli.held_back:sequences_app",
     },
     "Send messages": {

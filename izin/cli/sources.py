@@ -30,7 +30,7 @@ from izin.producers.mapping.records import (
     validate,
 )
 from izin.producers.mapping.saved import MappingError, mapping_at
-from izin.producers.sources import Delivery, Source, SourceFolder, SourceRecord
+from izin.producers.sources import Delivery, PayloadSource, SourceFolder, SourceRecord
 from izin.producers.sources.folder import RECIPES, secrets_at
 from izin.producers.sources.source import SourceMapping
 from izin.replay.dead_letters.reading import DeadLetterReader
@@ -64,7 +64,7 @@ def list_(*, folder: FolderOption = None, output: OutputOption = OutputFormat.TA
     folder = folder or IntakeSettings().sources
     rows: list[tuple[object, ...]] = []
     faults = 0
-    for name in SourceFolder(folder).names():
+    for name in SourceFolder(folder, SourceMapping).names():
         try:
             mapping = _mapping(name, folder)
             secrets_at(folder or Path(), name)
@@ -118,7 +118,7 @@ def try_(
     if (payload is None) is (letter is None):
         raise typer.BadParameter("give the file of a payload, or --letter", param_hint="PAYLOAD")
     folder = folder or IntakeSettings().sources
-    source = Source(name, _mapping(name, folder), ())
+    source = PayloadSource(name, _mapping(name, folder), ())
     given = {one.lower(): value for one, value in _pairs(headers, ":", "--header").items()}
     given.setdefault("content-type", "application/json")
     body = payload.read_bytes() if payload else _body_of(letter or "", source)
@@ -136,7 +136,12 @@ def try_(
 
 
 def _results(
-    source: Source, delivery: Delivery, payload: object, now: datetime, *, is_part: bool
+    source: PayloadSource[SourceMapping],
+    delivery: Delivery,
+    payload: object,
+    now: datetime,
+    *,
+    is_part: bool,
 ) -> Iterator[tuple[object, ...]]:
     directory = BrandDirectory(
         RegisteredBrand(brand_code=code, iys_code=1, customer_id="-", name="-")
@@ -168,7 +173,7 @@ def _why(result: AcceptedRecord | RefusedRecord) -> str:
 def _mapping(name: str, folder: Path | None) -> SourceMapping:
     """Return a mapping that can be used; raises MappingError."""
     mapping = mapping_at(_path(name, folder), SourceMapping)
-    return Source(name, mapping, ()).mapping
+    return PayloadSource(name, mapping, ()).mapping
 
 
 def _path(name: str, folder: Path | None) -> Path:
@@ -178,7 +183,7 @@ def _path(name: str, folder: Path | None) -> Path:
     raise SourceError(f"there is no mapping {name}; list them: izin sources list")
 
 
-def _body_of(letter: str, source: Source) -> bytes:
+def _body_of(letter: str, source: PayloadSource[SourceMapping]) -> bytes:
     settings = kafka_settings()
     found, _ = DeadLetterReader(settings, codec(settings)).find(letter)
     if found.topic != source.origin:

@@ -98,6 +98,7 @@ ASKS = "the gate answers an API key, and writes the receipt that is asked for"
 MASKED = "changes nothing, and masks whom it shows"
 FILE = "reads a file that somebody has, and no ledger"
 RUNS = "runs processes, and orders nothing itself"
+READS_FILES = "reads files of its user; what it shows of a recipient is masked"
 OTHERS: Mapping[str, str] = {
     "may-send": ASKS,
     "scrub": ASKS,
@@ -110,6 +111,10 @@ OTHERS: Mapping[str, str] = {
     "gate": RUNS,
     "webhooks": RUNS,
     "download": RUNS,
+    "links make": "makes a link of what its user gives it; nothing is read or written",
+    "sources list": READS_FILES,
+    "sources show": READS_FILES,
+    "sources test": READS_FILES,
     "doctor": "creates topics and tables; no brand, consent or right",
     "evidence verify": FILE,
     "evidence anchors": READS,
@@ -159,6 +164,10 @@ ROUTES: Mapping[str, str] = {
     "PATH": ANSWERED,
     "feed.path": ANSWERED,
     "/v1/consents": "the key is the actor of the events that the history has",
+    "/v1/sources/{source}": "the source is the actor of the events that the history has",
+    "/v1/forms/{form}": "the form is the actor of the events that the history has",
+    "OPT_OUT_ROUTE": "the person who has the link acts, and sees nothing but the brand",
+    "CONFIRM_ROUTE": "the person who has the link acts, and sees nothing but the brand",
 }
 """Every route, and why none writes an act or a look: no person stands behind it, but a key."""
 

@@ -16,12 +16,16 @@ from izin.kafka.broker_watch import BrokerWatch
 from izin.kafka.clients import access_of
 from izin.kafka.tables.api_keys import ApiKeyReader
 from izin.kafka.tables.brand_directory import BrandReader
+from izin.producers.intake.forms import FormIntake
+from izin.producers.intake.links import LinkIntake
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.server import Intake
 from izin.producers.intake.sources import SourceIntake
+from izin.producers.links import LinkKeys
 from izin.producers.new_event import utc_now
 from izin.producers.publishing.publisher import KafkaPublisher
 from izin.producers.sources import SourceFolder
+from izin.producers.sources.source import FormMapping, SourceMapping
 from izin.runtime.http_server.problems import HttpApi
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.process import entered, tune_gc_for_batches
@@ -32,11 +36,15 @@ _DELIVERY: Final = timedelta(seconds=10)
 _DRAIN: Final = 20
 
 
-def routes_of(intake: Intake, sources: SourceIntake) -> list[Route]:
-    """Return the routes of the process."""
+def routes_of(
+    intake: Intake, sources: SourceIntake, forms: FormIntake, links: LinkIntake | None
+) -> list[Route]:
+    """Return the routes of the process; without secrets for ``links`` it has none of those."""
     return [
         Route("/v1/consents", intake.post, methods=["POST"]),
         Route("/v1/sources/{source}", sources.post, methods=["POST"]),
+        Route("/v1/forms/{form}", forms.post, methods=["POST"]),
+        *(links.routes if links else ()),
     ]
 
 
@@ -72,13 +80,22 @@ async def run(
             intake = Intake(
                 publisher, directory, receipts, keys, clock=utc_now, chance=secrets.token_bytes
             )
-            folder = SourceFolder(settings.sources)
+            folder = SourceFolder(settings.sources, SourceMapping)
+            forms = SourceFolder(settings.forms, FormMapping)
+            secrets_of_links = [one.get_secret_value() for one in settings.link_secrets]
+            link_keys = LinkKeys(secrets_of_links) if secrets_of_links else None
             sources = SourceIntake(intake, folder, directory, codec=codec, topics=kafka.topics)
+            routes = routes_of(
+                intake,
+                sources,
+                FormIntake(intake, forms, directory, link_keys, settings.url),
+                LinkIntake(intake, link_keys, directory) if link_keys else None,
+            )
             broker = BrokerWatch(kafka)
             api = HttpApi(
-                routes=routes_of(intake, sources),
+                routes=routes,
                 registry=intake.metrics.registry,
                 faults=lambda: {**broker.faults(), **keys.faults()},
-                warnings=folder.faults,
+                warnings=lambda: {**folder.faults(), **forms.faults()},
             )
             await listeners.serve_api(api, stopping, drain=_DRAIN, beside=(broker.run,))

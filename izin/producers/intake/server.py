@@ -35,6 +35,7 @@ from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.request_body import read_records
 from izin.producers.intake.validation import (
+    ORIGIN,
     ClockSkew,
     ForbiddenRecord,
     OtherBodyRecord,
@@ -221,7 +222,7 @@ class Intake:
             body = await read_body(request, largest=MAX_BODY)
             records, is_single = read_records(request.headers.get("content-type", ""), body)
             reference = request.headers.get("idempotency-key") or None
-            return await self._accept(records, reference, key, is_single=is_single)
+            return await self.accept(records, reference, key, is_single=is_single)
 
     async def answer(self, accepting: Awaitable[Response]) -> Response:
         """Return the response that ``accepting`` a request has, or why it is refused."""
@@ -236,14 +237,22 @@ class Intake:
         self.metrics.answered(response.status_code, perf_counter() - began)
         return response
 
-    async def _accept(
+    async def accept(  # noqa: PLR0913  # a request
         self,
         records: Sequence[InputRecord],
         idempotency_key: str | None,
         key: ApiKey,
         *,
         is_single: bool,
+        origin: str = ORIGIN,
+        more: Callable[[AcceptedRecord], Mapping[str, object]] = lambda _: {},
     ) -> Response:
+        """Publish what is valid of ``records``, and return what became of each; ``more`` is said
+        beside each that was published.
+
+        Raises:
+            BrokerError: Kafka did not acknowledge all.
+        """
 
         def shown(index: int, violations: Sequence[Violation]) -> list[dict[str, Any]]:
             place = "" if is_single else f"/{index}"
@@ -251,7 +260,7 @@ class Intake:
 
         accepted: dict[int, AcceptedRecord] = {}
         refused: list[dict[str, Any]] = []
-        validated = await self.validator.validate(records, idempotency_key, key)
+        validated = await self.validator.validate(records, idempotency_key, key, origin)
         for index, result in enumerate(validated):
             match result:
                 case RefusedRecord(violations=found) | ForbiddenRecord(violations=found):
@@ -275,7 +284,7 @@ class Intake:
         )
         events: dict[str, Any] = {
             "events": [
-                event_json(index, one, shown(index, one.violations))
+                {**event_json(index, one, shown(index, one.violations)), **more(one)}
                 for index, one in accepted.items()
             ]
         }

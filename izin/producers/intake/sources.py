@@ -8,10 +8,12 @@ it cannot correct. An opt-in whose instant cannot be determined now gets 503, an
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -23,9 +25,9 @@ from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.publishing.event_ids import new_event_id
 from izin.producers.publishing.publisher import KafkaRecord
-from izin.producers.sources import Delivery, Source, SourceFolder, SourceRecord, Unmapped
-from izin.producers.sources.payloads import PayloadError
-from izin.producers.sources.source import unmapped
+from izin.producers.sources import Delivery, PayloadSource, SourceFolder, SourceRecord, Unmapped
+from izin.producers.sources.payloads import MULTIPART, PayloadError
+from izin.producers.sources.source import SourceMapping, unmapped
 from izin.runtime.http_server.problems import ProblemText
 from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.logs import get_logger
@@ -39,6 +41,7 @@ UNMAPPED: Final = "unmapped"
 """The reason of a dead letter."""
 MAX_PARTS: Final = 5000
 _LARGEST: Final = 1024 * 1024
+_FIELDS: Final = 1000
 _NOWHERE: Final = -1
 TOO_MANY: Final = ProblemText(
     413, "Too many records", f"over {MAX_PARTS} consents in one delivery; send fewer at once"
@@ -53,13 +56,48 @@ POSTPONED: Final = ProblemText(
 _log = get_logger(__name__)
 
 
+async def delivery_of(request: Request) -> Delivery:
+    """Return a request as a delivery; raises as ``read_body``."""
+    body = await read_body(request, largest=_LARGEST)
+    return Delivery(dict(request.headers), dict(request.query_params), body)
+
+
+async def payload_of(delivery: Delivery) -> object:
+    """Return what the body of ``delivery`` says; raises PayloadError."""
+    if not delivery.headers.get("content-type", "").lower().startswith(MULTIPART):
+        return delivery.payload()
+
+    async def body() -> AsyncGenerator[bytes, None]:
+        yield delivery.body
+
+    parser = MultiPartParser(Headers(delivery.headers), body(), max_files=0, max_fields=_FIELDS)
+    try:
+        return dict(await parser.parse())
+    except (MultiPartException, KeyError) as error:
+        raise PayloadError("the body is no form that can be read, or has a file") from error
+
+
+def key_of(origin: str, codes: Collection[int], directory: BrandDirectory, now: datetime) -> ApiKey:
+    """Return what an API key would be that permits to publish for these brands."""
+    brands = [brand for code in codes if (brand := directory.find(code)) is not None]
+    return ApiKey(
+        id="",
+        name=origin,
+        secret_hash=b"",
+        scopes=frozenset({Scope.PUBLISH}),
+        customers=frozenset(brand.customer_id for brand in brands),
+        brands=frozenset(codes),
+        created_at=now,
+    )
+
+
 class SourceIntake:
     """The endpoint, in the process of an ``intake``."""
 
     def __init__(
         self,
         intake: Intake,
-        folder: SourceFolder,
+        folder: SourceFolder[SourceMapping],
         directory: BrandDirectory,
         *,
         codec: Codec,
@@ -78,20 +116,18 @@ class SourceIntake:
     async def _of(self, request: Request) -> Response:
         source = self._folder.get(request.path_params["source"])
         with share_of_key(request, source.origin):
-            body = await read_body(request, largest=_LARGEST)
-            delivery = Delivery(dict(request.headers), dict(request.query_params), body)
-            return await self._accept(source, delivery, self._intake.now())
+            return await self._accept(source, await delivery_of(request), self._intake.now())
 
-    async def _accept(self, source: Source, delivery: Delivery, now: datetime) -> Response:
+    async def _accept(
+        self, source: PayloadSource[SourceMapping], delivery: Delivery, now: datetime
+    ) -> Response:
         payload: object = None
         found: list[SourceRecord | Unmapped] = []
         try:
-            payload = delivery.payload()
+            payload = await payload_of(delivery)
         except PayloadError as error:
             found.append(Unmapped(unmapped(str(error)), None))
-        sender = source.mapping.sender
-        if refusal := sender.refusal(delivery, payload, source.secrets, now):
-            raise refusal.error()
+        source.prove(delivery, payload, now)
         if not found:
             for one in source.read(delivery, payload):
                 found.append(one)
@@ -99,7 +135,10 @@ class SourceIntake:
                     raise TOO_MANY.error()
         records = [one for one in found if isinstance(one, SourceRecord)]
         validated = await self._intake.validator.validate(
-            [one.record for one in records], None, self._key(source, now), source.origin
+            [one.record for one in records],
+            None,
+            key_of(source.origin, source.mapping.brands, self._directory, now),
+            source.origin,
         )
         why = [(one.violations, one.part) for one in found if isinstance(one, Unmapped)]
         accepted: dict[int, AcceptedRecord] = {}
@@ -124,23 +163,9 @@ class SourceIntake:
         said: dict[str, Any] = {"events": events, "dead_letters": len(letters), "token": token}
         return POSTPONED.response(**said) if postponed else JSONResponse(said, status_code=202)
 
-    def _key(self, source: Source, now: datetime) -> ApiKey:
-        """Return what a key would be that permits what the mapping permits."""
-        codes = source.mapping.brands
-        brands = [brand for code in codes if (brand := self._directory.find(code)) is not None]
-        return ApiKey(
-            id="",
-            name=source.origin,
-            secret_hash=b"",
-            scopes=frozenset({Scope.PUBLISH}),
-            customers=frozenset(brand.customer_id for brand in brands),
-            brands=frozenset(codes),
-            created_at=now,
-        )
-
     def _letters(
         self,
-        source: Source,
+        source: PayloadSource[SourceMapping],
         delivery: Delivery,
         why: Sequence[tuple[tuple[Violation, ...], object]],
         now: datetime,
@@ -163,7 +188,7 @@ class SourceIntake:
 
     def _letter(
         self,
-        source: Source,
+        source: PayloadSource[SourceMapping],
         delivery: Delivery,
         violations: Sequence[Violation],
         part: object,

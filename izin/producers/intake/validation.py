@@ -189,6 +189,12 @@ class RecordValidator:
             for index, draft in enumerate(drafts)
         ]
 
+    def check(
+        self, record: InputRecord, key: ApiKey, origin: str
+    ) -> AcceptedRecord | RefusedRecord | ForbiddenRecord:
+        """Return what would become of ``record`` if it were sent now; nothing is claimed for it."""
+        return self._draft(record, None, key, origin, self._clock()).result
+
     def _draft(
         self,
         given: InputRecord,

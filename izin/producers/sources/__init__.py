@@ -8,6 +8,6 @@ folder     the mappings of an installation, read anew where their files change
 
 from izin.producers.sources.folder import SourceFolder
 from izin.producers.sources.payloads import Delivery
-from izin.producers.sources.source import ORIGINS, Source, SourceRecord, Unmapped
+from izin.producers.sources.source import ORIGINS, PayloadSource, SourceRecord, Unmapped
 
-__all__ = ("ORIGINS", "Delivery", "Source", "SourceFolder", "SourceRecord", "Unmapped")
+__all__ = ("ORIGINS", "Delivery", "PayloadSource", "SourceFolder", "SourceRecord", "Unmapped")

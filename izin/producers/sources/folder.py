@@ -7,10 +7,10 @@ stays in use, and the fault is shown. So a person writes and tries a mapping whi
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple
 
 from izin.producers.mapping.saved import MappingError, mapping_at
-from izin.producers.sources.source import Source, SourceMapping
+from izin.producers.sources.source import P, PayloadSource
 from izin.runtime.http_server.problems import ProblemText
 from izin.runtime.logs import get_logger
 
@@ -26,18 +26,19 @@ UNUSABLE_SOURCE: Final = ProblemText(
 _log = get_logger(__name__)
 
 
-class _Known(NamedTuple):
+class _Known(NamedTuple, Generic[P]):
     version: tuple[int, ...]
-    source: Source | None
+    source: PayloadSource[P] | None
     fault: str
 
 
-class SourceFolder:
-    """The sources whose mappings are in ``folder``; None: there are none."""
+class SourceFolder(Generic[P]):
+    """The sources whose mappings, of a ``kind``, are in ``folder``; None: there are none."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, kind: type[P]) -> None:
         self._folder = folder
-        self._known: dict[str, _Known] = {}
+        self._kind = kind
+        self._known: dict[str, _Known[P]] = {}
 
     def names(self) -> Iterator[str]:
         """Yield the name of each mapping there is."""
@@ -45,7 +46,7 @@ class SourceFolder:
             if _NAME.fullmatch(path.stem):
                 yield path.stem
 
-    def get(self, name: str) -> Source:
+    def get(self, name: str) -> PayloadSource[P]:
         """Return the source ``name`` as its files have it now.
 
         Raises:
@@ -68,9 +69,9 @@ class SourceFolder:
             raise UNUSABLE_SOURCE.error()
         return known.source
 
-    def _read(self, name: str, version: tuple[int, ...], before: _Known | None) -> _Known:
+    def _read(self, name: str, version: tuple[int, ...], before: _Known[P] | None) -> _Known[P]:
         try:
-            return _Known(version, source_at(self._folder or Path(), name), "")
+            return _Known(version, source_at(self._folder or Path(), name, self._kind), "")
         except MappingError as error:
             _log.error("mapping unusable", source=name, error=str(error))
             return _Known(version, None if before is None else before.source, str(error))
@@ -80,11 +81,10 @@ class SourceFolder:
         return {f"source {name}": one.fault for name, one in self._known.items() if one.fault}
 
 
-def source_at(folder: Path, name: str) -> Source:
+def source_at(folder: Path, name: str, kind: type[P]) -> PayloadSource[P]:
     """Return the source ``name`` of a ``folder``; raises MappingError."""
-    return Source(
-        name, mapping_at(folder / f"{name}.toml", SourceMapping), secrets_at(folder, name)
-    )
+    mapping = mapping_at(folder / f"{name}.toml", kind)
+    return PayloadSource(name, mapping, () if mapping.sender is None else secrets_at(folder, name))
 
 
 def secrets_at(folder: Path, name: str) -> tuple[str, ...]:

@@ -23,7 +23,8 @@ from izin.consent import SourceError
 _SELECTED: Final = re.compile(r"\[([^=\]]+)=([^\]]*)\]")
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,5}", re.ASCII)
 _MOST_FIELDS: Final = 1000
-FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
+URLENCODED: Final = "application/x-www-form-urlencoded"
+MULTIPART: Final = "multipart/form-data"
 NOTHING: Final = object()
 """What is at a place where there is nothing."""
 
@@ -40,11 +41,11 @@ class Delivery(NamedTuple):
     query: Mapping[str, str]
     body: bytes
 
-    def payload(self) -> Any:  # noqa: ANN401 - JSON
+    def payload(self) -> Any:  # noqa: ANN401  # JSON
         """Return what the body says; raises PayloadError."""
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
-            if kind == FORM_TYPES[0]:
+            if kind == URLENCODED:
                 text = self.body.decode("utf-8", "replace")
                 return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
             return json.loads(self.body.decode("utf-8-sig", "surrogateescape"))
@@ -64,7 +65,7 @@ class Place(NamedTuple):
     parts: tuple[str, ...]
     """Of a pointer."""
 
-    def find(self, delivery: Delivery, payload: object, record: object) -> Any:  # noqa: ANN401
+    def find(self, delivery: Delivery, payload: object, record: object) -> Any:  # noqa: ANN401  # any JSON
         """Return what is there; ``NOTHING`` where nothing is."""
         match self.kind:
             case "header":

@@ -39,10 +39,10 @@ LATE_SIGNATURE: Final = ProblemText(
     "delivery is of no use; are both clocks right?",
 )
 PROOFS: Final = (NOT_SIGNED, WRONG_SIGNATURE, LATE_SIGNATURE)
-_WEBHOOK_SECRET: Final = "whsec_"  # noqa: S105 - what one begins with
+_WEBHOOK_SECRET: Final = "whsec_"  # noqa: S105  # what one begins with
 
 
-class Sender(BaseModel):
+class SenderProof(BaseModel):
     """The ``[sender]`` of a mapping."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -119,7 +119,7 @@ class Sender(BaseModel):
         return any(hmac.compare_digest(own, one) for one in candidates)
 
 
-_STANDARD: Final = Sender(
+_STANDARD: Final = SenderProof(
     kind="hmac",
     signed=("header:webhook-id", "'.'", "header:webhook-timestamp", "'.'", "body"),
     encoding="base64",

@@ -34,9 +34,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field as Setting
+from pydantic import BaseModel, ConfigDict, Field as Setting, model_validator
 
 from izin.consent import Channel, DateBasis, SourceError, Status, Violation
 from izin.producers.mapping.columns import Columns, RowPart, resolve
@@ -44,11 +44,13 @@ from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_
 from izin.producers.mapping.records import InputRecord, evidence_of, text_of
 from izin.producers.mapping.saved import MappingError, SavedMapping
 from izin.producers.sources.payloads import NOTHING, Delivery, Place, place_of
-from izin.producers.sources.senders import Sender
+from izin.producers.sources.senders import SenderProof
 from izin.schemas.words import fold, word_key
 
 ORIGINS: Final = "sources/"
 """What the origin of an event of a source begins with."""
+FORMS: Final = "forms/"
+"""The same of a form."""
 _REPLY: Final = "reply"
 _BASIS: Final = "date_basis"
 _WORDS: Final = re.compile(r"\w+")
@@ -57,7 +59,7 @@ _DOTNET: Final = re.compile(r"/Date\((-?[0-9]+)(?:[+-][0-9]{4})?\)/", re.ASCII)
 _UNITS: Final = {"unix": 1, "unix-ms": 1000}
 
 
-class Reply(BaseModel):
+class ReplyText(BaseModel):
     """The ``[reply]`` of a mapping."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,10 +69,10 @@ class Reply(BaseModel):
     brands: Mapping[str, int] = {}
 
 
-class SourceMapping(SavedMapping):
+class PayloadMapping(SavedMapping):
     """A mapping as its file has it."""
 
-    sender: Sender
+    sender: SenderProof | None = None
     brands: Annotated[tuple[int, ...], Setting(min_length=1)]
     channels: tuple[Channel, ...] = ()
     id: str | None = None
@@ -79,7 +81,44 @@ class SourceMapping(SavedMapping):
     no_statement: tuple[str, ...] = ()
     time: Literal["unix", "unix-ms"] | None = None
     evidence: Mapping[str, str] = {}
-    reply: Reply | None = None
+    reply: ReplyText | None = None
+
+    def counts_now(self, status: str) -> bool:
+        """Whether a record of this status without a date counts from its receipt."""
+        is_received = self.constants.get(_BASIS) == DateBasis.RECEIVED
+        # Nobody makes a consent of today of a delivery that was recorded some time ago.
+        return is_received and (
+            status == Status.RET or (self.sender is not None and self.sender.is_timed)
+        )
+
+
+class SourceMapping(PayloadMapping):
+    """The mapping of a system."""
+
+    sender: SenderProof
+
+
+class FormMapping(PayloadMapping):
+    """The mapping of a form."""
+
+    capture: Literal["form", "call", "sms-code", "paper", "shop"] = "form"
+    """How the consent is captured."""
+    double_opt_in: bool = False
+    """Whether an opt-in is published only once the person has confirmed it by a link."""
+    confirm_within_days: Annotated[int, Setting(ge=1, le=90)] = 7
+
+    @model_validator(mode="after")
+    def _sent_by_somebody_known(self) -> Self:
+        if self.double_opt_in and self.sender is None:
+            raise ValueError(
+                "double_opt_in needs a [sender]: the answer has the link for the person, which "
+                "whoever fills in a page of their own would open themselves"
+            )
+        return self
+
+    def counts_now(self, status: str) -> bool:  # noqa: ARG002  # of either
+        """Return True: a form is sent when it is filled in."""
+        return True
 
 
 class SourceRecord(NamedTuple):
@@ -97,18 +136,22 @@ class Unmapped(NamedTuple):
     part: object
 
 
+P = TypeVar("P", bound=PayloadMapping)
+
+
 @dataclass(frozen=True)
-class Source:
-    """One system; raises MappingError where its mapping contradicts itself."""
+class PayloadSource(Generic[P]):
+    """One system, or form; raises MappingError where its mapping contradicts itself."""
 
     name: str
-    mapping: SourceMapping
+    mapping: P
     secrets: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Check the mapping."""
         try:
-            self.mapping.sender.check()
+            if self.mapping.sender is not None:
+                self.mapping.sender.check()
             _ = self.columns, self.places
         except SourceError as error:
             raise MappingError(f"{self.name}.toml: {error}") from error
@@ -116,7 +159,7 @@ class Source:
     @property
     def origin(self) -> str:
         """The origin of its events."""
-        return f"{ORIGINS}{self.name}"
+        return f"{FORMS if isinstance(self.mapping, FormMapping) else ORIGINS}{self.name}"
 
     @cached_property
     def columns(self) -> Columns:
@@ -142,6 +185,12 @@ class Source:
         texts |= {mapping.reply.text} if mapping.reply else set()
         return {text: place_of(text) for text in texts | set(filter(None, [mapping.id]))}
 
+    def prove(self, delivery: Delivery, payload: object, now: datetime) -> None:
+        """Raise RequestRefusedError (401) where ``delivery`` does not prove its sender."""
+        sender = self.mapping.sender
+        if sender and (refusal := sender.refusal(delivery, payload, self.secrets, now)):
+            raise refusal.error()
+
     def read(self, delivery: Delivery, payload: object) -> Iterator[SourceRecord | Unmapped]:
         """Yield what the ``payload`` of ``delivery`` says; nothing of what is none of ours."""
         found = self.places[self.mapping.records].find(delivery, payload, payload)
@@ -163,7 +212,7 @@ class Source:
     ) -> Iterator[SourceRecord | Unmapped]:
         """Yield what one ``part`` of a payload says, whatever it is about."""
 
-        def at(place: str) -> Any:  # noqa: ANN401 - JSON
+        def at(place: str) -> Any:  # noqa: ANN401  # JSON
             found = self.places[place].find(delivery, payload, part)
             return None if found is NOTHING else found
 
@@ -187,8 +236,7 @@ class Source:
                     values=values,
                     reference=reference or _reference(part, values),
                     evidence=evidence,
-                    is_live=mapping.constants.get(_BASIS) == DateBasis.RECEIVED
-                    and (mapping.sender.is_timed or values[Field.STATUS] == Status.RET),
+                    is_live=mapping.counts_now(values[Field.STATUS]),
                     violations=tuple(faults),
                     recipient_name=Field.RECIPIENT,
                 )
@@ -244,18 +292,18 @@ def _reference(part: object, values: Mapping[Field, str]) -> str | None:
     return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
 
 
-def _opt_outs(mapping: SourceMapping) -> list[str]:
+def _opt_outs(mapping: PayloadMapping) -> list[str]:
     words = () if mapping.reply is None else mapping.reply.opt_out
     return [f"{Field.STATUS}:{word}" for word in words]
 
 
-def _status_in(text: str, mapping: SourceMapping) -> str:
+def _status_in(text: str, mapping: PayloadMapping) -> str:
     """Return the first word of an opt-out in the ``text`` of a person, else the text."""
     opt_outs = {fold(word) for word in (mapping.reply.opt_out if mapping.reply else ())}
     return next((word for word in _WORDS.findall(text) if fold(word) in opt_outs), text)
 
 
-def _brands_in(text: str, mapping: SourceMapping) -> Collection[int]:
+def _brands_in(text: str, mapping: PayloadMapping) -> Collection[int]:
     """Return the brands that the ``text`` of a person names, else all that it may mean."""
     brands = mapping.reply.brands if mapping.reply else {}
     named = {fold(word): code for word, code in brands.items()}

@@ -325,6 +325,16 @@ class IntakeSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZ
     sources: Path | None = Field(None, validation_alias="IZIN_INTAKE_SOURCES")
     """The folder of the mappings of systems that send webhooks of their own (NAME.toml), and of
     what proves them (NAME.secret); without it there are none."""
+    forms: Path | None = Field(None, validation_alias="IZIN_INTAKE_FORMS")
+    """The same folder of the mappings of forms."""
+    link_secrets: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(list_of_texts)] = (
+        Field((), validation_alias="IZIN_LINK_SECRETS")
+    )
+    """Under which links to opt out and to confirm are sealed (a JSON list of texts of 32 characters
+    or more, the newest first: it seals, all open). Keep an old one for as long as links of it may
+    be opened; without any there are no links."""
+    url: str = Field("http://127.0.0.1:8081", validation_alias="IZIN_INTAKE_URL")
+    """Where people reach the intake, for links: what stands before ``/v1``."""
 
 
 class FeedsSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZIN_FEEDS")):

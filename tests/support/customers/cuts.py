@@ -297,7 +297,12 @@ CUTS: Mapping[str, Cut] = {**READING, **ORDERING}
 PROCESS = "runs a process, which prints its log; its routes are cut"
 MACHINE = "puts up servers on this machine, and reads no ledger"
 LAW = "checks the law on events that it makes up"
+FILES = "reads files of its user, and a dead letter that they name"
 WITHOUT_DATA: Mapping[str, str] = {
+    "links make": "makes a link of what its user gives it; no data is read",
+    "sources list": FILES,
+    "sources show": FILES,
+    "sources test": FILES,
     "download": MACHINE,
     "demo": "runs on data that it makes up, in servers of its own",
     "feeds": PROCESS,
@@ -379,6 +384,19 @@ ROUTES: Mapping[str, tuple[Ask, ...]] = {
         _posted(_consent(BRAND), 202, "event"),
         _posted(_consent(FOREIGN_BRAND), 403, "IZIN-KEY-BRAND"),
         _posted([_consent(BRAND), _consent(FOREIGN_BRAND)], 403, "/1/brand_code"),
+    ),
+    # No API key counts there: a mapping names its brands, and a link its brand.
+    "/v1/sources/{source}": (
+        Ask(server="intake", path="/v1/sources/a", body={}, status=404, shows="No such source"),
+    ),
+    "/v1/forms/{form}": (
+        Ask(server="intake", path="/v1/forms/a", body={}, status=404, shows="No such source"),
+    ),
+    "OPT_OUT_ROUTE": (
+        Ask(server="intake", path="/v1/opt-out/a", body={}, status=404, shows="No such endpoint"),
+    ),
+    "CONFIRM_ROUTE": (
+        Ask(server="intake", path="/v1/confirm/a", body={}, status=404, shows="No such endpoint"),
     ),
 }
 """By the path as the code writes it, what each is asked with the key of ``acme``."""

@@ -23,10 +23,13 @@ from izin.consent import ConsentEvent, ConsentKey
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.files import Import, ImportReport, import_file
 from izin.producers.intake.first_receipts import FirstReceipts
+from izin.producers.intake.forms import FormIntake
+from izin.producers.intake.links import LinkIntake
 from izin.producers.intake.process import routes_of
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.server import Intake
 from izin.producers.intake.sources import SourceIntake
+from izin.producers.links import LinkKeys
 from izin.producers.publishing.publisher import (
     KafkaPublisher,
     KafkaRecord,
@@ -37,6 +40,7 @@ from izin.producers.publishing.publisher import (
     kafka_record,
 )
 from izin.producers.sources import SourceFolder
+from izin.producers.sources.source import FormMapping, SourceMapping
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import operations_app, public_app
 from izin.runtime.settings import KafkaSettings
@@ -49,6 +53,7 @@ Receipt = tuple[bytes, datetime, datetime]
 
 T = TypeVar("T")
 
+LINK_KEYS = LinkKeys(["a secret of 32 characters or more", "an older one, of which links are"])
 LARGEST = 1_000_000
 """librdkafka's own bound on a message."""
 NOW = NOON + timedelta(hours=1)
@@ -180,15 +185,20 @@ class FakeReceipts(ReceiptLog):
 def intake_routes(
     intake: Intake, directory: BrandDirectory | None = None, folder: Path | None = None
 ) -> list[Route]:
-    """Return the routes of ``intake``, with the sources whose mappings are in ``folder``."""
+    """Return the routes of ``intake``, with the sources and the forms whose mappings are in
+    ``folder``.
+    """
+    brands = directory or BrandDirectory([])
     sources = SourceIntake(
-        intake,
-        SourceFolder(folder),
-        directory or BrandDirectory([]),
-        codec=Codec(),
-        topics=Topics(),
+        intake, SourceFolder(folder, SourceMapping), brands, codec=Codec(), topics=Topics()
     )
-    return routes_of(intake, sources)
+    forms = SourceFolder(folder, FormMapping)
+    return routes_of(
+        intake,
+        sources,
+        FormIntake(intake, forms, brands, LINK_KEYS, "http://intake"),
+        LinkIntake(intake, LINK_KEYS, brands),
+    )
 
 
 def intake_client(

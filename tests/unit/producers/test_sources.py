@@ -23,6 +23,7 @@ from standardwebhooks import Webhook
 from izin import producers
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.sources.folder import source_at
+from izin.producers.sources.source import SourceMapping
 from izin.schemas.codec import Codec
 from tests.support.builders import BRAND, EMAIL, PHONE
 from tests.unit.producers.conftest import (
@@ -223,6 +224,7 @@ async def test_recipe_reads_an_opt_in(post: Post, fake: FakePublisher):
 
 @pytest.mark.parametrize("state", ["pending", "not_subscribed"])
 async def test_status_that_says_nothing_is_no_event(post: Post, fake: FakePublisher, state: str):
+    """Nor a dead letter."""
     answer = await post("shopify", shopify(state=state))
     assert answer.json()["events"] == []
     assert (fake.events, fake.letters) == ([], [])
@@ -252,6 +254,7 @@ async def test_what_does_not_map_is_a_dead_letter_with_its_bytes(
 async def test_unreadable_date_of_an_opt_out_is_no_reason_to_lose_it(
     post: Post, fake: FakePublisher
 ):
+    """It counts from its receipt."""
     assert (await post("shopify", shopify(consent_updated_at="soon"))).status_code == 202
     assert [one.status for one in fake.events] == ["RET"]
 
@@ -285,6 +288,7 @@ async def test_part_that_is_refused_leaves_the_others(post: Post, fake: FakePubl
 async def test_sender_that_proves_nothing_changes_nothing(
     post: Post, fake: FakePublisher, name: str, posted: Posted, title: str
 ):
+    """Each with its answer, in which no secret stands."""
     answer = await post(name, posted)
     assert (answer.status_code, answer.json()["title"]) == (401, title)
     assert (fake.events, fake.letters) == ([], [])
@@ -401,14 +405,15 @@ def test_mapping_that_contradicts_itself_is_an_error(
     assert change[0] in MAPPING
     write(tmp_path, "mine", MAPPING.replace(*change))
     with pytest.raises(producers.SourceError, match=r"mine\.toml: ") as raised:
-        source_at(tmp_path, "mine")
+        source_at(tmp_path, "mine", SourceMapping)
     assert said in str(raised.value)
 
 
 def test_source_without_a_secret_is_an_error(tmp_path: Path):
+    """It says where the secret belongs."""
     write(tmp_path, "mine", secret="\n \n")
     with pytest.raises(producers.SourceError, match=r"mine\.secret: it has no secret"):
-        source_at(tmp_path, "mine")
+        source_at(tmp_path, "mine", SourceMapping)
     (tmp_path / "mine.secret").unlink()
     with pytest.raises(producers.SourceError, match=r"mine\.secret: it cannot be read"):
-        source_at(tmp_path, "mine")
+        source_at(tmp_path, "mine", SourceMapping)
