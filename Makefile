@@ -21,7 +21,7 @@ AS_INSTALLED := order hostile requests
 # Without a C compiler they run interpreted, and say so.
 IZIN_COMPILE ?= $(if $(shell command -v cc),1,0)
 
-.PHONY: help setup demo up wheel test chaos fuzz check check-form check-law check-tests mutants bench format docs pins clean
+.PHONY: help setup demo up wheel test chaos fuzz check check-form check-law check-tests mutants bench format asyncapi docs pins clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -114,6 +114,13 @@ $(COMPILED)/.ready: $(READY) setup.py build_backend.py $(shell find izin simulat
 format: $(READY) ## format the code
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
+
+asyncapi: $(VENV)/asyncapi/.ready ## docs/asyncapi.json read by AsyncAPI's own parser; needs node and npm
+	@$(BIN)/python -m pytest -q -n0 tests/contract/test_asyncapi.py
+
+$(VENV)/asyncapi/.ready: $(READY) Makefile
+	@npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(VENV)/asyncapi @asyncapi/parser@3.6.6
+	@touch $@
 
 docs: $(READY) ## regenerate documentation and code that is generated
 	@$(BIN)/python -m tools.generate
