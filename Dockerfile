@@ -4,10 +4,10 @@ FROM python:3.13-slim AS build
 # A C compiler, for the compiled hot paths.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 WORKDIR /src
-COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
+COPY pyproject.toml setup.py build_backend.py constraints.txt README.md LICENSE ./
 COPY izin ./izin
 RUN python -m venv /opt/izin \
-    && /opt/izin/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[server]'
+    && IZIN_COMPILE=1 /opt/izin/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[server]'
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin izin

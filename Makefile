@@ -13,13 +13,15 @@ LAW = $(BIN)/python -m pytest -q --cov=izin.consent tests/unit/consent
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-# As users install it: a wheel with compiled hot paths (see setup.py). With a safe path izin is not imported from here.
+# As servers install it: a wheel with compiled hot paths (see setup.py). With a safe path izin is not imported from here.
 COMPILED := $(VENV)/compiled
 COMPILED_PYTHON = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED)/imports $(COMPILED)/bin/python
 # The campaigns that time it.
 AS_INSTALLED := order hostile requests
+# Without a C compiler they run interpreted, and say so.
+IZIN_COMPILE ?= $(if $(shell command -v cc),1,0)
 
-.PHONY: help setup demo up test chaos fuzz check check-form check-law check-tests mutants bench format docs pins clean
+.PHONY: help setup demo up wheel test chaos fuzz check check-form check-law check-tests mutants bench format asyncapi docs pins clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -39,6 +41,10 @@ demo: $(READY) ## the main job end to end on real servers; CHAOS=1 kills each wo
 
 up: $(READY) ## the local stack, until Ctrl-C
 	@$(BIN)/izin up $(UP_ARGS)
+
+wheel: $(READY) ## a wheel with compiled hot paths for this kind of machine, into dist; needs a C compiler, takes minutes
+	@rm -rf build dist/izin-*.whl
+	@IZIN_COMPILE=1 $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 # Those of the law run under coverage; those of benchmarks measure, so they run with the benchmarks.
 NOT_HERE = --ignore tests/unit/consent --ignore tests/integration/benchmarks
@@ -95,11 +101,11 @@ bench: $(COMPILED)/.ready ## every claimed figure against its bar, after the tes
 	@$(if $(filter-out tests,$(ONLY)),:,$(BIN)/python -m pytest -q tests/integration/benchmarks)
 	@$(if $(filter tests,$(ONLY)),:,$(COMPILED_PYTHON) -m benchmarks $(or $(ONLY),all) $(BENCH_ARGS))
 
-$(COMPILED)/.ready: $(READY) setup.py $(shell find izin simulator/iys_simulator -type f -not -name '*.pyc')
-	@echo "compiling into $(COMPILED)"
+$(COMPILED)/.ready: $(READY) setup.py build_backend.py $(shell find izin simulator/iys_simulator -type f -not -name '*.pyc')
+	@echo "$(if $(filter 1,$(IZIN_COMPILE)),compiling,installing) into $(COMPILED)"
 	@rm -rf build
 	@test -d $(COMPILED) || $(PYTHON) -m venv $(COMPILED)
-	@$(COMPILED)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[local]' ./simulator \
+	@IZIN_COMPILE=$(IZIN_COMPILE) $(COMPILED)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[local]' ./simulator \
 		pytest time-machine
 	@mkdir -p $(COMPILED)/imports
 	@ln -sfn ../../../benchmarks ../../../tests $(COMPILED)/imports/
@@ -108,6 +114,13 @@ $(COMPILED)/.ready: $(READY) setup.py $(shell find izin simulator/iys_simulator 
 format: $(READY) ## format the code
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
+
+asyncapi: $(VENV)/asyncapi/.ready ## docs/asyncapi.json read by AsyncAPI's own parser; needs node and npm
+	@$(BIN)/python -m pytest -q -n0 tests/contract/test_asyncapi.py
+
+$(VENV)/asyncapi/.ready: $(READY) Makefile
+	@npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(VENV)/asyncapi @asyncapi/parser@3.6.6
+	@touch $@
 
 docs: $(READY) ## regenerate documentation and code that is generated
 	@$(BIN)/python -m tools.generate

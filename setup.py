@@ -1,13 +1,16 @@
-"""Compiles the hot paths of the order stage and the ledger where the project is built as a wheel.
+"""Compiles the hot paths of the order stage and the ledger where a wheel is built with
+``IZIN_COMPILE=1``.
 
-The modules stay Python: mypyc compiles what mypy has checked, and where there is no C compiler they
-run interpreted, at half the speed. An editable install is not compiled, for a change would be
-masked by what was compiled before it.
+The modules stay Python: mypyc compiles what mypy has checked, and in any other wheel they run
+interpreted, at half the speed. An editable install is not compiled, for a change would be masked by
+what was compiled before it.
 """
 
 import sys
 
 from setuptools import setup
+
+from build_backend import is_compiled
 
 HOT = (
     "izin/schemas/fast/reader.py",
@@ -43,13 +46,19 @@ HOT = (
 )
 
 extensions = []
-if "bdist_wheel" in sys.argv:
+if "bdist_wheel" in sys.argv and is_compiled():
     from mypyc.build import mypycify
 
     # `make check` checks the types, with all packages installed; here they are only used.
     options = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
     extensions = mypycify([*options, *HOT], group_name="izin")
-    for extension in extensions:
-        extension.optional = True
 
-setup(ext_modules=extensions)
+try:
+    setup(ext_modules=extensions)
+except SystemExit as error:
+    if not extensions:
+        raise
+    raise SystemExit(
+        f"{error}\nIZIN_COMPILE=1 needs a C compiler and the headers of Python (gcc, python3-dev); "
+        "without it the wheel is pure Python, and the hot path runs interpreted"
+    ) from error

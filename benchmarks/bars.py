@@ -196,6 +196,10 @@ _ALL = (
         "publisher", "publisher", 0.4, "x", "events/s to a bare client that validates nothing"
     ),
     _at_most("light-install", "light-install", 33, "%", "packages, MB, seconds of everything"),
+    _at_most(
+        *("light-install-seconds", "light-install", 15, "s"),
+        "`pip install .` in a checkout, with pip's cache",
+    ),
     _at_most("light-import", "light-install", 0.3, "s", "import of the publishing library"),
     _at_least(
         "before-order", "before", 95, "%", "of the order stage's speed before the rooms moved"

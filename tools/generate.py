@@ -37,6 +37,7 @@ from izin.runtime.settings import (
 from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topic, Topics
 from izin.streams import guard
+from tools.generate_asyncapi import PATH as ASYNCAPI, asyncapi_document, audience_of
 from tools.generate_benchmarks import benchmarks_page
 from tools.generate_commands import commands_page
 from tools.generate_offsets import offset_modules
@@ -51,6 +52,7 @@ _NOTE = "<!-- Generated from code by `make docs`; changes here are lost. -->\n"
 def pages() -> Mapping[str, str]:
     """Return the text of each file that is generated, or has a generated part, by its path."""
     return {
+        ASYNCAPI: asyncapi_document(),
         "docs/benchmarks.md": benchmarks_page(_NOTE),
         "docs/codes.md": _codes(),
         "docs/commands.md": commands_page(_NOTE),
@@ -146,8 +148,13 @@ beside them. `ce_source` and `ce_id` together name one record: the same record p
 the same, any other has another, also where both are about one event (whose own `event_id` is a
 field of the record).
 
-| topic | record | partitions | written by | settings | dead letters |
-|---|---|---|---|---|---|
+[asyncapi.json](asyncapi.json) describes the topics that others write (publish) and read (subscribe;
+operate: operators; verify: whoever verifies evidence) to tools that read AsyncAPI 3: names,
+schemas, keys, headers, and an example of each record, also byte by byte. Internal topics change
+without notice.
+
+| topic | for others | record | partitions | written by | settings | dead letters |
+|---|---|---|---|---|---|---|
 {rows}
 """
 
@@ -413,6 +420,7 @@ def _topic(topic: Topic) -> str:
     config = ", ".join(f"`{name}={value}`" for name, value in topic.config.items())
     return _row(
         f"`{topic.name}`",
+        audience_of(topic.name),
         topic.record,
         "P" if topic.is_partitioned else "1",
         topic.owner,

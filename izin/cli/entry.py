@@ -21,7 +21,8 @@ def main() -> None:
         if missing in {"", "izin"}:
             raise
         sys.stderr.write(
-            f"error: the command line needs packages that are not installed ({missing}); "
-            "run: pip install 'izin[server]'\n"
+            f"error: the command line needs packages that are not installed ({missing}); run: "
+            "pip install '.[server]' in a checkout of izin, or pip install 'FILE.whl[server]' of "
+            "its wheel\n"
         )
         raise SystemExit(_EXIT) from None

@@ -30,7 +30,7 @@ from pydantic_settings import SettingsError
 from izin.consent import IzinError
 from izin.runtime.masking import mask_event
 from izin.runtime.settings import LogSettings
-from izin.schemas.fast import BUILD
+from izin.schemas.fast import BUILD, TO_COMPILE
 
 COUNTED = ("repeated", "seconds")
 """The fields of a line that stands for several: how many, and within how long."""
@@ -148,7 +148,8 @@ def configure(settings: LogSettings) -> None:
     )
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_thread
-    get_logger(__name__).info("process started", hot_path=BUILD)
+    remedy = {} if BUILD == "compiled" else {"to_compile": TO_COMPILE}
+    get_logger(__name__).info("process started", hot_path=BUILD, **remedy)
 
 
 def _log_uncaught(

@@ -473,6 +473,8 @@ def _image(dockerfile: str, ignored: str) -> Iterator[str]:
                     yield f"COPY {source}, which .dockerignore keeps out"
         if name == "RUN" and "pip install" in rest and "-c constraints.txt" not in rest:
             yield "pip install without constraints.txt"
+        if name == "RUN" and "'.[server]'" in rest and "IZIN_COMPILE=1" not in rest:
+            yield "pip install of an interpreted hot path"
         if name == "FROM" and rest.startswith("python:"):
             yield from _too_old(rest)
     users = [rest for name, rest in found if name == "USER"]
@@ -619,6 +621,7 @@ BROKEN = [
     (image, DOCKERFILE, "USER 10001", "", "runs as root"),
     (image, DOCKERFILE, "USER 10001", "USER root", "runs as root"),
     (image, DOCKERFILE, "-c constraints.txt '.[server]'", ".", "without constraints"),
+    (image, DOCKERFILE, "IZIN_COMPILE=1 ", "", "an interpreted hot path"),
     (image, DOCKERFILE, "README.md", "LIESMICH.md", "which does not exist"),
     (image, DOCKERFILE, "WORKDIR /src", "WORKING /src", "WORKING"),
     (image, DOCKERFILE, "python:3.13-slim", "python:3.9-slim", "older than"),

@@ -33,7 +33,6 @@ from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.topics import Topics
 from izin.sinks.inbound.push import PushReceiver
 from izin.sinks.publish.publisher import Publisher
-from tests.contract.schemas.examples import golden
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.integration.sinks.test_worker import a_movement
 from tests.support.builders import (
@@ -59,6 +58,7 @@ from tests.unit.feeds.conftest import (
 from tests.unit.gate.conftest import a_question, key_facts_of, serving as serving_gate
 from tests.unit.producers.conftest import FakePublisher, FakeReceipts, intake_routes
 from tests.unit.sinks.test_observed import CREDENTIALS, accepted
+from tools.golden_records import golden
 
 FEEDS, GATE, INTAKE = (
     json.loads((ROOT / "docs" / "openapi" / f"{name}.json").read_text("utf-8"))

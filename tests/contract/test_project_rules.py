@@ -220,7 +220,9 @@ def test_exception_of_a_rule_names_an_existing_module() -> None:
 
 
 def test_tracked_files_name_no_machine() -> None:
-    """No tracked file names a path of one machine or the registry of one network."""
+    """No tracked file names a path of one machine or the registry of one network, or installs
+    izin by its name: it is on no index, so anybody could publish another under it.
+    """
     files = tracked_files(ROOT) or pytest.skip("no git checkout")
     assert machine_places(ROOT, files) == []
 
@@ -232,12 +234,19 @@ def test_tracked_files_name_no_machine() -> None:
         "/root/.cache",
         "--index-url https://packages.example.com/simple",
         "index-url = https://packages.example.com/simple",
+        "run: pip install 'izin[server]'",
+        "`python -m pip install --upgrade izin`",
+        "uv pip install iys-simulator==0.1.0",
     ],
 )
 def test_machine_in_a_file_is_found(tmp_path: Path, text: str) -> None:
     """The rule of machines can fail."""
     (tmp_path / "a.cfg").write_text(text, encoding="utf-8")
-    (tmp_path / "b.cfg").write_text("cache = ~/.cache; see https://kafka.apache.org/", "utf-8")
+    (tmp_path / "b.cfg").write_text(
+        "cache = ~/.cache; see https://kafka.apache.org/; pip install '.[server]' in a checkout of "
+        "izin; pip install dist/izin-0.1.0-py3-none-any.whl ./simulator; pip install fastavro",
+        "utf-8",
+    )
     assert machine_places(tmp_path, ["a.cfg", "b.cfg"]) == ["a.cfg"]
 
 
@@ -534,8 +543,9 @@ def test_command_without_its_packages_names_the_extra() -> None:
         4,
         "",
         (
-            "error: the command line needs packages that are not installed (structlog); "
-            "run: pip install 'izin[server]'\n"
+            "error: the command line needs packages that are not installed (structlog); run: "
+            "pip install '.[server]' in a checkout of izin, or pip install 'FILE.whl[server]' of "
+            "its wheel\n"
         ),
     )
 

@@ -33,11 +33,11 @@ from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topic
 from izin.streams.ownership import OutputRecord
-from tests.contract.schemas.examples import golden
 from tests.support.published import delete_topics
 from tests.support.servers.connect import KafkaConnect
 from tests.support.servers.distribution import drop_database
 from tests.support.waiting import until
+from tools.golden_records import golden
 
 pytestmark = [
     pytest.mark.e2e,

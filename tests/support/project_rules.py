@@ -130,6 +130,7 @@ _UNDONE = re.compile(r"\b(TODO|FIXME|NotImplementedError)\b")
 _PLACES = (
     re.compile(r"(?<![\w.])/(work|root|Users|home/\w+)/"),
     re.compile(r"(index-url|find-links|trusted-host|PIP_INDEX_URL)\s*[= ]\s*\S*https?://"),
+    re.compile(r"\bpip3? \w+(\s+-\S+)*\s+['\"]?(izin|iys-simulator)(?![\w/-]|\.\w)"),
 )
 _ORDERS = frozenset({"order", "desired_order"})
 """What the place of an event in the law's order is called."""
@@ -382,7 +383,9 @@ def _tree_in(text: str) -> set[tuple[str, str]]:
 
 
 def machine_places(root: Path, files: list[str]) -> list[str]:
-    """Find paths of one machine and registries of one network: a checkout works anywhere."""
+    """Find paths of one machine, registries of one network, and installs of our names from an
+    index, which has none of ours: a checkout works anywhere.
+    """
     found = []
     for name in files:
         path = root / name

@@ -13,7 +13,12 @@ from typing import Final
 
 from izin.schemas.fast import cache
 
-__all__ = ("BUILD",)
+__all__ = ("BUILD", "TO_COMPILE")
 
 BUILD: Final = "interpreted" if cache.__file__.endswith(".py") else "compiled"
-"""How the hot path runs; compiled in a wheel that was built where a C compiler is."""
+"""How the hot path runs; compiled in a wheel that was built so (``IZIN_COMPILE=1``)."""
+
+TO_COMPILE: Final = (
+    "make wheel in a checkout of izin, then pip install --force-reinstall --no-deps dist/izin-*.whl"
+)
+"""How an installation gets it compiled."""

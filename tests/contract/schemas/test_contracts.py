@@ -43,10 +43,10 @@ from izin.schemas.records import (
     headers,
 )
 from izin.schemas.topics import Topics
-from tests.contract.schemas.examples import FOLDER, golden
 from tests.support.builders import an_event, an_iys_origin
 from tests.support.registry import MemoryRegistry
 from tools.generate_schemas import FOLDER as FOLDER_OF_SCHEMAS, schema_files
+from tools.golden_records import FOLDER, golden
 
 SCHEMAS = resources.files("izin.schemas")
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

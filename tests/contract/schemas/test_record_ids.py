@@ -53,7 +53,6 @@ from izin.schemas.uuids import CHANCE_BYTES, uuid7
 from izin.sinks.publish.publisher import headers_of
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.state.state import MemoryState
-from tests.contract.schemas.examples import golden
 from tests.support.builders import (
     API_KEY,
     BRAND,
@@ -69,6 +68,7 @@ from tests.support.builders import (
 from tests.support.order.harness import EXPRESS, HOME, IN_FULL, TOPIC, OrderHarness, a_record
 from tests.unit.gate.conftest import FakeState
 from tests.unit.ledger.record.test_ruling import ACTIVE, decided
+from tools.golden_records import golden
 
 TOPICS = Topics()
 MESSAGES = TopicMessages(Codec(), TOPICS)

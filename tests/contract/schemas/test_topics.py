@@ -50,9 +50,9 @@ from izin.schemas.records import consent_to_avro, event_from_avro, event_to_avro
 from izin.schemas.topics import Topics
 from izin.streams.fetched_record import APPENDED_AT, FetchedRecord, fetched_records
 from izin.streams.ownership.transactional_producer import encoded
-from tests.contract.schemas.examples import golden
 from tests.support.builders import a_decision_record, a_ret, an_admitted_event, an_iys_event
 from tests.support.waiting import until
+from tools.golden_records import golden
 from tools.offset_codegen import generate
 
 TOPICS = tuple(Topics())

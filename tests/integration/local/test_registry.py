@@ -13,8 +13,8 @@ from izin.kafka.clients import codec
 from izin.local import ApicurioRegistry
 from izin.runtime.errors import RegistryError
 from izin.runtime.settings import KafkaSettings
-from tests.contract.schemas.examples import golden
 from tests.support.secure import Authority, RegistryProxy, running
+from tools.golden_records import golden
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 

@@ -1,4 +1,4 @@
-"""The hot path compiled, as a wheel has it: its own tests hold there too."""
+"""The wheel: pure Python, or with a hot path that is compiled, for which its own tests hold too."""
 
 import ast
 import os
@@ -18,7 +18,10 @@ from izin.runtime.settings import KafkaSettings
 from tests.integration.producers.conftest import publish_brand_and_key
 
 ROOT = Path(__file__).parents[3]
-SOURCES = ("izin", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+SOURCES = (
+    *("izin", "pyproject.toml", "setup.py", "build_backend.py", "MANIFEST.in"),
+    *("README.md", "LICENSE"),
+)
 MOST_PACKAGES = 25
 """A third of what every process together needs."""
 TESTS = (
@@ -37,15 +40,32 @@ TESTS = (
 
 INSTALL = ("install", "--quiet", "--no-compile", "--disable-pip-version-check")
 FEW = ("izin/schemas/fast/cache.py", "izin/streams/fast_path/simple_events.py")
-"""What a wheel compiles for which no compiler is there: mypyc translates before that is known."""
+"""What is compiled where no compiler is: mypyc translates before that is known."""
+SOURCE_AND_WHEEL = """
+import tarfile, build_backend
+name = build_backend.build_sdist('../built')
+tarfile.open('../built/' + name).extractall('../unpacked', filter='data')
+import os; os.chdir('../unpacked/' + name.removesuffix('.tar.gz'))
+build_backend.build_wheel('../../built')
+"""
 
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the Python of an environment that has what builds the wheel, and nothing else."""
-    home = tmp_path_factory.mktemp("builder")
+    """Return the Python of an environment that has what builds a pure wheel, and nothing else."""
+    return environment(tmp_path_factory.mktemp("builder"), *build_requirements())
+
+
+@pytest.fixture(scope="module")
+def compiler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Python of an environment that has what builds a compiled wheel."""
+    return environment(tmp_path_factory.mktemp("compiler"), *build_requirements(), pinned_mypy())
+
+
+def environment(home: Path, *packages: str) -> Path:
+    """Return the Python of a fresh environment in ``home`` that has ``packages``, and no pip."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
-    subprocess.run([*pip_of(home), *INSTALL, *build_requirements()], check=True)
+    subprocess.run([*pip_of(home), *INSTALL, *packages], check=True)
     return home / "bin" / "python"
 
 
@@ -61,26 +81,41 @@ def build_requirements() -> list[str]:
     return found
 
 
-def build(builder: Path, folder: Path, hot: Sequence[str] = (), **environment: str) -> Path:
-    """Build a wheel of the checkout in ``folder``, of the modules ``hot`` in place of all that
-    ``setup.py`` compiles, as pip does; return its file.
-    """
-    source, built = folder / "source", folder / "built"
-    source.mkdir()
+def pinned_mypy() -> str:
+    """Return the mypy that checks the types, as ``constraints.txt`` has it."""
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    (pinned,) = re.findall(r"^mypy==.+$", pins, re.MULTILINE)
+    return str(pinned)
+
+
+def in_copy(
+    python: Path, folder: Path, program: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``program`` in a copy of what a distribution is built from, in ``folder / "source"``."""
+    source = folder / "source"
+    source.mkdir(exist_ok=True)
     for name in SOURCES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, source / name)
-    if hot:
-        setup = source / "setup.py"
-        setup.write_text(setup.read_text("utf-8").replace(hot_tuple(), repr(hot)), "utf-8")
-    subprocess.run(
-        [builder, "-c", "from setuptools import build_meta as b; b.build_wheel('../built')"],
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, dirs_exist_ok=True)
+        elif not (source / name).exists():
+            shutil.copy(ROOT / name, source / name)
+    return subprocess.run(
+        [python, "-c", program],
         cwd=source,
         env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        check=True,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    (found,) = built.glob("*.whl")
+
+
+def build(python: Path, folder: Path, **environment: str) -> Path:
+    """Build a source distribution of the checkout and, of that, a wheel, as pip does; return the
+    wheel.
+    """
+    done = in_copy(python, folder, SOURCE_AND_WHEEL, **environment)
+    assert done.returncode == 0, done.stderr
+    (found,) = (folder / "built").glob("*.whl")
     return found
 
 
@@ -101,9 +136,8 @@ def quick_compiler(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(builder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a wheel of the checkout, compiled where there is a compiler."""
-    folder = tmp_path_factory.mktemp("wheel")
-    return build(builder, folder, CC=str(quick_compiler(folder)))
+    """Return the wheel of the checkout."""
+    return build(builder, tmp_path_factory.mktemp("wheel"), IZIN_COMPILE="")
 
 
 def output_of(site: Path, *command: str) -> str:
@@ -147,9 +181,10 @@ def hot_modules() -> list[str]:
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 @pytest.mark.timeout(600)
-def test_compiled_modules_pass_their_tests(wheel: Path, tmp_path: Path) -> None:
+def test_compiled_modules_pass_their_tests(compiler: Path, tmp_path: Path) -> None:
     """Its tests, run on the compiled modules."""
-    site = unpacked(wheel, tmp_path)
+    wheel = build(compiler, tmp_path, IZIN_COMPILE="1", CC=str(quick_compiler(tmp_path)))
+    site = unpacked(wheel, tmp_path / "site")
     assert output_of(site, "-c", _BUILD) == "compiled\n"
     assert output_of(site, "-c", _INTERPRETED, *hot_modules()) == "[]\n"
     for folder in ("tests", "tools"):
@@ -159,11 +194,43 @@ def test_compiled_modules_pass_their_tests(wheel: Path, tmp_path: Path) -> None:
     assert " passed" in output_of(site, "-m", "pytest", "-q", *chosen)
 
 
+def test_wheel_is_pure_python_without_a_wish(wheel: Path, tmp_path: Path) -> None:
+    """For every machine, built without mypy, and whole."""
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert output_of(unpacked(wheel, tmp_path), "-c", _BUILD) == "interpreted\n"
+
+
 @pytest.mark.timeout(300)
-def test_wheel_without_a_compiler_runs_interpreted(builder: Path, tmp_path: Path) -> None:
-    """Interpreted, and whole."""
-    site = unpacked(build(builder, tmp_path, FEW, CC=str(tmp_path / "absent")), tmp_path / "site")
-    assert output_of(site, "-c", _BUILD) == "interpreted\n"
+def test_compiled_wheel_without_a_compiler_is_refused(compiler: Path, tmp_path: Path) -> None:
+    """Whoever wants it compiled gets no other, and reads what is missing."""
+    text = (ROOT / "setup.py").read_text("utf-8").replace(hot_tuple(), repr(FEW))
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "setup.py").write_text(text, "utf-8")
+    absent = str(tmp_path / "absent")
+    done = in_copy(compiler, tmp_path, SOURCE_AND_WHEEL, IZIN_COMPILE="1", CC=absent)
+    assert done.returncode == 1
+    assert re.search(rf"{absent}'\nIZIN_COMPILE=1 needs a C compiler", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        ("", "[]\n"),
+        ("0", "[]\n"),
+        ("1", f"['{pinned_mypy()}']\n"),
+        ("yes", "IZIN_COMPILE is 'yes': set it to 1 for a compiled wheel, or to 0\n"),
+    ],
+)
+def test_only_a_compiled_wheel_requires_mypy(
+    builder: Path, tmp_path: Path, asked: str, answer: str
+) -> None:
+    """The version that checks the types; a word that is none of both ends the build."""
+    program = (
+        "import build_backend as b, sys; from contextlib import redirect_stdout as to\n"
+        "with to(sys.stderr): found = b.get_requires_for_build_wheel()\nprint(found)"
+    )
+    done = in_copy(builder, tmp_path, program, IZIN_COMPILE=asked)
+    assert (done.stdout or done.stderr).endswith(answer)
 
 
 PROGRAM = """
@@ -182,38 +249,30 @@ def test_light_install_publishes_in_a_project_with_such_packages(
     settings = make_settings(1)
     publish_brand_and_key(settings)
     project, home = tmp_path / "project", tmp_path / "environment"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
-    subprocess.run([*pip_of(home), *INSTALL, "-c", ROOT / "constraints.txt", wheel], check=True)
+    environment(home, "-c", str(ROOT / "constraints.txt"), str(wheel))
     for name in ("producers", "schemas", "sinks", "streams"):
         (project / name).mkdir(parents=True)
         (project / name / "__init__.py").write_text("MINE = True\n", encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     (lines,) = [one for one in blocks if "ConsentPublisher" in one]
     (project / "program.py").write_text(PROGRAM.format(lines=lines), encoding="utf-8")
-    environment = {
+    variables = {
         "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
         "IZIN_TOPIC_PREFIX": settings.topic_prefix,
     }
 
     def ran(*command: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, cwd=project, env=environment, capture_output=True, text=True, check=False
+            command, cwd=project, env=variables, capture_output=True, text=True, check=False
         )
 
     published = ran(home / "bin" / "python", "program.py")
     assert (published.returncode, published.stderr) == (0, "")
     assert sum(committed_ends(settings, settings.topics.express.name).values()) == 1
-    assert ran(home / "bin" / "izin", "doctor").stderr.endswith("pip install 'izin[server]'\n")
+    assert "run: pip install '.[server]'" in ran(home / "bin" / "izin", "doctor").stderr
     listed = subprocess.run(
         [*pip_of(home), "freeze"], capture_output=True, text=True, check=True
     ).stdout
     packages = {line.partition("=")[0].partition(" ")[0] for line in listed.splitlines()}
     assert packages.isdisjoint({"pydantic", "psycopg", "faust-streaming", "starlette", "typer"})
     assert len(packages) <= MOST_PACKAGES
-
-
-def test_compiler_is_the_mypy_that_checks() -> None:
-    """The same version of mypy checks the types and compiles."""
-    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    (pinned,) = re.findall(r"^mypy==.+$", pins, re.MULTILINE)
-    assert pinned in build_requirements()

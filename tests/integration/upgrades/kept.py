@@ -20,8 +20,8 @@ from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
 from izin.streams.state.packing import LAYOUT, Packing
-from tests.contract.schemas.examples import golden
 from tests.support.builders import NOON, an_event
+from tools.golden_records import golden
 
 FOLDER = Path(__file__).parents[2] / "fixtures"
 RELEASES = tuple(sorted(FOLDER.iterdir())) if FOLDER.is_dir() else ()

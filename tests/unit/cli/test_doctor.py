@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -43,6 +44,7 @@ from izin.ledger.registry.granted import STALE_AFTER, ListReading, LostRight
 from izin.ledger.sequences import Missing
 from izin.ledger.stream_progress import PulledStream
 from izin.local import free_port
+from izin.schemas.fast import BUILD
 from tests.support.builders import BRAND, NOON, a_brake
 
 
@@ -70,10 +72,11 @@ def found(*options: str) -> tuple[int, Mapping[str, Mapping[str, str]], str]:
 
 
 def test_doctor_says_how_the_hot_path_runs() -> None:
-    """Interpreted it has half the speed, and nothing else tells."""
+    """Interpreted it has half the speed, and nothing else tells; nor how it is compiled."""
     _, findings, _ = found()
-    assert findings["build"]["state"] == "ok"
-    assert findings["build"]["what"].endswith(("is compiled", "is interpreted"))
+    assert findings["build"] == {"check": "build", "state": "ok", "what": checks._build(BUILD)}
+    assert checks._build("compiled") == "the hot path is compiled"
+    assert re.match(r"the hot path is interpreted, .+: make wheel", checks._build("interpreted"))
 
 
 @pytest.mark.parametrize("options", [(), ("--fix",)])

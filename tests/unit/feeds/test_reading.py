@@ -35,7 +35,6 @@ from izin.schemas.contracts import current
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.records import ID
 from izin.schemas.topics import Topics
-from tests.contract.schemas.examples import golden
 from tests.support.builders import BRAND, CUSTOMER, NOON, an_api_key, kafka_message
 from tests.unit.feeds.conftest import (
     CODEC,
@@ -52,6 +51,7 @@ from tests.unit.feeds.conftest import (
     key_of,
     known_brands,
 )
+from tools.golden_records import golden
 
 KEY = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}), brands=frozenset({100001}))
 OTHER_BRAND = 100002

@@ -22,7 +22,7 @@ from izin.runtime import logs
 from izin.runtime.logs import configure, get_logger
 from izin.runtime.masking import mask, mask_text
 from izin.runtime.settings import LogSettings
-from izin.schemas.fast import BUILD
+from izin.schemas.fast import TO_COMPILE
 from tests.support.builders import EMAIL, PHONE, a_key
 from tests.support.waiting import ManualClock
 
@@ -197,9 +197,13 @@ def test_first_line_says_how_the_hot_path_runs(
 ) -> None:
     """Whoever wonders at half the speed need not look into the installation."""
     monkeypatch.setattr(sys, "stderr", said := StringIO())
-    configure(LogSettings(json_lines=True))
-    first = json.loads(said.getvalue().splitlines()[0])
-    assert (first["event"], first["hot_path"]) == ("process started", BUILD)
+    for build in ("interpreted", "compiled"):
+        monkeypatch.setattr(logs, "BUILD", build)
+        configure(LogSettings(json_lines=True))
+    first, second = map(json.loads, said.getvalue().splitlines())
+    assert (first["event"], first["hot_path"]) == ("process started", "interpreted")
+    assert (second["hot_path"], first["to_compile"]) == ("compiled", TO_COMPILE)
+    assert "to_compile" not in second
     assert log_lines() == []
 
 

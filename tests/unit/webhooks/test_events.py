@@ -43,7 +43,6 @@ from izin.webhooks.resends import (
     opt_out_of,
 )
 from izin.webhooks.source import LaneSource, LiveFeed, Taken
-from tests.contract.schemas.examples import golden
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, kafka_message
 from tests.support.webhooks import (
     a_consent,
@@ -55,6 +54,7 @@ from tests.support.webhooks import (
     key_of,
     quick,
 )
+from tools.golden_records import golden
 
 PAGE = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text("utf-8")
 TOPICS = Topics()

@@ -12,9 +12,13 @@ FOLDER = resources.files("izin.schemas") / "examples"
 
 
 def golden(record: str) -> dict[str, Any]:
-    """Return the golden example of `record`: instants from ISO 8601, bytes from base 64."""
+    """Return the golden example of `record`: instants from ISO 8601, bytes from base 64.
+
+    Raises ValueError where it has not all fields of the record, and no others.
+    """
     written = json.loads((FOLDER / f"{record}.json").read_text(encoding="utf-8"))
-    return _read(contracts.current()[record].schema, written)
+    found: dict[str, Any] = _read(contracts.current()[record].schema, written)
+    return found
 
 
 def _read(schema: Any, written: Any) -> Any:  # noqa: ANN401  # any JSON
@@ -28,7 +32,8 @@ def _read(schema: Any, written: Any) -> Any:  # noqa: ANN401  # any JSON
         case {"logicalType": "timestamp-millis"}:
             read = datetime.fromisoformat(written)
         case {"type": "record", "fields": fields}:
-            assert written.keys() == {field["name"] for field in fields}
+            if written.keys() != {field["name"] for field in fields}:
+                raise ValueError(f"not the fields of {schema['name']}: {', '.join(written)}")
             read = {field["name"]: _read(field["type"], written[field["name"]]) for field in fields}
         case {"type": "array", "items": items}:
             read = [_read(items, one) for one in written]
