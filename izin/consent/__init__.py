@@ -59,7 +59,14 @@ from izin.consent.errors import (
     SourceError,
     UnreadableKeyError,
 )
-from izin.consent.fields import is_misspelt, normalised, read_key, read_recipient
+from izin.consent.fields import (
+    CAPTURE,
+    PURPOSE,
+    is_misspelt,
+    normalised,
+    read_key,
+    read_recipient,
+)
 from izin.consent.fold import (
     BOOTSTRAP,
     LOST,
@@ -110,6 +117,7 @@ __all__ = (
     "ATTESTED_WITHIN",
     "BEGINNING",
     "BOOTSTRAP",
+    "CAPTURE",
     "CHANNELS",
     "CLASSES",
     "CLOSED",
@@ -118,6 +126,7 @@ __all__ = (
     "LOST",
     "MAX_TEXT",
     "OPEN",
+    "PURPOSE",
     "RECIPIENT_TYPES",
     "SETTLED",
     "SKEW",

@@ -40,6 +40,7 @@ from izin.consent.fields import (
     read_key,
     read_source,
     read_status,
+    serves_more,
 )
 from izin.consent.making import changer, maker
 from izin.consent.model import (
@@ -118,6 +119,8 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> AdmittedEvent | Refu
         effective_at, basis = _date_of_ours(event, key, status, bound, faults)
         if basis == DateBasis.RECEIVED:
             received_at = bound
+        if event.evidence and status is Status.ONAY and serves_more(event.evidence):
+            faults.append(violation("evidence", "IZIN-PURPOSE"))
     else:
         source, basis = event.source, event.date_basis
         event, effective_at = _date_of_iys(event, event.iys, status, bound, faults)

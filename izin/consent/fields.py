@@ -29,6 +29,13 @@ RETAILER_LIMIT = 3000
 _RETAILER_CODES = range(10_000_000, 100_000_000)
 
 
+CAPTURE, PURPOSE = "capture", "purpose"
+"""What evidence says of how a consent was captured, and of what that served."""
+BY_CODE = "sms-code"
+_OTHER_PURPOSES = frozenset({"membership", "payment", "üyelik", "uyelik", "ödeme", "odeme"})
+_PURPOSES = re.compile(r"\w+")
+
+
 _ANY_PHONE = re.compile(r"\+[0-9]{5,20}")
 _ANY_EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+")
 
@@ -81,6 +88,17 @@ def normalised(key: ConsentKey) -> ConsentKey:
         recipient_type=key.recipient_type,
         recipient=found,
     )
+
+
+def serves_more(evidence: Mapping[str, str]) -> bool:
+    """Whether ``evidence`` says that the code by which a consent was captured served a membership
+    or a payment too: such a consent is invalid (KVKK principle decision 2025/1072, Official Gazette
+    26.06.2025/32938).
+    """
+    purpose, capture = evidence.get(PURPOSE, ""), evidence.get(CAPTURE, "")
+    is_by_code = not capture or capture == BY_CODE
+    words = _PURPOSES.findall(purpose.replace("İ", "i").lower())
+    return is_by_code and not _OTHER_PURPOSES.isdisjoint(words)
 
 
 def read_source(event: ConsentEvent, faults: list[Violation]) -> Source | None:

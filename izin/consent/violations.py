@@ -127,6 +127,10 @@ _OURS: Mapping[str, tuple[str, str]] = {
         "no brand code is given",
         "Marka kodu eksik.",
     ),
+    "IZIN-PURPOSE": (
+        "the code of this consent served a membership or a payment too: it is invalid; ask anew",
+        "Aynı doğrulama kodu üyelik ya da ödeme için de kullanılmış; onayı ayrıca alın.",
+    ),
     "IZIN-CUSTOMER-MISSING": (
         "nothing says whose consent this is",
         "İznin hangi müşteriye ait olduğu belirtilmemiş.",

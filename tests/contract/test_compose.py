@@ -471,15 +471,20 @@ def _image(dockerfile: str, ignored: str) -> Iterator[str]:
                     yield f"COPY {source}, which does not exist"
                 if path not in let_in:
                     yield f"COPY {source}, which .dockerignore keeps out"
-        if name == "RUN" and "pip install" in rest and "-c constraints.txt" not in rest:
-            yield "pip install without constraints.txt"
-        if name == "RUN" and "'.[server]'" in rest and "IZIN_COMPILE=1" not in rest:
-            yield "pip install of an interpreted hot path"
+        if name == "RUN":
+            yield from _installed(rest)
         if name == "FROM" and rest.startswith("python:"):
             yield from _too_old(rest)
     users = [rest for name, rest in found if name == "USER"]
     if not users or users[-1].split(":")[0] in {"root", "0"}:
         yield "runs as root"
+
+
+def _installed(rest: str) -> Iterator[str]:
+    if "pip install" in rest and "-c constraints.txt" not in rest:
+        yield "pip install without constraints.txt"
+    if "'.[server]'" in rest and "IZIN_COMPILE=1" not in rest:
+        yield "pip install of an interpreted hot path"
 
 
 def _too_old(rest: str) -> Iterator[str]:

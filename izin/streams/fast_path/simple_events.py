@@ -19,6 +19,7 @@ from mypy_extensions import i64, mypyc_attr
 from izin.consent import (
     FIRST_DATE,
     LAW_VERSION,
+    PURPOSE,
     SKEW,
     SOURCES,
     STATUSES,
@@ -47,6 +48,8 @@ _ONE_BYTE: Final = 128
 _MILLISECOND: Final = 1000
 _SECOND: Final = 1_000_000
 _SKEW: Final = SKEW // timedelta(milliseconds=1)
+_PURPOSE: Final = bytes([2 * len(PURPOSE)]) + PURPOSE.encode()
+"""A member of the evidence, as Avro writes its name."""
 _FIRST: Final = (FIRST_DATE - EPOCH) // timedelta(milliseconds=1)
 _JUDGED_SOURCES: Final = frozenset({Source.HS_KARAR, Source.HS_2015})
 """Sources that have rules of their own (H408, H155)."""
@@ -151,6 +154,7 @@ class SimpleEventReader:
             or received_at is None
             or not _FIRST <= consent_date <= received_at <= record.timestamp + _SKEW
             or consent_date > record.timestamp
+            or _PURPOSE in value  # which admission reads
         ):
             return None
         key_fields = value[customer:recipient]

@@ -512,6 +512,7 @@ UNREADABLE: Mapping[str, dict[str, Any]] = {
 """What hides the key, by the code that names it."""
 
 OF_A_YES: Mapping[str, dict[str, Any]] = {
+    "IZIN-PURPOSE": {"evidence": {"purpose": "marketing membership"}},
     "H112": {"consent_date": None},
     "H408": {"source": "HS_KARAR"},
     "IZIN-IYS-RECIPIENT": {
@@ -580,6 +581,30 @@ def test_violation_of_an_onay_alone_is_none_of_a_ret(code: str):
     """No date, HS_KARAR and a misspelt address at İYS are no violations of a RET."""
     assert codes_alone(refused(an_event(**OF_A_YES[code]))) == {code}
     assert admitted(an_event(**OF_A_YES[code] | {"status": "RET"})).registrable
+
+
+@pytest.mark.parametrize(
+    ("purpose", "capture", "is_refused"),
+    [
+        ("marketing, payment", "", True),
+        ("ÜYELİK ve pazarlama", "sms-code", True),
+        ("marketing membership", "form", False),
+        ("marketing", "sms-code", False),
+        ("", "sms-code", False),
+        ("memberships", "", False),
+    ],
+)
+def test_onay_whose_code_served_more_is_refused(purpose: str, capture: str, *, is_refused: bool):
+    """One code must not serve a membership or a payment and a consent at once; a form that has a
+    box of its own for the consent may.
+    """
+    evidence = {"purpose": purpose, "capture": capture}
+    event = an_event(evidence={name: text for name, text in evidence.items() if text})
+    if is_refused:
+        assert codes_alone(refused(event)) == {"IZIN-PURPOSE"}
+    else:
+        assert admitted(event).registrable
+    assert admitted(replace(event, status="RET")).registrable
 
 
 @pytest.mark.parametrize("written", ["hs_2015", " HS_2015 "])

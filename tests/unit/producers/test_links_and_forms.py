@@ -277,7 +277,7 @@ async def test_what_would_be_refused_is_refused_before_it_is_sealed(client: http
 async def test_links_of_one_kind_are_of_no_use_as_the_other(
     client: httpx.AsyncClient, fake: FakePublisher
 ):
-    """Nothing changes."""
+    """An opt-out cannot be confirmed, and what waits for its confirmation opts nobody out."""
     answer = await client.post("/v1/forms/double", data=FILLED_IN, headers={"x-secret": "a secret"})
     sealed = answer.json()["confirm"].rpartition("/")[2]
     assert (await client.post(f"/v1/opt-out/{sealed}")).status_code == 404

@@ -418,6 +418,7 @@ def decided(state: list[ConsentEvent], event: ConsentEvent) -> SimpleDecision | 
         an_event(event_id=""),
         an_iys_event(),
         an_event(evidence={"much": "e" * 70_000}),
+        an_event(evidence={"purpose": "marketing"}),
     ],
 )
 def test_event_that_needs_judgement_is_not_simple(event: ConsentEvent) -> None:
