@@ -70,8 +70,12 @@ def create(
     name: NameArgument,
     *,
     scopes: Annotated[
-        list[Scope], typer.Option("--scope", help="What it may do; repeat it for each.")
-    ],
+        list[Scope] | None, typer.Option("--scope", help="What it may do; repeat it for each.")
+    ] = None,
+    is_test: Annotated[
+        bool,
+        typer.Option("--test", help="It may try to publish: nothing that it sends is published."),
+    ] = False,
     customers: Annotated[
         list[str], typer.Option("--customer", help="For whom; repeat it for each.")
     ],
@@ -92,6 +96,11 @@ def create(
     The endpoints accept it as soon as a sink worker has published it. Who ordered it is written to
     the history. Exit code 3 if the name is taken, or a customer or brand is not registered.
     """
+    if is_test is bool(scopes):
+        raise typer.BadParameter(
+            "say what it may do: --scope, or --test alone", param_hint="--scope"
+        )
+    scopes = scopes or [Scope.TEST]
     now = datetime.now(UTC)
     if expires is not None and expires <= now:
         raise typer.BadParameter("it is over already", param_hint="--expires")

@@ -33,6 +33,8 @@ class Scope(StrEnum):
 
     PUBLISH = "publish"
     """Publish events."""
+    TEST = "test"
+    """Try to publish: all is validated and answered as it would be, and nothing is published."""
     SUBSCRIBE = "subscribe"
     """Receive opt-outs, permissions and outcomes."""
     ASK = "ask"

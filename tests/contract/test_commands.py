@@ -59,6 +59,7 @@ MEANINGS: Mapping[str, str] = {
     "--header": "of the delivery",
     "--letter": "dead letter .* in its place",
     "--query": "behind the URL",
+    "--test": "nothing that it sends is published",
     "--with": "of the same person",
     "--basis": "exempt class rests on",
     "--because": "[Oo]nly those with this reason",

@@ -87,14 +87,20 @@ def _stale(scope: Scope) -> ProblemText:
 
 
 def decide(
-    scope: Scope, freshness: Freshness, key: ApiKey | None, now: datetime
+    scope: Scope,
+    freshness: Freshness,
+    key: ApiKey | None,
+    now: datetime,
+    other: Scope | None = None,
 ) -> ApiKey | ProblemText:
-    """Return ``key`` where it may do what needs ``scope``, else why not; None: no key is known."""
+    """Return ``key`` where it may do what needs ``scope``, or an ``other``, else why not; None: no
+    key is known.
+    """
     if freshness is Freshness.NOT_READ:
         return _NOT_READ
     if key is None or not key.is_valid(now):
         return _UNKNOWN
-    if scope not in key.scopes:
+    if key.scopes.isdisjoint({scope, other}):
         return _forbidden(scope)
     if freshness is Freshness.STALE and scope is not Scope.PUBLISH:
         return _stale(scope)
@@ -185,9 +191,14 @@ class ApiKeyReader:
 
 
 def authorised(
-    request: Request, directory: ApiKeyDirectory, scope: Scope, *, now: datetime
+    request: Request,
+    directory: ApiKeyDirectory,
+    scope: Scope,
+    *,
+    now: datetime,
+    other: Scope | None = None,
 ) -> ApiKey:
-    """Return the key of ``request``, which has ``scope``.
+    """Return the key of ``request``, which has ``scope``, or an ``other``.
 
     Raises:
         RequestRefusedError: 401 without a key that is valid now, 403 where it lacks the scope, 503
@@ -195,7 +206,7 @@ def authorised(
     """
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     key = directory.find(text.strip() if scheme.lower() == "bearer" else "")
-    decided = decide(scope, directory.freshness, key, now)
+    decided = decide(scope, directory.freshness, key, now, other)
     if isinstance(decided, ApiKey):
         return decided
     raise decided.error(

@@ -190,10 +190,14 @@ class RecordValidator:
         ]
 
     def check(
-        self, record: InputRecord, key: ApiKey, origin: str
+        self,
+        record: InputRecord,
+        key: ApiKey,
+        origin: str = ORIGIN,
+        idempotency_key: str | None = None,
     ) -> AcceptedRecord | RefusedRecord | ForbiddenRecord:
         """Return what would become of ``record`` if it were sent now; nothing is claimed for it."""
-        return self._draft(record, None, key, origin, self._clock()).result
+        return self._draft(record, idempotency_key, key, origin, self._clock()).result
 
     def _draft(
         self,

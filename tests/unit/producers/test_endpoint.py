@@ -509,12 +509,12 @@ async def test_key_may_do_what_its_scope_and_customer_say(
         brand = BRAND if customer == CUSTOMER else FOREIGN_BRAND
         reply = await served.post(an_opt_out(brand_code=brand), headers)
         published = len(served.publisher.events)
-        if scope is not Scope.PUBLISH:
+        if scope not in {Scope.PUBLISH, Scope.TEST}:
             assert (published, violations(reply)) == (0, [])
             answer = (reply.status, reply.headers["content-type"], reply.body)
             check_refusal(scope, Scope.PUBLISH, answer)
         elif customer == CUSTOMER:
-            assert (reply.status, published) == (202, 1)
+            assert (reply.status, published) == (202, scope is Scope.PUBLISH)
         else:
             assert (reply.status, published) == (403, 0)
             assert violations(reply) == [("/brand_code", "IZIN-KEY-BRAND")]
@@ -636,3 +636,28 @@ async def test_flood_with_one_key_leaves_others_their_share():
         if one.status == 429:
             assert int(one.headers["retry-after"]) > 0
             assert "this key has too many requests" in one.body
+
+
+async def test_key_for_tests_gets_the_same_answers_and_publishes_nothing(
+    directory: BrandDirectory, clock: MovingClock, fake: FakePublisher
+):
+    """Neither events nor first receipts: the same reference is free for the real thing."""
+    answers = {}
+    for scope in (Scope.TEST, Scope.PUBLISH):
+        keys = known(an_api_key(scopes=frozenset({scope})))
+        receipts = FakeReceipts(log := [], clock)
+        intake = Intake(fake, directory, receipts, keys, clock=clock, chance=bytes)
+        app = public_app(intake_routes(intake, directory), dict)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://intake", headers=AUTHORIZATION
+        ) as client:
+            record = a_record(consent_date=None, date_basis="received", id="r-1")
+            sent = [record, a_record(recipient="12"), a_record(status="RET")]
+            answers[scope] = [(await post(client, body)).json() for body in (record, sent)]
+        assert bool(log) == bool(fake.events) == (scope is Scope.PUBLISH)
+    for tried, real in zip(answers[Scope.TEST], answers[Scope.PUBLISH], strict=True):
+        assert (tried.pop("test"), "token" in tried, "test" in real) == (True, False, False)
+        for one in (tried, real):
+            one.pop("token", None)
+            one.pop("request_id", None)
+        assert tried == real
