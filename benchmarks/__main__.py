@@ -27,6 +27,7 @@ from benchmarks.gate.scrub import gate_scrub
 from benchmarks.gate.start import gate_start
 from benchmarks.imports.command import import_csv, import_xlsx
 from benchmarks.inbound.push_latency import push_latency
+from benchmarks.intake.rate import intake
 from benchmarks.law import law
 from benchmarks.light_install import light_install
 from benchmarks.order.command import order
@@ -100,6 +101,7 @@ register(
         "webhook-throughput": webhook_throughput,
         "webhook-memory": webhook_memory,
         "permission-list": permission_list,
+        "intake": intake,
         "gate": gate,
         "gate-state": gate_start,
         "gate-scrub": gate_scrub,

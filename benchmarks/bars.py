@@ -46,6 +46,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "webhook-throughput": ("webhook-throughput",),
     "webhook-memory": ("webhook-memory",),
     "permission-list": ("permission-list",),
+    "intake": ("intake",),
     "gate": ("gate",),
     "gate-state": ("gate-state",),
     "gate-scrub": ("gate-scrub",),
@@ -275,6 +276,10 @@ _ALL = (
     _at_most(
         "permission-list-opt-out", "permission-list", 100, "ms", "published until closed, p99"
     ),
+    _at_least("intake-posts", "intake", 2000, "posts/s", "single posts, for a core of its CPU"),
+    _at_least("intake-rate", "intake", 40, "%", "of the posts that a bare endpoint answers"),
+    _at_most("intake-latency", "intake", 50, "ms", "an answer at 1,000 posts a second, p99"),
+    _at_least("intake-mapped", "intake", 50, "%", "of its posts, as webhooks that are mapped"),
     _at_least("gate-rate", "gate", 50, "%", "of the questions that a bare endpoint answers"),
     _at_most("gate-latency", "gate", 5, "ms", "an answer at 1,000 questions a second, p99"),
     _at_least(

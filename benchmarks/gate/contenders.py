@@ -50,7 +50,7 @@ def bare_server(folder: Path, keys: int) -> AnsweringProcess:
     """Return the bare endpoint, not yet started, which knows so many keys."""
     port = free_port()
     argv = (sys.executable, "-m", "benchmarks.gate.bare_server", str(port), str(keys))
-    return AnsweringProcess(name=BARE, process=_child("bare", argv, folder, port), port=port)
+    return AnsweringProcess(name=BARE, process=child("bare", argv, folder, port), port=port)
 
 
 def gate_server(settings: KafkaSettings, folder: Path) -> AnsweringProcess:
@@ -66,7 +66,7 @@ def gate_server(settings: KafkaSettings, folder: Path) -> AnsweringProcess:
     }
     given = (f"{name}={value}" for name, value in environment.items())
     argv = ("env", "-u", "SCHEMA_REGISTRY_URL", *given, sys.executable, "-m", "izin.gate")
-    return AnsweringProcess(name=GATE, process=_child("gate", argv, folder, port), port=port)
+    return AnsweringProcess(name=GATE, process=child("gate", argv, folder, port), port=port)
 
 
 @contextmanager
@@ -83,7 +83,8 @@ def running(*contenders: AnsweringProcess) -> Iterator[None]:
             one.process.kill()
 
 
-def _child(name: str, argv: Sequence[str], folder: Path, port: int) -> Child:
+def child(name: str, argv: Sequence[str], folder: Path, port: int) -> Child:
+    """Return a process that answers on ``port`` once it is ready, not yet started."""
     return Child(
         Command(
             name=name,
@@ -96,17 +97,24 @@ def _child(name: str, argv: Sequence[str], folder: Path, port: int) -> Child:
 
 
 def ask(  # noqa: PLR0913  # whom, what and how
-    one: AnsweringProcess, key: str, *, keys: int, seconds: float, connections: int, rate: float = 0
+    one: AnsweringProcess,
+    key: str,
+    *,
+    keys: int,
+    seconds: float,
+    connections: int,
+    rate: float = 0,
+    load: str = "benchmarks.gate.load",
 ) -> AnswerRate:
     """Ask one contender about single recipients of so many, for ``seconds``: ``rate`` questions a
-    second, or as many as ``connections`` take.
+    second, or as many as ``connections`` take. The module ``load`` asks.
 
     Raises:
         ValueError: an answer was a no.
     """
     used = cpu_seconds(one.process.pid or 0)
     words = (str(word) for word in (one.port, keys, seconds, rate, connections))
-    argv = [sys.executable, "-m", "benchmarks.gate.load", *words]
+    argv = [sys.executable, "-m", load, *words]
     ended = subprocess.run(  # noqa: S603  # our own module
         argv, input=key, capture_output=True, check=True, cwd=ROOT, text=True
     )

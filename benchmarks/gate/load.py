@@ -12,6 +12,7 @@ import asyncio
 import json
 import sys
 from collections import deque
+from collections.abc import Callable
 from time import perf_counter
 from typing import cast
 
@@ -23,6 +24,11 @@ _WARM = 0.2
 """Seconds at the beginning that are not counted."""
 _LENGTH = b"content-length: "
 _YES = b'"may_send":true'
+
+
+def says_yes(head: bytes, body: bytes) -> bool:
+    """Whether a response of a gate is a yes."""
+    return head.startswith(b"HTTP/1.1 200") and _YES in body
 
 
 class Connection(asyncio.Protocol):
@@ -53,7 +59,7 @@ class Connection(asyncio.Protocol):
         if len(body) < int(head[start:].partition(b"\r")[0]):
             return
         self._received = b""
-        is_yes = head.startswith(b"HTTP/1.1 200") and _YES in body
+        is_yes = self._load.is_right(head, body)
         self._load.answered(self, self._asked_at, is_yes=is_yes)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -64,7 +70,14 @@ class Connection(asyncio.Protocol):
 class Load:
     """Asks over some connections, and counts."""
 
-    def __init__(self, questions: list[bytes], seconds: float, rate: float) -> None:
+    def __init__(
+        self,
+        questions: list[bytes],
+        seconds: float,
+        rate: float,
+        is_right: Callable[[bytes, bytes], bool] = says_yes,
+    ) -> None:
+        self.is_right = is_right
         self._questions = questions
         self._rate = rate
         self._began = self._counted_from = self._until = 0.0
@@ -129,6 +142,17 @@ class Load:
         else:
             self._idle.append(connection)
 
+    def as_json(self, seconds: float) -> str:
+        """Return what came of it, for the process that has started this one."""
+        return json.dumps(
+            {
+                "seconds": seconds,
+                "asked": self.asked,
+                "denied": self.denied,
+                "latencies": self.latencies,
+            }
+        )
+
     def ended(self, error: Exception | None) -> None:
         """Note that a connection was lost."""
         if perf_counter() < self._until:
@@ -138,15 +162,10 @@ class Load:
 async def _main() -> None:
     port, keys, connections = (int(sys.argv[one]) for one in (1, 2, 5))
     key = sys.stdin.read().strip()
-    load = Load([request(one, key) for one in range(keys)], float(sys.argv[3]), float(sys.argv[4]))
+    seconds, rate = float(sys.argv[3]), float(sys.argv[4])
+    load = Load([request(one, key) for one in range(keys)], seconds, rate)
     await load.run(port, connections)
-    found = {
-        "seconds": float(sys.argv[3]),
-        "asked": load.asked,
-        "denied": load.denied,
-        "latencies": load.latencies,
-    }
-    sys.stdout.write(json.dumps(found))
+    sys.stdout.write(load.as_json(seconds))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def key_of(number: int) -> ConsentKey:
 
 
 def publish_brand(settings: KafkaSettings) -> str:
-    """Publish a brand of which İYS was just pulled, and an API key that may ask about it; return
+    """Publish a brand of which İYS was just pulled, and an API key that may ask and publish; return
     the key.
     """
     codec, topics, now = Codec(), settings.topics, datetime.now(UTC)
@@ -97,7 +97,7 @@ def publish_brand(settings: KafkaSettings) -> str:
         id=_KEY_ID,
         name="bench",
         secret_hash=secret_hash,
-        scopes=frozenset({Scope.ASK.value}),
+        scopes=frozenset({Scope.ASK.value, Scope.PUBLISH.value}),
         customers=frozenset({CUSTOMER}),
         created_at=now,
     )
