@@ -46,6 +46,7 @@ from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.consistency_token import LogPosition, token_of
+from tests.contract.schemas.examples import golden
 from tests.support.builders import (
     API_KEY,
     AUTHORIZATION,
@@ -293,6 +294,28 @@ async def test_key_reads_what_it_is_cut_to(cut: dict[str, object], seen: list[in
         assert (await api.get("/v1/permissions", after=page["next"])).json()["items"] == []
 
 
+@pytest.mark.parametrize("feed", ["opt-outs", "outcomes"])
+async def test_origin_leaves_out_what_is_of_another(feed: str):
+    """What cannot be read may be of it, so it stays. A state is of no one event."""
+    async with serving(known(SUBSCRIBER)) as api:
+        record = {"opt-outs": "Consent", "outcomes": "Outcome"}[feed]
+        about = {"customer_id": CUSTOMER, "brand_code": BRAND}
+        values = [
+            CODEC.encode(record, golden(record) | about | {"origin": one})
+            for one in ("shop", "crm")
+        ]
+        for place, value in enumerate([*values, b"\xc3\x01"]):
+            message = kafka_message(offset=place, value=value, key=key_of(a_permission()))
+            api.sources.write(feed, message)
+        page = (await api.get(f"/v1/{feed}", origin="crm")).json()
+        assert [one["offset"] for one in page["items"]] == [1, 2]
+        assert len((await api.get(f"/v1/{feed}")).json()["items"]) == 3
+        assert (await api.get(f"/v1/{feed}", origin="crm", after=page["next"])).json()[
+            "items"
+        ] == []
+        problem(await api.get("/v1/permissions", origin="crm"), 400, "Parameter not usable")
+
+
 @pytest.mark.parametrize(
     ("change", "status"),
     [
@@ -395,7 +418,7 @@ def test_every_parameter_is_on_the_page(feed: Any):  # noqa: ANN401  # a Feed
     """And no other."""
     table = PAGE[PAGE.index("## Parameters") : PAGE.index("## Responses")]
     named = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
-    assert named - {one.name for one in parameters_of(feed)} <= {"from"}
+    assert named - {one.name for one in parameters_of(feed)} <= {"from", "origin"}
     assert {one.name for one in parameters_of(feed)} <= named
 
 
