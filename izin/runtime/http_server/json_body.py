@@ -4,7 +4,7 @@ What cannot be used is refused by its name, with what would be right; no value i
 be a recipient. Words are those of every way in (:mod:`izin.schemas.words`).
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -40,7 +40,7 @@ class BodyField:
 
 
 def read_object(
-    content_type: str, body: bytes, names: Set[str], *, page: str
+    content_type: str, body: bytes, names: AbstractSet[str], *, page: str
 ) -> Mapping[str, Any]:
     """Return the JSON object in ``body``, which has no other fields than ``names``; ``page``
     documents it.
