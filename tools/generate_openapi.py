@@ -324,6 +324,10 @@ def _event_schema() -> Schema:
             "event_id": {"type": "string"},
             "status": {"type": "string"},
             "violations": {"type": "array", "items": reference("Violation")},
+            "token": described(
+                {"type": "string"},
+                "Names where it is in Kafka: GET /v1/events of izin api takes it.",
+            ),
         }
     )
 

@@ -9,7 +9,8 @@ order worker will do. An opt-out (RET) whose key can be read is never refused, u
 channel is outside the API key; anything else wrong with it is listed beside its id in the response,
 and so is the end of the term of an opt-in (ONAY). Of a list the valid records are published even if
 others are refused: the response is then 422, or 403 where some are outside the key, and lists both.
-Whatever was published, the response has a consistency token of it.
+Whatever was published, the response has a consistency token of it, and of each event its own, by
+which ``izin api`` finds it.
 
 An ``Idempotency-Key`` that came with another body within a day is refused, but for opt-outs.
 The same record sent again under the same ``Idempotency-Key`` or ``id`` keeps its event id and, for
@@ -249,7 +250,7 @@ class Intake:
                     pass
                 case never:
                     assert_never(never)
-        oversize, token = await self.publish(accepted)
+        oversize, written = await self.publish(accepted)
         for index, error in oversize.items():
             del accepted[index]
             refused += shown(index, [violation("", "IZIN-SIZE", what=error)])
@@ -267,12 +268,13 @@ class Intake:
                     "event_id": one.event.event_id,
                     "status": one.event.status,
                     "violations": shown(index, one.violations),
+                    "token": token_of([written[index]]),
                 }
                 for index, one in accepted.items()
             ]
         }
         if accepted:
-            events["token"] = token
+            events["token"] = token_of(written.values())
         if len(accepted) == len(records):
             return JSONResponse(events, status_code=202)
         text = refusal(len(records), len(accepted), kinds)
@@ -282,9 +284,9 @@ class Intake:
         self,
         accepted: Mapping[int, AcceptedRecord],
         letters: Sequence[tuple[str, KafkaRecord]] = (),
-    ) -> tuple[Mapping[int, SourceError], str]:
+    ) -> tuple[Mapping[int, SourceError], Mapping[int, LogPosition]]:
         """Publish all records, and dead ``letters`` with their ids, and wait for their results;
-        return why some records are refused, by index, and the consistency token of the others.
+        return by index why some records are refused, and where the others are.
 
         Raises:
             BrokerError: Kafka did not acknowledge all the others.
@@ -307,17 +309,15 @@ class Intake:
         except TimeoutError:
             raise BrokerError("Kafka did not acknowledge in time") from None
         self._measure(sent_at, results)
+        written: dict[int, LogPosition] = {}
         for index, result in zip(pending, results, strict=True):
             if isinstance(result, SourceError):
                 refused[index] = result
             elif isinstance(result, BaseException):
                 raise result
-        written = (
-            LogPosition(one.topic, one.partition, one.offset)
-            for one in results
-            if isinstance(one, Published)
-        )
-        return refused, token_of(written)
+            else:
+                written[index] = LogPosition(result.topic, result.partition, result.offset)
+        return refused, written
 
     def _measure(self, sent_at: datetime, results: Sequence[Published | BaseException]) -> None:
         now = self.now()
