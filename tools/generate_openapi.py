@@ -48,6 +48,7 @@ from izin.schemas.topics import Topics
 from izin.schemas.words import WORDS
 from izin.webhooks.events import ERASED, POSTED
 from tools.json_schema import Schema, closed, described, of_contract
+from tools.openapi_api import api_document
 from tools.openapi_gate import gate_document
 from tools.openapi_parts import (
     ABOUT,
@@ -75,6 +76,7 @@ _OF_INTAKE: Mapping[str, str] = {
 def documents() -> Mapping[str, str]:
     """Return each document by its path."""
     return {
+        "docs/openapi/api.json": _text(api_document()),
         "docs/openapi/feeds.json": _text(feeds_document()),
         "docs/openapi/gate.json": _text(gate_document()),
         "docs/openapi/intake.json": _text(intake_document()),

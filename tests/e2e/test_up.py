@@ -37,7 +37,7 @@ from tests.support.webhooks import receiving
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-WORKERS = ("order", "sink", "intake", "feeds", "gate", "webhooks")
+WORKERS = ("order", "sink", "intake", "feeds", "gate", "webhooks", "api")
 
 
 def posted(folder: Path, recipient: str, key: str | None = None) -> int:

@@ -109,6 +109,7 @@ OTHERS: Mapping[str, str] = {
     "feeds": RUNS,
     "gate": RUNS,
     "webhooks": RUNS,
+    "api": RUNS,
     "download": RUNS,
     "doctor": "creates topics and tables; no brand, consent or right",
     "evidence verify": FILE,

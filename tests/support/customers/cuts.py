@@ -300,6 +300,7 @@ LAW = "checks the law on events that it makes up"
 WITHOUT_DATA: Mapping[str, str] = {
     "download": MACHINE,
     "demo": "runs on data that it makes up, in servers of its own",
+    "api": PROCESS,
     "feeds": PROCESS,
     "gate": PROCESS,
     "intake": PROCESS,
