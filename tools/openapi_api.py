@@ -25,7 +25,7 @@ from izin.api.bodies import (
     read_change,
     read_lookup,
 )
-from izin.api.endpoint import CHANGE, EVENT, LOOKUP, ApiRefusal
+from izin.api.endpoint import CHANGE_PATH, EVENT_PATH, LOOKUP_PATH, ApiRefusal
 from izin.consent import (
     Channel,
     DecisionKind,
@@ -97,13 +97,13 @@ def api_document() -> Schema:
         "What became of an event, what stands for a recipient, and who has changed.",
         f"http://127.0.0.1:{ApiSettings().port}",
         {
-            EVENT: {"get": _event()},
-            LOOKUP: {
+            EVENT_PATH: {"get": _event()},
+            LOOKUP_PATH: {
                 "post": _operation(
                     "lookup", "What stands for a recipient.", "Consent", Scope.ASK, LOOKUP_BODY
                 )
             },
-            CHANGE: {
+            CHANGE_PATH: {
                 "post": _operation(
                     "change",
                     "Close the consents of a recipient that is the person's no longer.",

@@ -138,15 +138,15 @@ class ApiEndpoint:
 
     async def event(self, request: Request) -> Response:
         """Answer what became of an event."""
-        return await self._answer(request, EVENT, Scope.PUBLISH, self._event)
+        return await self._answer(request, EVENT_PATH, Scope.PUBLISH, self._event)
 
     async def lookup(self, request: Request) -> Response:
         """Answer what stands for a recipient."""
-        return await self._answer(request, LOOKUP, Scope.ASK, self._lookup)
+        return await self._answer(request, LOOKUP_PATH, Scope.ASK, self._lookup)
 
     async def change(self, request: Request) -> Response:
         """Close the consents of a recipient that is the person's no longer."""
-        return await self._answer(request, CHANGE, Scope.PUBLISH, self._change)
+        return await self._answer(request, CHANGE_PATH, Scope.PUBLISH, self._change)
 
     async def _answer(
         self,
@@ -295,15 +295,16 @@ class ApiEndpoint:
         return [written.get(index) for index in range(len(found))]
 
 
-EVENT, LOOKUP, CHANGE = "/v1/events/{event_id}", "/v1/consents/lookup", "/v1/recipients/change"
+EVENT_PATH, LOOKUP_PATH = "/v1/events/{event_id}", "/v1/consents/lookup"
+CHANGE_PATH = "/v1/recipients/change"
 
 
 def routes_of(endpoint: ApiEndpoint) -> list[Route]:
     """Return the routes of ``endpoint``."""
     return [
-        Route(EVENT, endpoint.event, methods=["GET"]),
-        Route(LOOKUP, endpoint.lookup, methods=["POST"]),
-        Route(CHANGE, endpoint.change, methods=["POST"]),
+        Route(EVENT_PATH, endpoint.event, methods=["GET"]),
+        Route(LOOKUP_PATH, endpoint.lookup, methods=["POST"]),
+        Route(CHANGE_PATH, endpoint.change, methods=["POST"]),
     ]
 
 

@@ -103,7 +103,6 @@ class FeedItem(NamedTuple):
     customer_id: str
     """Whose the brand was when this was made."""
     origin: str | None
-    """Of its event; None: it has none, or it cannot be read."""
     json: bytes
 
 
@@ -119,10 +118,9 @@ class Items:
     def of(
         self, record: LogRecord, key: ApiKey, origin: str | None = None
     ) -> bytes | Undecided | None:
-        """Return ``record`` as JSON; None where it is not for the holder of ``key``, or of another
-        ``origin``, and ``UNDECIDED`` while its brand may have been registered unseen.
-
-        Raises OurError where its schema cannot be fetched now.
+        """Return ``record`` as JSON; None where it is not for the holder of ``key``, or not of the
+        ``origin``, and ``UNDECIDED`` while its brand may have been registered unseen. Raises
+        OurError where its schema cannot be fetched now.
         """
         item = record.item
         if item is None or (

@@ -160,8 +160,13 @@ ROUTES: Mapping[str, str] = {
     "PATH": ANSWERED,
     "feed.path": ANSWERED,
     "/v1/consents": "the key is the actor of the events that the history has",
+    "EVENT_PATH": "names no recipient",
+    "LOOKUP_PATH": "a look, whose actor is the key: it shows the one person who is asked for",
+    "CHANGE_PATH": "the same; the key is the actor of the events that the history has, too",
 }
-"""Every route, and why none writes an act or a look: no person stands behind it, but a key."""
+"""Every route, and why all but two write neither an act nor a look: no person stands behind it, but
+a key.
+"""
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:

@@ -16,10 +16,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from izin.api import process as api_process
 from izin.gate import server as gate_server
 from izin.local import free_port
 from izin.producers.intake import process as intake_process
-from izin.runtime.settings import GateSettings, IntakeSettings
+from izin.runtime.settings import ApiSettings, GateSettings, IntakeSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import PATH
 from tests.integration.feeds import test_feeds as feeds
@@ -330,7 +331,7 @@ class Ask:
 
 _NEW = "+905551000009"
 """A recipient of whom nothing is known."""
-SERVERS = ("gate", "feeds", "intake", "sink")
+SERVERS = ("gate", "feeds", "intake", "sink", "api")
 
 
 def _everywhere(path: str, *, status: int = 200, shows: str = "") -> tuple[Ask, ...]:
@@ -357,6 +358,16 @@ def _posted(body: object, status: int, shows: str) -> Ask:
     return Ask(server="intake", path="/v1/consents", body=body, status=status, shows=shows)
 
 
+def _of_recipient(path: str, recipient: str, status: int, shows: str, **more: object) -> Ask:
+    body = {"recipient": recipient, **more}
+    return Ask(server="api", path=path, body=body, status=status, shows=shows)
+
+
+def _changed(recipient: str, status: int, shows: str, **more: object) -> Ask:
+    given = {"new_recipient": _NEW, **more}
+    return _of_recipient("/v1/recipients/change", recipient, status, shows, **given)
+
+
 _OK = '{"status":"ok"}'
 ROUTES: Mapping[str, tuple[Ask, ...]] = {
     "/health/live": _everywhere("/health/live", shows=_OK),
@@ -380,6 +391,17 @@ ROUTES: Mapping[str, tuple[Ask, ...]] = {
         _posted(_consent(BRAND), 202, "event"),
         _posted(_consent(FOREIGN_BRAND), 403, "IZIN-KEY-BRAND"),
         _posted([_consent(BRAND), _consent(FOREIGN_BRAND)], 403, "/1/brand_code"),
+    ),
+    # An event is found by a token, which Kafka makes: tests/integration/api has a foreign one.
+    "EVENT_PATH": (Ask(server="api", path="/v1/events/event-1", status=400, shows="token"),),
+    "LOOKUP_PATH": (
+        _of_recipient("/v1/consents/lookup", PHONE, 200, '"customer_id":"acme"'),
+        _of_recipient("/v1/consents/lookup", FOREIGN_RECIPIENT, 200, '"consents":[]'),
+        _of_recipient("/v1/consents/lookup", PHONE, 403, "within", brand_code=FOREIGN_BRAND),
+    ),
+    "CHANGE_PATH": (
+        _changed(FOREIGN_RECIPIENT, 202, '"consents":[]'),
+        _changed(PHONE, 403, "within", brand_code=FOREIGN_BRAND),
     ),
 }
 """By the path as the code writes it, what each is asked with the key of ``acme``."""
@@ -524,14 +546,16 @@ class _Shown:
 async def every(installed: Installation, worker: Worker) -> AsyncIterator[Mapping[str, str]]:
     """Serve all of them; yield the URL of each listener."""
     found: dict[str, str] = {}
-    gate, intake = (
+    gate, intake, api = (
         kind(port=free_port(), operations_port=free_port())
-        for kind in (GateSettings, IntakeSettings)
+        for kind in (GateSettings, IntakeSettings, ApiSettings)
     )
+    ledger = LedgerSettings()
     async with AsyncExitStack() as stack:
         for name, settings, run in (
             ("gate", gate, partial(gate_server.run, installed.kafka, gate, Codec())),
             ("intake", intake, partial(intake_process.run, installed.kafka, intake, Codec())),
+            ("api", api, partial(api_process.run, installed.kafka, ledger, api, Codec())),
         ):
             client, operations = await stack.enter_async_context(served(settings, run))
             found |= {name: str(client.base_url), f"{OPERATIONS}{name}": operations}
