@@ -41,7 +41,6 @@ from izin.runtime.http_server.problems import JSON_TYPE, ProblemText
 from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
 from izin.runtime.settings import ApiSettings
 from izin.schemas.api_keys import Scope
-from izin.schemas.topics import Topics
 from tools.json_schema import Schema, closed, described
 from tools.openapi_parts import (
     SHED,
@@ -149,7 +148,7 @@ def _event() -> Schema:
         *refusals(Scope.PUBLISH),
         *SHED,
         *(one for one in map(_text, ApiRefusal) if one not in _OF_BODIES),
-        *refusals_of(partial(position_in, QueryParams(), Topics())),
+        *refusals_of(partial(position_in, QueryParams(), {})),
     ]
     return {
         "operationId": "event",

@@ -33,12 +33,10 @@ from izin.runtime.http_server.json_body import (
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.consistency_token import LogPosition, OpaqueTextError, positions_of
-from izin.schemas.topics import Topics
 
 MAX_BODY = 16 * 1024
 TOKEN = "token"  # noqa: S105  # the name of a parameter
 _PAGE = "docs/api.md"
-_GREATEST_PARTITION = 2**31 - 1
 _OF_PHONES = (Channel.ARAMA, Channel.MESAJ)
 _TYPES = "types"
 _RECIPIENT = BodyField(
@@ -149,8 +147,9 @@ def read_change(content_type: str, body: bytes) -> RecipientChange:
     return RecipientChange(old=old, consent_date=date)
 
 
-def position_in(query: QueryParams, topics: Topics) -> LogPosition:
-    """Return where the event of a request is.
+def position_in(query: QueryParams, partitions: Mapping[str, int]) -> LogPosition:
+    """Return where the event of a request is; ``partitions`` says how many each topic of events
+    has.
 
     Raises:
         RequestRefusedError: its token is missing, or is not that of one event.
@@ -162,8 +161,7 @@ def position_in(query: QueryParams, topics: Topics) -> LogPosition:
         (position,) = positions_of(given[0][1])
     except (OpaqueTextError, ValueError):
         raise _no_token("is none of one event") from None
-    inputs = {topics.events.name, topics.express.name}
-    if position.topic not in inputs or position.partition > _GREATEST_PARTITION:
+    if position.partition >= partitions.get(position.topic, 0):
         raise _no_token("is of another installation")
     return position
 

@@ -16,12 +16,11 @@ needs no ledger.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
-from confluent_kafka import KafkaError, KafkaException
 from prometheus_client import CollectorRegistry, Counter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -55,18 +54,11 @@ from izin.runtime.logs import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.consistency_token import LogPosition
 from izin.schemas.erasure import SuppressionKeys
-from izin.schemas.topics import Topics
 
 RETRY_AFTER_SECONDS = 5
 _DECIDED_WITHIN = 2
 """Seconds in which a decision is usually in the ledger."""
 _ACKNOWLEDGED_WITHIN = 15.0
-_NO_PARTITION = frozenset(
-    {
-        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001  # its public spelling
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-    }
-)
 _log = get_logger(__name__)
 
 
@@ -132,7 +124,8 @@ class ApiEndpoint:
     keys: ApiKeyDirectory
     digests: SuppressionKeys
     """Under which people are digested who were looked at."""
-    topics: Topics
+    partitions: Mapping[str, int]
+    """How many each topic of events has."""
     clock: Callable[[], datetime]
     metrics: ApiMetrics = field(default_factory=ApiMetrics)
 
@@ -169,7 +162,7 @@ class ApiEndpoint:
 
     async def _event(self, request: Request, key: ApiKey) -> Response:
         event_id = request.path_params["event_id"]
-        at = position_in(request.query_params, self.topics)
+        at = position_in(request.query_params, self.partitions)
         consent_key = await self._key_at(event_id, at, name=key.name)
         customer_id = customer_of(self.brands.customers, consent_key.brand_code)
         if outside(
@@ -199,8 +192,6 @@ class ApiEndpoint:
         except OffsetGoneError:
             raise ApiRefusal.UNKNOWN.error() from None
         except BrokerError as error:
-            if _is_no_partition(error):
-                raise ApiRefusal.UNKNOWN.error() from None
             _log.warning("event not readable", error=str(error))
             raise ApiRefusal.KAFKA.error() from None
         for record in stretches[at.partition].records[:1]:
@@ -306,8 +297,3 @@ def routes_of(endpoint: ApiEndpoint) -> list[Route]:
         Route(LOOKUP_PATH, endpoint.lookup, methods=["POST"]),
         Route(CHANGE_PATH, endpoint.change, methods=["POST"]),
     ]
-
-
-def _is_no_partition(error: BrokerError) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, KafkaException) and cause.args[0].code() in _NO_PARTITION

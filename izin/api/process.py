@@ -14,7 +14,7 @@ from functools import partial
 from izin.api.endpoint import ApiEndpoint, routes_of
 from izin.feeds.older_records import OlderRecords
 from izin.kafka.broker_watch import BrokerWatch
-from izin.kafka.clients import access_of
+from izin.kafka.clients import access_of, admin, broker_errors, identities
 from izin.kafka.tables.api_keys import ApiKeyReader
 from izin.kafka.tables.brand_directory import BrandReader
 from izin.ledger.db import Ledger
@@ -57,6 +57,9 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
     access, owner = access_of(kafka), secrets.randbelow(2**31 - 1) + 1
     small = ledger_settings.model_copy(update={"pool_size": CONNECTIONS})
     records = OlderRecords(kafka, readers=settings.readers)
+    with broker_errors(kafka):
+        inputs = [kafka.topics.events.name, kafka.topics.express.name]
+        partitions = identities(admin(kafka), inputs).partitions
     async with AsyncExitStack() as stack:
         stack.push_async_callback(records.close)
         ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
@@ -73,7 +76,7 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
             brands=brands,
             keys=keys,
             digests=settings.suppressions,
-            topics=kafka.topics,
+            partitions=partitions,
             clock=utc_now,
         )
         broker, watch = BrokerWatch(kafka), LedgerWatch(watched)

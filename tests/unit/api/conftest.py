@@ -222,7 +222,7 @@ async def serving(
         brands=brands,
         keys=directory or known(*(keys or (BOTH,))),
         digests=SuppressionKeys(),
-        topics=TOPICS,
+        partitions={TOPICS.events.name: 2, TOPICS.express.name: 2},
         clock=lambda: clock,
     )
     transport = httpx.ASGITransport(public_app(routes_of(endpoint), dict))

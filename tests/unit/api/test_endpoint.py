@@ -8,10 +8,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
-from confluent_kafka import KafkaError, KafkaException
 
 from izin.api.change import ORIGIN
-from izin.runtime.errors import BrokerError
 from izin.runtime.settings import ApiSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.consistency_token import LogPosition, token_of
@@ -160,10 +158,6 @@ async def test_event_of_another_is_answered_as_one_that_is_unknown(api: Api):
         answers.append(problem(await cut.event("event-2", own), 404, "No such event"))
         end = token_of([LogPosition(TOPICS.express.name, 1, 0)])
         answers.append(problem(await cut.event("event-1", end), 404, "No such event"))
-        no_partition = BrokerError("any")
-        no_partition.__cause__ = KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
-        cut.log.error = no_partition
-        answers.append(problem(await cut.event("event-1", own), 404, "No such event"))
         assert all(one == answers[0] for one in answers)
         assert cut.ledger.asked == []
 
@@ -183,7 +177,7 @@ async def test_event_without_a_decision_is_to_be_asked_for_again(api: Api):
         {"token": token_of([])},
         {"token": token_of([LogPosition(TOPICS.events.name, one, 0) for one in (0, 1)])},
         {"token": token_of([LogPosition("other", 0, 0)])},
-        {"token": token_of([LogPosition(TOPICS.events.name, 2**40, 0)])},
+        {"token": token_of([LogPosition(TOPICS.events.name, 2, 0)])},
         {"token": token_of([LogPosition(TOPICS.events.name, 0, 0)]), "recipient": PHONE},
     ],
 )
