@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from izin.api.answers import ChangeResult
 from izin.api.bodies import RecipientChange
-from izin.consent import Registered, Source, Status
+from izin.consent import OurError, Registered, Source, Status
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.ledger.record import ConsentRow
 from izin.producers.mapping.dates import DateRules
@@ -31,13 +31,11 @@ from izin.producers.mapping.records import (
     validate,
 )
 from izin.producers.publishing.event_ids import message_event_id
-from izin.runtime.logs import get_logger
 
 ORIGIN = "recipient-change"
 """The origin of the opt-outs."""
 _EVIDENCE: Mapping[str, str] = MappingProxyType({"reason": "changed recipient"})
 _RULES = DateRules()
-_log = get_logger(__name__)
 
 
 class Changed(NamedTuple):
@@ -59,6 +57,9 @@ def changed(
 ) -> list[Changed]:
     """Return what ``change``, by the API key of that name, means for the consents among ``rows``,
     which are of its old recipient.
+
+    Raises:
+        OurError: one cannot be closed, for its brand is not registered any more.
     """
     found = []
     for row in rows:
@@ -66,9 +67,9 @@ def changed(
             opt_out = _opt_out(row, change.consent_date, directory, by=by, now=now)
             since = row.desired_at or row.registered_at
             if isinstance(opt_out, RefusedRecord):
-                codes = [violation.code for violation in opt_out.violations]
-                _log.error("consent not closed", brand_code=row.brand_code, codes=codes)
-            elif since is not None and since > opt_out.effective_at:
+                codes = ", ".join(violation.code for violation in opt_out.violations)
+                raise OurError(f"a consent of brand {row.brand_code} cannot be closed: {codes}")
+            if since is not None and since > opt_out.effective_at:
                 found.append(Changed(row, ChangeResult.NEWER, None))
             else:
                 found.append(Changed(row, ChangeResult.CLOSED, opt_out))

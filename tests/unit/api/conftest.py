@@ -1,7 +1,7 @@
 """An API over a ledger, a log and a publisher in memory."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from izin.api.endpoint import ApiEndpoint, routes_of
 from izin.consent import ConsentEvent, ConsentKey, decide
@@ -230,6 +231,14 @@ async def serving(
         transport=transport, base_url="http://api", headers=AUTHORIZATION
     ) as client:
         yield Api(client, ledger, log, publisher, brands, endpoint)
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[list[MutableMapping[str, Any]]]:
+    """Give what is logged meanwhile, which has no recipient."""
+    with capture_logs() as found:
+        yield found
+    assert not [one for one in found if PHONE[3:] in str(one)]
 
 
 @pytest.fixture

@@ -364,6 +364,15 @@ async def test_change_that_kafka_does_not_acknowledge_is_no_success(api: Api):
     assert headers["retry-after"]  # type: ignore[index]
 
 
+async def test_consent_that_cannot_be_closed_is_no_success(api: Api, logs: list[dict[str, object]]):
+    """Its brand was removed meanwhile: nothing is published, and nobody is told otherwise."""
+    api.ledger.put(a_row())
+    api.brands.find = lambda _: None  # type: ignore[method-assign,assignment]
+    problem(await api.change(), 503, "Ledger does not answer")
+    assert not api.publisher.events
+    assert "cannot be closed" in str(logs)
+
+
 async def test_servers_that_do_not_answer_are_named(api: Api):
     """Each is a 503 with Retry-After."""
     token = api.decided()
