@@ -46,7 +46,6 @@ from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.consistency_token import LogPosition, token_of
-from tests.contract.schemas.examples import golden
 from tests.support.builders import (
     API_KEY,
     AUTHORIZATION,
@@ -54,12 +53,14 @@ from tests.support.builders import (
     CUSTOMER,
     NOON,
     PHONE,
+    a_key,
     an_api_key,
     check_refusal,
     kafka_message,
     known,
 )
 from tests.support.project_rules import ROOT
+from tests.support.published import an_opt_out, an_outcome
 from tests.unit.feeds.conftest import (
     CODEC,
     OPT_OUTS,
@@ -298,12 +299,11 @@ async def test_key_reads_what_it_is_cut_to(cut: dict[str, object], seen: list[in
 async def test_origin_leaves_out_what_is_of_another(feed: str):
     """What cannot be read may be of it, so it stays. A state is of no one event."""
     async with serving(known(SUBSCRIBER)) as api:
-        record = {"opt-outs": "Consent", "outcomes": "Outcome"}[feed]
-        about = {"customer_id": CUSTOMER, "brand_code": BRAND}
-        values = [
-            CODEC.encode(record, golden(record) | about | {"origin": one})
-            for one in ("shop", "crm")
-        ]
+        record, made = {
+            "opt-outs": ("Consent", an_opt_out),
+            "outcomes": ("Outcome", an_outcome),
+        }[feed]
+        values = [CODEC.encode(record, made(a_key(), origin=one)) for one in ("shop", "crm")]
         for place, value in enumerate([*values, b"\xc3\x01"]):
             message = kafka_message(offset=place, value=value, key=key_of(a_permission()))
             api.sources.write(feed, message)
