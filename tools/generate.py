@@ -22,6 +22,7 @@ from izin.ledger.retention import TABLES
 from izin.producers.mapping import field_names as ours
 from izin.runtime.setting_rules.group import SUFFIX, is_secret
 from izin.runtime.settings import (
+    ApiSettings,
     FeedsSettings,
     GateSettings,
     IntakeSettings,
@@ -255,6 +256,7 @@ _GROUPS = (
     FeedsSettings,
     GateSettings,
     WebhookSettings,
+    ApiSettings,
     SenderSettings,
     LogSettings,
 )

@@ -54,6 +54,7 @@ from izin.schemas.topics import Topics
 from izin.schemas.words import WORDS
 from izin.webhooks.events import ERASED, POSTED
 from tools.json_schema import Schema, closed, described, of_contract
+from tools.openapi_api import api_document
 from tools.openapi_gate import gate_document
 from tools.openapi_parts import (
     ABOUT,
@@ -81,6 +82,7 @@ _OF_INTAKE: Mapping[str, str] = {
 def documents() -> Mapping[str, str]:
     """Return each document by its path."""
     return {
+        "docs/openapi/api.json": _text(api_document()),
         "docs/openapi/feeds.json": _text(feeds_document()),
         "docs/openapi/gate.json": _text(gate_document()),
         "docs/openapi/intake.json": _text(intake_document()),
@@ -422,6 +424,10 @@ def _event_schema() -> Schema:
             "event_id": {"type": "string"},
             "status": {"type": "string"},
             "violations": {"type": "array", "items": reference("Violation")},
+            "token": described(
+                {"type": "string"},
+                "Names where it is in Kafka: GET /v1/events of izin api takes it.",
+            ),
         }
     )
 

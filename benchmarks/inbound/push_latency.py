@@ -27,7 +27,7 @@ _WARM = 20
 _WITHIN = 60.0
 """Seconds in which every opt-out must have come."""
 _POLL = 0.05
-_NOT_ON_THE_WAY = ("intake", "feeds", "gate", "webhooks")
+_NOT_ON_THE_WAY = ("intake", "feeds", "gate", "webhooks", "api")
 """Processes of the local stack that would only take CPU."""
 _NUMBERS = count()
 """No recipient comes twice."""

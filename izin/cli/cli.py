@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "feeds": "izin.feeds.__main__:main",
         "gate": "izin.gate.__main__:main",
         "webhooks": "izin.webhooks.__main__:main",
+        "api": "izin.api.__main__:main",
     },
     "Publish consents and opt-outs": {
         "publish": "izin.cli.publish:publish",

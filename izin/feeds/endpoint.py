@@ -78,7 +78,15 @@ _LIMITS = HttpLimits(requests=2048, connections=4096)
 class PageReading:
     """The page that is being read for one request."""
 
-    def __init__(self, source: FeedSource, cursor: Cursor, key: ApiKey, *, limit: int) -> None:
+    def __init__(
+        self,
+        source: FeedSource,
+        cursor: Cursor,
+        key: ApiKey,
+        *,
+        limit: int,
+        origin: str | None = None,
+    ) -> None:
         self.items: list[bytes] = []
         self.is_at_end = False
         """Whether there was nothing else when it was looked last."""
@@ -87,6 +95,7 @@ class PageReading:
         self.key = key
         """Of the client; it may change while a request waits."""
         self._limit = limit
+        self._origin = origin
         self._offsets = dict(cursor.offsets)
         self._turn = cursor.turn
         self._ended: set[int] = set()
@@ -190,10 +199,10 @@ class PageReading:
         most = min(self._limit, len(self.items) + share)
         self._turn = (number + 1) % self._source.identity.partitions
         for record in stretch.records:
-            item = self._source.items.of(record, self.key)
+            item = self._source.items.of(record, self.key, self._origin)
             if item is UNDECIDED:
                 first = self._undecided.setdefault((number, record.offset), record)
-                item = self._source.items.of(first, self.key)
+                item = self._source.items.of(first, self.key, self._origin)
             if item is UNDECIDED:
                 self._waits = True
                 break
@@ -273,7 +282,7 @@ class FeedEndpoint:
         cursor = await self._begin(source, asked)
         time = asyncio.get_running_loop().time
         wait_until = time() + asked.wait
-        reading = PageReading(source, cursor, key, limit=asked.limit)
+        reading = PageReading(source, cursor, key, limit=asked.limit, origin=asked.origin)
         while True:
             changed, looked_at = source.tail.changed.next, self.clock()
             await reading.fill(time() + _SEARCH)

@@ -42,7 +42,7 @@ LONGEST_WAIT = 30
 _SECONDS = re.compile(r"[0-9]{1,9}([.][0-9]{1,9})?")
 NOW = "now"
 
-AFTER, FROM, LIMIT, WAIT = "after", "from", "limit", "wait"
+AFTER, FROM, LIMIT, WAIT, ORIGIN = "after", "from", "limit", "wait", "origin"
 _CURSOR: Final = 0x43
 """Version 1."""
 AWAY_FOR_AT_MOST = timedelta(milliseconds=TOMBSTONES_KEPT_MS) - timedelta(minutes=10)
@@ -196,6 +196,12 @@ _FROM = Parameter(
     description="Without after: begin with what comes from now on, not with the oldest record "
     "kept.",
 )
+_ORIGIN = Parameter(
+    name=ORIGIN,
+    schema={"type": "string"},
+    description="Only what follows from events of this origin, as the records name it, and what "
+    "this release cannot read: that may be of it.",
+)
 _OTHERS = (
     Parameter(
         name=LIMIT,
@@ -211,8 +217,10 @@ _OTHERS = (
 
 
 def parameters_of(feed: Feed) -> tuple[Parameter, ...]:
-    """Return the parameters of ``feed``. A state has no beginning in between, so no ``from``."""
-    return (_AFTER, *(() if feed.is_compacted else (_FROM,)), *_OTHERS)
+    """Return the parameters of ``feed``. A state has no beginning in between, so no ``from``, and
+    follows from no one event, so no ``origin``.
+    """
+    return (_AFTER, *(() if feed.is_compacted else (_FROM, _ORIGIN)), *_OTHERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +232,8 @@ class FeedRequest:
     limit: int
     wait: float
     """Seconds."""
+    origin: str | None
+    """None: of any."""
 
 
 def feed_request(query: QueryParams, feed: Feed) -> FeedRequest:
@@ -251,6 +261,7 @@ def feed_request(query: QueryParams, feed: Feed) -> FeedRequest:
         is_from_now=begin == NOW,
         limit=_limit(query.get(LIMIT)),
         wait=_wait(query.get(WAIT)),
+        origin=query.get(ORIGIN),
     )
 
 

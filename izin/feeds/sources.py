@@ -102,6 +102,7 @@ class FeedItem(NamedTuple):
     channel: str
     customer_id: str
     """Whose the brand was when this was made."""
+    origin: str | None
     json: bytes
 
 
@@ -114,11 +115,12 @@ class Items:
         self._brands = brands
         self._customers = brands.directory.customers
 
-    def of(self, record: LogRecord, key: ApiKey) -> bytes | Undecided | None:
-        """Return ``record`` as JSON; None where it is not for the holder of ``key``, and
-        ``UNDECIDED`` while its brand may have been registered unseen.
-
-        Raises OurError where its schema cannot be fetched now.
+    def of(
+        self, record: LogRecord, key: ApiKey, origin: str | None = None
+    ) -> bytes | Undecided | None:
+        """Return ``record`` as JSON; None where it is not for the holder of ``key``, or not of the
+        ``origin``, and ``UNDECIDED`` while its brand may have been registered unseen. Raises
+        OurError where its schema cannot be fetched now.
         """
         item = record.item
         if item is None or (
@@ -133,7 +135,8 @@ class Items:
         is_outside = outside(
             key, customer_id=item.customer_id, brand_code=item.brand_code, channel=item.channel
         )
-        return None if is_outside else item.json
+        is_other = origin is not None and item.origin not in {origin, None}
+        return None if is_outside or is_other else item.json
 
     def _made(self, record: LogRecord) -> FeedItem | None:
         """Return the item of ``record``; None: it is nobody's."""
@@ -173,6 +176,7 @@ class Items:
             brand_code=about["brand_code"],
             channel=about["type"],
             customer_id=customer_id,
+            origin=shown.get("origin"),
             # Copied, as ``webhooks.events.body_of`` does, and why.
             json=bytes(memoryview(orjson.dumps(said, option=orjson.OPT_UTC_Z))),
         )

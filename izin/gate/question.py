@@ -5,9 +5,7 @@ This table of fields is read by the endpoint and the docs.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import orjson
+from typing import Any
 
 from izin.consent import (
     CHANNELS,
@@ -17,8 +15,17 @@ from izin.consent import (
     MessageClass,
     MessageKind,
     RecipientType,
-    clean,
     maker,
+)
+from izin.runtime.http_server.json_body import (
+    CODE,
+    BodyField,
+    code_in,
+    read_object,
+    refused,
+    text_in,
+    word_in,
+    word_or,
 )
 from izin.runtime.http_server.problems import (
     JSON_TYPE,
@@ -28,30 +35,11 @@ from izin.runtime.http_server.problems import (
 )
 from izin.schemas.consistency_token import LogPosition, OpaqueTextError, positions_of
 from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, ReceiptKind
-from izin.schemas.words import MEANINGS
 
-_GREATEST = 2**31 - 1
-
-D = TypeVar("D")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BodyField:
-    """A field of the body."""
-
-    name: str
-    schema: Mapping[str, Any]
-    """JSON Schema."""
-    description: str
-    is_required: bool = False
-
-
-_CODE: Mapping[str, Any] = {"type": "integer", "minimum": 1, "maximum": _GREATEST}
 _TEXT: Mapping[str, Any] = {"type": ["string", "null"], "maxLength": LONGEST_TEXT}
 FIELDS = (
     BodyField(
-        name="brand_code", schema=_CODE, description="The brand that sends.", is_required=True
+        name="brand_code", schema=CODE, description="The brand that sends.", is_required=True
     ),
     BodyField(
         name="type",
@@ -87,7 +75,7 @@ FIELDS = (
     ),
     BodyField(
         name="retailer_code",
-        schema={**_CODE, "type": ["integer", "null"]},
+        schema={**CODE, "type": ["integer", "null"]},
         description="The retailer that sends; without it, the brand itself.",
     ),
     BodyField(
@@ -146,20 +134,22 @@ def read_question(content_type: str, body: bytes) -> AskedQuestion:
     """
     given = _json(content_type, body)
     recipients = _recipients(given.get("recipients"))
-    message_class = _word_or(given, "message_class", _CLASSES, MessageClass.COMMERCIAL)
+    message_class = word_or(given, "message_class", _CLASSES, MessageClass.COMMERCIAL)
     is_exempt = CLASSES[message_class].kind is MessageKind.EXEMPT
     by_default = ReceiptKind.DECISION if len(recipients) == 1 else ReceiptKind.LIST
     return _question(
-        brand_code=_code(given, "brand_code"),
-        channel=_word(given, "type", CHANNELS),
-        recipient_type=_word_or(given, "recipient_type", RECIPIENT_TYPES, RecipientType.BIREYSEL),
+        brand_code=code_in(given, "brand_code"),
+        channel=word_in(given, "type", CHANNELS),
+        recipient_type=word_or(given, "recipient_type", RECIPIENT_TYPES, RecipientType.BIREYSEL),
         recipients=recipients,
         message_class=message_class,
         is_exempt=is_exempt,
-        basis=_text(given, "basis"),
-        retailer_code=None if given.get("retailer_code") is None else _code(given, "retailer_code"),
-        campaign=_text(given, "campaign"),
-        receipt=_word_or(given, "receipt", _RECEIPTS, by_default if is_exempt else None),
+        basis=text_in(given, "basis"),
+        retailer_code=None
+        if given.get("retailer_code") is None
+        else code_in(given, "retailer_code"),
+        campaign=text_in(given, "campaign"),
+        receipt=word_or(given, "receipt", _RECEIPTS, by_default if is_exempt else None),
         at_least=_token(given.get("at_least")),
     )
 
@@ -168,33 +158,17 @@ def _json(content_type: str, body: bytes) -> Mapping[str, Any]:
     media_type(content_type, JSON_TYPE)
     if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise _too_many("more than that many")
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ProblemText(400, "Not JSON", f"the body is not JSON at {where}").error() from None
-    if not isinstance(given, dict):
-        raise ProblemText(
-            422, "Not a question", "the body must be a JSON object; see docs/gate.md"
-        ).error()
-    if not given.keys() <= _NAMES:
-        unknown = sum(one not in _NAMES for one in given)
-        raise ProblemText(
-            422,
-            "Unknown field",
-            f"{unknown} of the body's fields are unknown; there are {', '.join(sorted(_NAMES))}",
-        ).error()
-    return given
+    return read_object(content_type, body, _NAMES, page="docs/gate.md")
 
 
 def _recipients(given: object) -> Sequence[str]:
     if not isinstance(given, list) or not given:
-        raise _refused("recipients", f"is a list of 1 to {MOST_RECIPIENTS} texts")
+        raise refused("recipients", f"is a list of 1 to {MOST_RECIPIENTS} texts")
     if len(given) > MOST_RECIPIENTS:
         raise _too_many(len(given))
     for index, one in enumerate(given):
         if type(one) is not str:
-            raise _refused(f"recipients/{index}", "is no text; write numbers as texts too")
+            raise refused(f"recipients/{index}", "is no text; write numbers as texts too")
     return given
 
 
@@ -206,36 +180,6 @@ def _too_many(count: object) -> RequestRefusedError:
     ).error()
 
 
-def _code(given: Mapping[str, Any], name: str) -> int:
-    value = given.get(name)
-    if type(value) is not int or not 0 < value <= _GREATEST:
-        raise _refused(name, f"is a number from 1 to {_GREATEST}")
-    return value
-
-
-def _word(given: Mapping[str, Any], name: str, known: Mapping[str, T]) -> T:
-    value = given.get(name)
-    found = known.get(value) if isinstance(value, str) else None
-    if found is None and isinstance(value, str) and name in MEANINGS:
-        found = known.get(MEANINGS[name][value])
-    if found is None:
-        raise _refused(name, f"is one of {', '.join(known)}")
-    return found
-
-
-def _word_or(given: Mapping[str, Any], name: str, known: Mapping[str, T], absent: D) -> T | D:
-    return absent if given.get(name) is None else _word(given, name, known)
-
-
-def _text(given: Mapping[str, Any], name: str) -> str | None:
-    value = given.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
-        raise _refused(name, f"is a text of at most {LONGEST_TEXT} characters")
-    return clean(value).strip() or None
-
-
 def _token(given: object) -> tuple[LogPosition, ...] | None:
     if given is None:
         return None
@@ -244,8 +188,4 @@ def _token(given: object) -> tuple[LogPosition, ...] | None:
             return positions_of(given)
     except OpaqueTextError:
         pass
-    raise _refused("at_least", "is no token of this release; send the token as it came")
-
-
-def _refused(name: str, what: str) -> RequestRefusedError:
-    return ProblemText(422, "Field not usable", f"/{name} {what}").error()
+    raise refused("at_least", "is no token of this release; send the token as it came")

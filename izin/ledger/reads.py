@@ -245,9 +245,14 @@ async def history(ledger: Ledger, recipient: str) -> History:
     """
     is_key = recipient.count("/") >= 3  # noqa: PLR2004 - brand_code/type/recipient_type/recipient
     keys = [recipient] if is_key else (await keys_of(ledger, [recipient]))[recipient]
-    found = tuple(map(ConsentRow.from_row, await ledger.fetch(_SQL["rows"], {"keys": keys})))
+    found = await rows(ledger, keys)
     others = {key for row in found for key in concerned(row)}
     return History(rows=found, facts=await facts(ledger, [*keys, *sorted(others)]))
+
+
+async def rows(ledger: Ledger, keys: Sequence[str]) -> tuple[ConsentRow, ...]:
+    """Return the rows of these keys that have one, in the order of keys."""
+    return tuple(map(ConsentRow.from_row, await ledger.fetch(_SQL["rows"], {"keys": list(keys)})))
 
 
 def concerned(row: ConsentRow) -> tuple[str, str]:

@@ -67,6 +67,7 @@ _WORKERS = (
     ("feeds", "izin.feeds", "feeds"),
     ("gate", "izin.gate", "gate"),
     ("webhooks", "izin.webhooks", "webhooks"),
+    ("api", "izin.api", "api"),
 )
 """Our processes: the name of each, its package, and the part whose port it has."""
 
@@ -141,7 +142,7 @@ class LocalStack:
         self._report = on_progress
         self._credentials = self._record.credentials
         self.api_key = self._credentials.api_key
-        """The API key of the intake, the feeds and the gate."""
+        """The API key of the intake, the feeds, the gate and the API."""
         self._servers = LocalServers(
             self._folder.path,
             kafka_port=self._ports["kafka"],
@@ -359,7 +360,9 @@ class LocalStack:
         _register_at_simulator(self.url("simulator"), self._brands, self._credentials)
 
     def _start_workers(self) -> None:
-        self._report("starting the workers, the intake, the feeds, the gate and the webhooks")
+        self._report(
+            "starting the workers, the intake, the feeds, the gate, the webhooks and the API"
+        )
         self.supervisor.start_together(
             *(
                 self._command(name, module, ready=f"{self.url(part)}/health/ready")

@@ -43,6 +43,8 @@ PORTS: Mapping[str, int] = MappingProxyType(
         "sink-operations": 8092,
         "webhooks": 8086,
         "webhooks-operations": 8096,
+        "api": 8088,
+        "api-operations": 8098,
         "order": 8083,
         "simulator": 8085,
     }
@@ -55,6 +57,7 @@ _VARIABLES = {
     "gate": "IZIN_GATE",
     "sink": "IZIN_SINK",
     "webhooks": "IZIN_WEBHOOK",
+    "api": "IZIN_API",
     "order": "IZIN_STREAM",
 }
 """What the variables of each process of ours begin with."""
@@ -127,7 +130,7 @@ class StackCredentials:
         ],
         repr=False,
     )
-    """Of the intake, the feeds and the gate."""
+    """Of the intake, the feeds, the gate and the API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,10 @@ _READS: dict[str, tuple[type[BaseSettings], ...]] = {
         *(settings.KafkaSettings, settings.LedgerSettings),
         *(settings.WebhookSettings, settings.LogSettings),
     ),
+    "api": (
+        *(settings.KafkaSettings, settings.LedgerSettings),
+        *(settings.ApiSettings, settings.LogSettings),
+    ),
     "doctor": (
         settings.KafkaSettings,
         settings.LedgerSettings,
@@ -363,6 +367,7 @@ _LISTENERS = {
     "feeds": settings.FeedsSettings,
     "gate": settings.GateSettings,
     "webhooks": settings.WebhookSettings,
+    "api": settings.ApiSettings,
 }
 _ADDRESS = re.compile(r"(?:^|//|@)([a-z][\w-]*):(\d+)")
 _PROBE = re.compile(r'urlopen\("http://127\.0\.0\.1:(\d+)(/[\w/]+)"\)')

@@ -5,6 +5,7 @@ No API stumbles over a number: of any length, sign and notation, in query, path 
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -22,6 +23,7 @@ from schemathesis.core import NotSet
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from izin.api.endpoint import routes_of as api_routes
 from izin.feeds.endpoint import routes_of as feed_routes
 from izin.gate.server import routes_of as gate_routes
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
@@ -39,13 +41,16 @@ from tests.support.builders import (
     AUTHORIZATION,
     BRAND,
     CUSTOMER,
+    EMAIL,
     NOON,
     PHONE,
+    a_key,
     an_api_key,
     kafka_message,
     known,
 )
 from tests.support.project_rules import ROOT
+from tests.unit.api.conftest import a_fact, a_row, serving as serving_api
 from tests.unit.feeds.conftest import (
     CODEC,
     SUBSCRIBER,
@@ -60,15 +65,20 @@ from tests.unit.producers.conftest import FakePublisher, FakeReceipts, intake_ro
 from tests.unit.sinks.test_observed import CREDENTIALS, accepted
 from tools.golden_records import golden
 
-FEEDS, GATE, INTAKE = (
+API, FEEDS, GATE, INTAKE = (
     json.loads((ROOT / "docs" / "openapi" / f"{name}.json").read_text("utf-8"))
-    for name in ("feeds", "gate", "intake")
+    for name in ("api", "feeds", "gate", "intake")
 )
+
+
+_HOLES = re.compile(r"\{\w+\}")
 
 
 def check(document: Mapping[str, Any], response: httpx.Response) -> Any:  # noqa: ANN401  # any JSON
     """Check that a response is one that the document has, and return its content."""
-    operation = document["paths"][response.request.url.path][response.request.method.lower()]
+    path = response.request.url.path
+    served = [one for one in document["paths"] if re.fullmatch(_HOLES.sub("[^/]+", one), path)]
+    operation = document["paths"][served[0]][response.request.method.lower()]
     described = operation["responses"][str(response.status_code)]
     kind = response.headers["content-type"].partition(";")[0]
     schema = described["content"][kind]["schema"]
@@ -95,7 +105,9 @@ def paths(document: Mapping[str, Any]) -> set[tuple[str, str]]:
     return {(method, path) for path, found in document["paths"].items() for method in found}
 
 
-@pytest.mark.parametrize("document", [FEEDS, GATE, INTAKE], ids=["feeds", "gate", "intake"])
+@pytest.mark.parametrize(
+    "document", [API, FEEDS, GATE, INTAKE], ids=["api", "feeds", "gate", "intake"]
+)
 def test_document_is_read_by_a_tool(document: dict[str, Any]):
     """As OpenAPI 3.1, with every reference resolved."""
     assert document["openapi"].startswith("3.1")
@@ -258,6 +270,62 @@ async def test_gate_answers_as_described():
         assert check(GATE, await api.ask())["status"] == 403
 
 
+async def test_api_answers_as_described():
+    """What is found of every kind, and what is refused, for each reason."""
+    async with serving_api() as api:
+        assert routes(public_app(api_routes(api.endpoint), dict)) == paths(API)
+        violation = {"code": "H113", "status": "RET", "source": None}
+        token = api.decided(**{name: violation[name] for name in ("status", "source")})
+        answered = {"verdict": "success", "code": None, "creation_date": NOON}
+        key = str(a_key())
+        api.ledger.facts[key].append(a_fact("answer", answered, status="RET"))
+        api.ledger.put(a_row(registered="ONAY"), a_row(key=f"{key}0", recipient=f"{PHONE}0"))
+        found = check(API, await api.event("event-1", token))
+        assert found["iys"]
+        assert [one["code"] for one in found["decision"]["violations"]] == [violation["code"]]
+        bodies: Mapping[str, Mapping[str, object]] = {
+            "Lookup": {"recipient": PHONE, "types": ["MESAJ"], "brand_code": BRAND},
+            "Change": {"recipient": PHONE, "new_recipient": EMAIL, "consent_date": "2026-03-02"},
+        }
+        for name, body in bodies.items():
+            schema = {**API["components"]["schemas"][name], "components": API["components"]}
+            validator = jsonschema_rs.validator_for(schema)
+            assert validator.is_valid(dict(body))
+            assert not validator.is_valid({**body, "more": 1})
+        assert check(API, await api.lookup())["consents"]
+        assert check(API, await api.change())["consents"][0]["ask_again"]
+        assert check(API, await api.change(consent_date="2026-03-01"))["consents"]
+        undecided = api.log.write("event-2", a_key(recipient=EMAIL, channel="EPOSTA"))
+        refused = [
+            await api.event("event-2", undecided),
+            await api.event("event-3", token),
+            await api.event("event-1", "x"),
+            *[await call(brand_code=9) for call in (api.lookup, api.change)],
+            *[await call(types=["EPOSTA"]) for call in (api.lookup, api.change)],
+            *[await call(more=1) for call in (api.lookup, api.change)],
+        ]
+        for path in ("/v1/consents/lookup", "/v1/recipients/change"):
+            refused += [
+                await api.client.post(path, content=content, headers={"content-type": kind})
+                for kind, content in (
+                    ("application/json", b"{"),
+                    ("application/json", b"1"),
+                    ("text/plain", b""),
+                    ("application/json", b" " * 20_000),
+                )
+            ]
+        api.publisher.is_away_for = lambda _: True
+        refused.append(await api.change())
+        api.ledger.is_away = True
+        refused += [await api.event("event-1", token), await api.lookup(), await api.change()]
+        api.away()
+        refused.append(await api.event("event-1", token))
+        del api.client.headers["Authorization"]
+        refused += [await api.event("event-1", token), await api.lookup(), await api.change()]
+        statuses = {check(API, response)["status"] for response in refused}
+        assert statuses == {400, 401, 403, 404, 413, 415, 422, 503}
+
+
 def test_answer_that_is_not_described_is_found():
     """The check can fail: another field, another status."""
     request = httpx.Request("GET", "http://feeds/v1/opt-outs")
@@ -346,7 +414,19 @@ async def _push() -> AsyncIterator[httpx.AsyncClient]:
         yield one
 
 
-SERVERS = {"feeds": (FEEDS, _feeds), "gate": (GATE, _gate), "intake": (INTAKE, _intake)}
+@asynccontextmanager
+async def _api() -> AsyncIterator[httpx.AsyncClient]:
+    async with serving_api() as api:
+        api.ledger.put(a_row())
+        yield api.client
+
+
+SERVERS = {
+    "api": (API, _api),
+    "feeds": (FEEDS, _feeds),
+    "gate": (GATE, _gate),
+    "intake": (INTAKE, _intake),
+}
 
 
 def _with_hole(body: object, name: str) -> object:

@@ -37,7 +37,7 @@ from tests.support.webhooks import receiving
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-WORKERS = ("order", "sink", "intake", "feeds", "gate", "webhooks")
+WORKERS = ("order", "sink", "intake", "feeds", "gate", "webhooks", "api")
 
 
 def posted(folder: Path, recipient: str, key: str | None = None) -> int:
@@ -97,6 +97,21 @@ def gate_says(folder: Path, recipient: str, **question: str) -> tuple[str, str |
     (verdict,) = answer["verdicts"]
     assert verdict["may_send"] is (verdict["reason"] in {"registered", "exempt"})
     return verdict["reason"], answer["receipt"]
+
+
+def became(folder: Path, response: httpx.Response) -> str:
+    """Return the state of the one event that the intake took, as the API says it; empty before
+    there is one.
+    """
+    settings, (event,) = environment_of(folder), response.json()["events"]
+    answer = httpx.get(
+        f"http://127.0.0.1:{settings['IZIN_API_PORT']}/v1/events/{event['event_id']}",
+        headers={"Authorization": f"Bearer {settings['IZIN_API_KEY']}"},
+        params={"token": event["token"]},
+        trust_env=False,
+    )
+    assert answer.status_code in {200, 404}, answer.text
+    return str(answer.json().get("state", ""))
 
 
 def kept(folder: Path, receipt: str) -> dict[str, object]:
@@ -184,8 +199,9 @@ def assert_everything_works(folder: Path, up: int) -> None:
     until(lambda: posted(folder, "0555 000 00 02") == 202, within=60)
     await_registered(folder, "0 (555) 000 00 01")
     await_registered(folder, "0555 000 00 02")
-    token = post(folder, "0555 000 00 02", "RET").json()["token"]
-    phone = "+905550000002"
+    opt_out = post(folder, "0555 000 00 02", "RET")
+    token, phone = opt_out.json()["token"], "+905550000002"
+    until(lambda: became(folder, opt_out) == "accepted", within=60)
     until(lambda: bool(pulled(folder, "opt-outs", phone)), within=60)
     until(lambda: pulled(folder, "permissions", phone).get("desired") == "RET", within=60)
     assert pulled(folder, "permissions", phone)["may_send"] is False

@@ -110,6 +110,7 @@ OTHERS: Mapping[str, str] = {
     "feeds": RUNS,
     "gate": RUNS,
     "webhooks": RUNS,
+    "api": RUNS,
     "download": RUNS,
     "links make": "makes a link of what its user gives it; nothing is read or written",
     "sources list": READS_FILES,
@@ -168,8 +169,13 @@ ROUTES: Mapping[str, str] = {
     "/v1/forms/{form}": "the form is the actor of the events that the history has",
     "OPT_OUT_ROUTE": "the person who has the link acts, and sees nothing but the brand",
     "CONFIRM_ROUTE": "the person who has the link acts, and sees nothing but the brand",
+    "EVENT_PATH": "names no recipient",
+    "LOOKUP_PATH": "a look, whose actor is the key: it shows the one person who is asked for",
+    "CHANGE_PATH": "the same; the key is the actor of the events that the history has, too",
 }
-"""Every route, and why none writes an act or a look: no person stands behind it, but a key."""
+"""Every route, and why all but two write neither an act nor a look: no person stands behind it, but
+a key.
+"""
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:

@@ -63,6 +63,7 @@ from izin.ledger.db.migrate import migrate
 from izin.ledger.registry import granted
 from izin.ledger.webhooks import registry as subscribers
 from izin.runtime.settings import (
+    ApiSettings,
     FeedsSettings,
     GateSettings,
     IntakeSettings,
@@ -81,12 +82,12 @@ _QUERY_TIMEOUT = 15.0
 """Of one query of the ledger; migrations may take longer."""
 _KAFKA = frozenset({"broker", "topics"})
 _LEDGER = frozenset({"database", "migrations"})
-OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks"})
+OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks", "api"})
 """The checks that fail until workers have been started."""
 _CHECK_WIDTH, _STATE_WIDTH = 12, 7
 
 
-def endpoint_url(settings: IntakeSettings | FeedsSettings | GateSettings) -> str:
+def endpoint_url(settings: IntakeSettings | FeedsSettings | GateSettings | ApiSettings) -> str:
     """Return where the process of these settings answers whether it is ready."""
     host = "127.0.0.1" if settings.host in _ANY_ADDRESS else settings.host
     return f"http://{host}:{settings.port}"
@@ -200,7 +201,7 @@ def _sink() -> Iterator[DoctorFinding]:
 
 
 def _endpoint(
-    check: str, of_process: type[IntakeSettings | FeedsSettings | GateSettings]
+    check: str, of_process: type[IntakeSettings | FeedsSettings | GateSettings | ApiSettings]
 ) -> Iterator[DoctorFinding]:
     settings = of_process()
     if settings.model_fields_set & {"host", "port"}:
@@ -319,6 +320,7 @@ CHECKS = (
     Check(name="intake", run=partial(_endpoint, "intake", IntakeSettings)),
     Check(name="feeds", run=partial(_endpoint, "feeds", FeedsSettings)),
     Check(name="gate", run=partial(_endpoint, "gate", GateSettings)),
+    Check(name="api", run=partial(_endpoint, "api", ApiSettings)),
     Check(
         name="webhooks",
         run=lambda: of_webhooks(
@@ -369,9 +371,9 @@ def doctor(
     """Check every part of the installation, and say what to do about each fault.
 
     Checked are broker, topics, order workers, dead letters, database, migrations, sink workers, the
-    intake, the feeds, the gate, pulls from İYS, deadlines, brands, missing events, schema registry
-    and İYS, by a call with our account's token. Nothing is changed without --fix. Exit code 1 if
-    anything is wrong.
+    intake, the feeds, the gate, the API, pulls from İYS, deadlines, brands, missing events, schema
+    registry and İYS, by a call with our account's token. Nothing is changed without --fix. Exit
+    code 1 if anything is wrong.
     """
     found: list[DoctorFinding] = []
     made = [check for check in CHECKS if running or check.name not in OF_WORKERS]

@@ -21,17 +21,13 @@ from izin.kafka.clients import codec
 from izin.ledger import brands
 from izin.ledger.brands import brands_of, registered_brand
 from izin.ledger.db import Ledger, reach
-from izin.ledger.history import NO_CUSTOMER, act, brand_key
+from izin.ledger.history import EVERYBODY, NO_CUSTOMER, brand_key, looks, people_keys
 from izin.ledger.history.append import append
 from izin.ledger.record import Brand, TopicMessages
 from izin.runtime.settings import LedgerSettings, StreamSettings
 
 T = TypeVar("T")
 
-_EVERYBODY = "person/all"
-"""The key of looks at recipients of every brand."""
-_UNNAMED = "person/unnamed"
-"""The key of looks at somebody for whom there is no digest."""
 Owner = int | str | Collection[str] | None
 """Whose something is: a brand's code, a customer's id, several of them, or nobody's."""
 
@@ -88,27 +84,16 @@ async def record_look(ledger: Ledger, look: Look) -> None:
     Where the ledger takes no writes (a standby, a full disk) that is said and nothing is raised:
     evidence must not be hidden from an operator when it is needed most.
     """
-    digests, now = StreamSettings().suppressions, datetime.now(UTC)
-    keys = [_EVERYBODY if look.brand is None else brand_key(look.brand)]
+    now = datetime.now(UTC)
+    keys = [EVERYBODY if look.brand is None else brand_key(look.brand)]
     if look.people:
-        keys = (
-            sorted({digests.people(person)[0] for person in look.people}) if digests else [_UNNAMED]
-        )
-    looks = [
-        act(
-            "look",
-            key,
-            by=look.by,
-            now=now,
-            before={},
-            after={"command": look.command},
-            customer_id=look.customer or NO_CUSTOMER,
-        )
-        for key in keys
-    ]
+        keys = people_keys(look.people, StreamSettings().suppressions)
+    entries = looks(
+        keys, look.command, by=look.by, now=now, customer_id=look.customer or NO_CUSTOMER
+    )
     try:
         async with ledger.transaction() as connection:
-            await append(connection, looks, now=now)
+            await append(connection, entries, now=now)
     except IzinError as error:
         say(f"this look is not in the history: {error}")
 

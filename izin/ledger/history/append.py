@@ -6,7 +6,7 @@ Each change that a person orders is an act: an entry with its actor, whose key i
 concerns: a consent's own key, or one of the names below.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ import orjson
 from izin.consent import ConsentKey
 from izin.ledger.db import Connection, copy, copy_format, fetch, fetch_one, statements
 from izin.ledger.history.hash_chain import ChainWriter, Fact
+from izin.schemas.erasure import SuppressionKeys
 
 REPEATED_WITHIN = timedelta(days=100)
 """How long a fact may be repeated: topics are retained for 90 days, İYS's streams for 7."""
@@ -29,6 +30,10 @@ RESTORED = "restore history"
 """What an act is called that names what the restoration of a ledger has lost."""
 NO_CUSTOMER = ""
 """The customer of acts that concern the history of all customers."""
+EVERYBODY = "person/all"
+"""The key of looks at recipients of every brand."""
+_UNNAMED = "person/unnamed"
+"""The key of looks at somebody for whom there is no digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +212,24 @@ async def record_act(  # noqa: PLR0913  # who did what to what, when, and whose 
         [act(what, key, by=by, now=now, before=before, after=after, customer_id=customer_id)],
         now=now,
     )
+
+
+def people_keys(people: Iterable[str], digests: SuppressionKeys) -> list[str]:
+    """Return the keys of looks at ``people``, recipients or canonical keys: keyed digests of them,
+    for a look at somebody of whom nothing is known must not keep that recipient for ten years.
+    """
+    return sorted({digests.people(one)[0] for one in people}) if digests else [_UNNAMED]
+
+
+def looks(
+    keys: Iterable[str], command: str, *, by: str, now: datetime, customer_id: str = NO_CUSTOMER
+) -> list[HistoryEntry]:
+    """Return the entries of a look at people by a ``command``, once for each of ``keys``."""
+    after = {"command": command}
+    return [
+        act("look", key, by=by, now=now, before={}, after=after, customer_id=customer_id)
+        for key in keys
+    ]
 
 
 RECEIPT = "receipt"

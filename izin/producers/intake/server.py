@@ -9,8 +9,9 @@ order worker will do. An opt-out (RET) whose key can be read is never refused, u
 channel is outside the API key; anything else wrong with it is listed beside its id in the response,
 and so is the end of the term of an opt-in (ONAY). Of a list the valid records are published even if
 others are refused: the response is then 422, or 403 where some are outside the key, and lists both.
-Whatever was published, the response has a consistency token of it. A key of the scope ``test`` gets
-the same answers, and nothing of it is published.
+Whatever was published, the response has a consistency token of it, and of each event its own, by
+which ``izin api`` finds it. A key of the scope ``test`` gets the same answers, and nothing of it is
+published.
 
 An ``Idempotency-Key`` that came with another body within a day is refused, but for opt-outs.
 The same record sent again under the same ``Idempotency-Key`` or ``id`` keeps its event id and, for
@@ -179,15 +180,21 @@ def as_json(
 
 
 def event_json(
-    index: int, record: AcceptedRecord, violations: Sequence[Mapping[str, Any]]
+    index: int,
+    record: AcceptedRecord,
+    violations: Sequence[Mapping[str, Any]],
+    written: LogPosition | None,
 ) -> Mapping[str, Any]:
-    """Return what is answered about an event that was published, ``index`` in its request."""
+    """Return what is answered about an event, ``index`` in its request; ``written`` where, unless
+    it was a test.
+    """
     event = record.event
     return {
         "index": index,
         "event_id": event.event_id,
         "status": event.status,
         "violations": violations,
+        **({} if written is None else {"token": token_of([written])}),
     }
 
 
@@ -278,7 +285,7 @@ class Intake:
                     pass
                 case never:
                     assert_never(never)
-        oversize, token = await self.publish({} if is_test else accepted)
+        oversize, written = await self.publish({} if is_test else accepted)
         for index, error in oversize.items():
             del accepted[index]
             refused += shown(index, [violation("", "IZIN-SIZE", what=error)])
@@ -291,14 +298,17 @@ class Intake:
         )
         events: dict[str, Any] = {
             "events": [
-                {**event_json(index, one, shown(index, one.violations)), **more(one)}
+                {
+                    **event_json(index, one, shown(index, one.violations), written.get(index)),
+                    **more(one),
+                }
                 for index, one in accepted.items()
             ]
         }
         if is_test:
             events["test"] = True
         elif accepted:
-            events["token"] = token
+            events["token"] = token_of(written.values())
         if len(accepted) == len(records):
             return JSONResponse(events, status_code=202)
         text = refusal(len(records), len(accepted), kinds)
@@ -308,9 +318,9 @@ class Intake:
         self,
         accepted: Mapping[int, AcceptedRecord],
         letters: Sequence[tuple[str, KafkaRecord]] = (),
-    ) -> tuple[Mapping[int, SourceError], str]:
+    ) -> tuple[Mapping[int, SourceError], Mapping[int, LogPosition]]:
         """Publish all records, and dead ``letters`` with their ids, and wait for their results;
-        return why some records are refused, by index, and the consistency token of the others.
+        return by index why some records are refused, and where the others are.
 
         Raises:
             BrokerError: Kafka did not acknowledge all the others.
@@ -333,17 +343,15 @@ class Intake:
         except TimeoutError:
             raise BrokerError("Kafka did not acknowledge in time") from None
         self._measure(sent_at, results)
+        written: dict[int, LogPosition] = {}
         for index, result in zip(pending, results, strict=True):
             if isinstance(result, SourceError):
                 refused[index] = result
             elif isinstance(result, BaseException):
                 raise result
-        written = (
-            LogPosition(one.topic, one.partition, one.offset)
-            for one in results
-            if isinstance(one, Published)
-        )
-        return refused, token_of(written)
+            else:
+                written[index] = LogPosition(result.topic, result.partition, result.offset)
+        return refused, written
 
     def _measure(self, sent_at: datetime, results: Sequence[Published | BaseException]) -> None:
         now = self.now()

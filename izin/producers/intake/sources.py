@@ -33,6 +33,7 @@ from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.logs import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.codec import Codec
+from izin.schemas.consistency_token import token_of
 from izin.schemas.records import dead_letter_to_avro, headers
 from izin.schemas.topics import Topics
 from izin.schemas.uuids import CHANCE_BYTES
@@ -148,7 +149,7 @@ class SourceIntake:
             elif isinstance(result, RefusedRecord | ForbiddenRecord):
                 why.append((result.violations, records[index].part))
         letters = self._letters(source, delivery, why, now)
-        oversize, token = await self._intake.publish(accepted, letters)
+        oversize, written = await self._intake.publish(accepted, letters)
         for index, reason in oversize.items():
             _log.error("event too large", source=source.name, error=str(reason))
             del accepted[index]
@@ -157,10 +158,19 @@ class SourceIntake:
             published=len(accepted), postponed=postponed, refused=len(letters)
         )
         events = [
-            event_json(index, one, as_json(one.violations, f"/{index}", Field.RECIPIENT))
+            event_json(
+                index,
+                one,
+                as_json(one.violations, f"/{index}", Field.RECIPIENT),
+                written.get(index),
+            )
             for index, one in accepted.items()
         ]
-        said: dict[str, Any] = {"events": events, "dead_letters": len(letters), "token": token}
+        said: dict[str, Any] = {
+            "events": events,
+            "dead_letters": len(letters),
+            "token": token_of(written.values()),
+        }
         return POSTPONED.response(**said) if postponed else JSONResponse(said, status_code=202)
 
     def _letters(

@@ -9,6 +9,7 @@ whose connections are not encrypted in production, cannot be made
 """
 
 from izin.runtime.settings.groups import (
+    ApiSettings,
     FeedsSettings,
     GateSettings,
     IntakeSettings,
@@ -26,6 +27,7 @@ from izin.runtime.settings.groups import (
 )
 
 __all__ = [
+    "ApiSettings",
     "FeedsSettings",
     "GateSettings",
     "IntakeSettings",

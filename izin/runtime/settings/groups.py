@@ -377,6 +377,17 @@ class SuppressionSettings(SettingsGroup):
         )
 
 
+class ApiSettings(ProxiedAddresses, SuppressionSettings, alias_generator=_named("IZIN_API")):
+    """The HTTP endpoint at which other systems ask what became of their events, and say whose
+    number or address has changed.
+    """
+
+    port: int = 8088
+    operations_port: int = 8098
+    readers: int = Field(4, ge=1, le=64, validation_alias="IZIN_API_READERS")
+    """How many events are looked up in Kafka at once; other requests wait for their turn."""
+
+
 class GateSettings(ProxiedAddresses, SuppressionSettings, alias_generator=_named("IZIN_GATE")):
     """The HTTP endpoint at which senders ask whether a message may be sent."""
 

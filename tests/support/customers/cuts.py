@@ -16,10 +16,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from izin.api import process as api_process
 from izin.gate import server as gate_server
 from izin.local import free_port
 from izin.producers.intake import process as intake_process
-from izin.runtime.settings import GateSettings, IntakeSettings
+from izin.runtime.settings import ApiSettings, GateSettings, IntakeSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.may_send_api import PATH
 from tests.integration.feeds import test_feeds as feeds
@@ -305,6 +306,7 @@ WITHOUT_DATA: Mapping[str, str] = {
     "sources test": FILES,
     "download": MACHINE,
     "demo": "runs on data that it makes up, in servers of its own",
+    "api": PROCESS,
     "feeds": PROCESS,
     "gate": PROCESS,
     "intake": PROCESS,
@@ -334,7 +336,7 @@ class Ask:
 
 _NEW = "+905551000009"
 """A recipient of whom nothing is known."""
-SERVERS = ("gate", "feeds", "intake", "sink")
+SERVERS = ("gate", "feeds", "intake", "sink", "api")
 
 
 def _everywhere(path: str, *, status: int = 200, shows: str = "") -> tuple[Ask, ...]:
@@ -359,6 +361,16 @@ def _consent(brand: int) -> Mapping[str, object]:
 
 def _posted(body: object, status: int, shows: str) -> Ask:
     return Ask(server="intake", path="/v1/consents", body=body, status=status, shows=shows)
+
+
+def _of_recipient(path: str, recipient: str, status: int, shows: str, **more: object) -> Ask:
+    body = {"recipient": recipient, **more}
+    return Ask(server="api", path=path, body=body, status=status, shows=shows)
+
+
+def _changed(recipient: str, status: int, shows: str, **more: object) -> Ask:
+    given = {"new_recipient": _NEW, **more}
+    return _of_recipient("/v1/recipients/change", recipient, status, shows, **given)
 
 
 _OK = '{"status":"ok"}'
@@ -397,6 +409,17 @@ ROUTES: Mapping[str, tuple[Ask, ...]] = {
     ),
     "CONFIRM_ROUTE": (
         Ask(server="intake", path="/v1/confirm/a", body={}, status=404, shows="No such endpoint"),
+    ),
+    # An event is found by a token, which Kafka makes: tests/integration/api has a foreign one.
+    "EVENT_PATH": (Ask(server="api", path="/v1/events/event-1", status=400, shows="token"),),
+    "LOOKUP_PATH": (
+        _of_recipient("/v1/consents/lookup", PHONE, 200, '"customer_id":"acme"'),
+        _of_recipient("/v1/consents/lookup", FOREIGN_RECIPIENT, 200, '"consents":[]'),
+        _of_recipient("/v1/consents/lookup", PHONE, 403, "within", brand_code=FOREIGN_BRAND),
+    ),
+    "CHANGE_PATH": (
+        _changed(FOREIGN_RECIPIENT, 202, '"consents":[]'),
+        _changed(PHONE, 403, "within", brand_code=FOREIGN_BRAND),
     ),
 }
 """By the path as the code writes it, what each is asked with the key of ``acme``."""
@@ -541,14 +564,16 @@ class _Shown:
 async def every(installed: Installation, worker: Worker) -> AsyncIterator[Mapping[str, str]]:
     """Serve all of them; yield the URL of each listener."""
     found: dict[str, str] = {}
-    gate, intake = (
+    gate, intake, api = (
         kind(port=free_port(), operations_port=free_port())
-        for kind in (GateSettings, IntakeSettings)
+        for kind in (GateSettings, IntakeSettings, ApiSettings)
     )
+    ledger = LedgerSettings()
     async with AsyncExitStack() as stack:
         for name, settings, run in (
             ("gate", gate, partial(gate_server.run, installed.kafka, gate, Codec())),
             ("intake", intake, partial(intake_process.run, installed.kafka, intake, Codec())),
+            ("api", api, partial(api_process.run, installed.kafka, ledger, api, Codec())),
         ):
             client, operations = await stack.enter_async_context(served(settings, run))
             found |= {name: str(client.base_url), f"{OPERATIONS}{name}": operations}

@@ -16,7 +16,7 @@ from izin.local import free_port
 from izin.runtime.http_server.problems import operations_app
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.http_server.shedding import HttpLimits, Refused
-from izin.runtime.settings import FeedsSettings, GateSettings, IntakeSettings
+from izin.runtime.settings import ApiSettings, FeedsSettings, GateSettings, IntakeSettings
 from tests.support.builders import AUTHORIZATION
 
 
@@ -77,7 +77,7 @@ class ServedHttp:
 
 @asynccontextmanager
 async def served(
-    settings: FeedsSettings | GateSettings | IntakeSettings,
+    settings: ApiSettings | FeedsSettings | GateSettings | IntakeSettings,
     run: Callable[[HttpListeners, asyncio.Event], Awaitable[None]],
     *,
     ready: str = "/health/ready",

@@ -53,12 +53,14 @@ from tests.support.builders import (
     CUSTOMER,
     NOON,
     PHONE,
+    a_key,
     an_api_key,
     check_refusal,
     kafka_message,
     known,
 )
 from tests.support.project_rules import ROOT
+from tests.support.published import an_opt_out, an_outcome
 from tests.unit.feeds.conftest import (
     CODEC,
     OPT_OUTS,
@@ -293,6 +295,27 @@ async def test_key_reads_what_it_is_cut_to(cut: dict[str, object], seen: list[in
         assert (await api.get("/v1/permissions", after=page["next"])).json()["items"] == []
 
 
+@pytest.mark.parametrize("feed", ["opt-outs", "outcomes"])
+async def test_origin_leaves_out_what_is_of_another(feed: str):
+    """What cannot be read may be of it, so it stays. A state is of no one event."""
+    async with serving(known(SUBSCRIBER)) as api:
+        record, made = {
+            "opt-outs": ("Consent", an_opt_out),
+            "outcomes": ("Outcome", an_outcome),
+        }[feed]
+        values = [CODEC.encode(record, made(a_key(), origin=one)) for one in ("shop", "crm")]
+        for place, value in enumerate([*values, b"\xc3\x01"]):
+            message = kafka_message(offset=place, value=value, key=key_of(a_permission()))
+            api.sources.write(feed, message)
+        page = (await api.get(f"/v1/{feed}", origin="crm")).json()
+        assert [one["offset"] for one in page["items"]] == [1, 2]
+        assert len((await api.get(f"/v1/{feed}")).json()["items"]) == 3
+        assert (await api.get(f"/v1/{feed}", origin="crm", after=page["next"])).json()[
+            "items"
+        ] == []
+        problem(await api.get("/v1/permissions", origin="crm"), 400, "Parameter not usable")
+
+
 @pytest.mark.parametrize(
     ("change", "status"),
     [
@@ -395,7 +418,7 @@ def test_every_parameter_is_on_the_page(feed: Any):  # noqa: ANN401  # a Feed
     """And no other."""
     table = PAGE[PAGE.index("## Parameters") : PAGE.index("## Responses")]
     named = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
-    assert named - {one.name for one in parameters_of(feed)} <= {"from"}
+    assert named - {one.name for one in parameters_of(feed)} <= {"from", "origin"}
     assert {one.name for one in parameters_of(feed)} <= named
 
 

@@ -146,7 +146,7 @@ def test_body_with_too_many_values_is_refused_before_it_is_parsed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Fifteen megabytes of empty texts would hold the loop for a second, and half a gigabyte."""
-    monkeypatch.setattr("izin.gate.question.orjson.loads", Mock(side_effect=AssertionError))
+    monkeypatch.setattr("orjson.loads", Mock(side_effect=AssertionError))
     for body in (b'{"recipients":[' + b'"",' * 5_000_000 + b'""]}', b"[" * 5_000_000):
         with pytest.raises(RequestRefusedError) as refused:
             read_question(JSON_TYPE, body)

@@ -30,7 +30,7 @@ from izin.producers.publishing.publisher import Published
 from izin.runtime.http_server.problems import public_app
 from izin.runtime.http_server.shedding import HttpLimits, Refused
 from izin.schemas.api_keys import Scope
-from izin.schemas.consistency_token import positions_of
+from izin.schemas.consistency_token import LogPosition, positions_of, token_of
 from tests.support.builders import (
     API_KEY,
     AUTHORIZATION,
@@ -77,9 +77,9 @@ async def test_single_record_is_published(client: httpx.AsyncClient, fake: FakeP
     answer = await post(client, a_record())
     assert answer.status_code == 202
     (event,) = fake.events
-    assert answer.json()["events"] == [
-        {"index": 0, "event_id": event.event_id, "status": "ONAY", "violations": []}
-    ]
+    token = token_of([LogPosition("consent-events", 0, 0)])
+    about = {"index": 0, "event_id": event.event_id, "status": "ONAY", "violations": []}
+    assert answer.json()["events"] == [{**about, "token": token}]
     assert event.consent_date == NOON
     assert event.origin == "web"
 
@@ -369,6 +369,8 @@ def plain(answer: Any) -> Any:  # noqa: ANN401 - any JSON
     """Return ``answer`` without the ids, which chance makes, and the token, which Kafka does."""
     for one in answer["events"]:
         one["event_id"] = "…"
+        assert positions_of(one["token"])
+        one["token"] = "…"
     assert positions_of(answer["token"])
     request_id = {"request_id": "…"} if "request_id" in answer else {}
     return answer | {"token": "…"} | request_id

@@ -54,6 +54,7 @@ WORKERS = {
     "sink": "izin.sinks",
     "intake": "izin.producers",
     "webhooks": "izin.webhooks",
+    "api": "izin.api",
 }
 HANGS = """
 import asyncio, threading

@@ -1,0 +1,200 @@
+"""What clients of the API send: the bodies, and the parameter that names where an event is.
+
+The tables of fields are read by the endpoint and the docs. Recipients are in bodies only: a URL
+stands in access logs.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from starlette.datastructures import QueryParams
+
+from izin.consent import (
+    CHANNELS,
+    Channel,
+    ConsentKey,
+    RecipientType,
+    Violation,
+    read_recipient,
+)
+from izin.kafka.tables.api_keys import outside
+from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_opt_out_date
+from izin.runtime.http_server.json_body import (
+    CODE,
+    BodyField,
+    code_in,
+    read_object,
+    refused,
+    text_in,
+    word_in,
+)
+from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
+from izin.schemas.api_keys import ApiKey
+from izin.schemas.consistency_token import LogPosition, OpaqueTextError, positions_of
+
+MAX_BODY = 16 * 1024
+TOKEN = "token"  # noqa: S105  # the name of a parameter
+_PAGE = "docs/api.md"
+_OF_PHONES = (Channel.ARAMA, Channel.MESAJ)
+_TYPES = "types"
+_RECIPIENT = BodyField(
+    name="recipient",
+    schema={"type": "string"},
+    description="A phone number in any usual notation, or an e-mail address. Personal data.",
+    is_required=True,
+)
+_CUT = (
+    BodyField(
+        name="brand_code",
+        schema={**CODE, "type": ["integer", "null"]},
+        description="The brand; without it, every brand of the API key.",
+    ),
+    BodyField(
+        name=_TYPES,
+        schema={
+            "type": ["array", "null"],
+            "items": {"type": "string", "enum": list(map(str, Channel))},
+            "minItems": 1,
+            "maxItems": len(Channel),
+        },
+        description="The channels; without them, every one that the recipient can have.",
+    ),
+)
+LOOKUP = (_RECIPIENT, *_CUT)
+CHANGE = (
+    BodyField(
+        name="recipient",
+        schema={"type": "string"},
+        description="The number or address that is the person's no longer. Personal data.",
+        is_required=True,
+    ),
+    BodyField(
+        name="new_recipient",
+        schema={"type": "string"},
+        description="The one that is instead. It is checked and stored nowhere: it has no consent.",
+        is_required=True,
+    ),
+    *_CUT,
+    BodyField(
+        name="consent_date",
+        schema={"type": ["string", "null"]},
+        description="When it changed: Turkish time, or ISO 8601 with an offset. Without it: now.",
+    ),
+)
+_RULES = DateRules()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedRecipient:
+    """A recipient, and of which brands and channels."""
+
+    recipient: str
+    """In the form of keys."""
+    brand_code: int | None
+    channels: tuple[Channel, ...]
+
+    def keys(self, key: ApiKey, customers: Mapping[int, str]) -> Iterator[ConsentKey]:
+        """Yield the keys of it that are within the API ``key``; ``customers`` says whose each brand
+        is today. What is outside is not even looked for.
+        """
+        codes = customers if self.brand_code is None else (self.brand_code,)
+        for code, channel in product(sorted(codes), self.channels):
+            customer_id = customers.get(code, "")
+            if outside(key, customer_id=customer_id, brand_code=code, channel=channel) is None:
+                for recipient_type in RecipientType:
+                    yield ConsentKey(
+                        brand_code=code,
+                        channel=channel,
+                        recipient_type=recipient_type,
+                        recipient=self.recipient,
+                    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientChange:
+    """A recipient that is the person's no longer."""
+
+    old: AskedRecipient
+    consent_date: str | None
+    """When it changed, as it was given; None: now."""
+
+
+def read_lookup(content_type: str, body: bytes) -> AskedRecipient:
+    """Return what ``body`` asks for.
+
+    Raises:
+        RequestRefusedError: it cannot be used; it names the field, and no recipient.
+    """
+    return _asked(read_object(content_type, body, _names(LOOKUP), page=_PAGE))
+
+
+def read_change(content_type: str, body: bytes) -> RecipientChange:
+    """Return the change in ``body``; raises as ``read_lookup``."""
+    given = read_object(content_type, body, _names(CHANGE), page=_PAGE)
+    old, new = _asked(given), _recipient(given, "new_recipient")
+    if new == old.recipient:
+        raise refused("new_recipient", "is the same as /recipient; nothing has changed")
+    if ("@" in new) is not ("@" in old.recipient):
+        raise refused("new_recipient", "is of another kind than /recipient; send both alike")
+    date = text_in(given, "consent_date")
+    if date is not None:
+        try:
+            read_opt_out_date(date, _RULES)
+        except UnreadableDateError as error:
+            raise refused("consent_date", f"cannot be read: {error.violation.reason}") from None
+    return RecipientChange(old=old, consent_date=date)
+
+
+def position_in(query: QueryParams, partitions: Mapping[str, int]) -> LogPosition:
+    """Return where the event of a request is; ``partitions`` says how many each topic of events
+    has.
+
+    Raises:
+        RequestRefusedError: its token is missing, or is not that of one event.
+    """
+    given = query.multi_items()
+    if [name for name, _ in given] != [TOKEN]:
+        raise _no_token("is needed once, and no other parameter")
+    try:
+        (position,) = positions_of(given[0][1])
+    except (OpaqueTextError, ValueError):
+        raise _no_token("is none of one event") from None
+    if position.partition >= partitions.get(position.topic, 0):
+        raise _no_token("is of another installation")
+    return position
+
+
+def _no_token(what: str) -> RequestRefusedError:
+    remedy = "send the token that stood beside event_id in the response of the intake"
+    return ProblemText(400, "Parameter not usable", f"{TOKEN} {what}; {remedy}").error()
+
+
+def _names(fields: tuple[BodyField, ...]) -> frozenset[str]:
+    return frozenset(field.name for field in fields)
+
+
+def _asked(given: Mapping[str, Any]) -> AskedRecipient:
+    recipient = _recipient(given, "recipient")
+    possible: tuple[Channel, ...] = (Channel.EPOSTA,) if "@" in recipient else _OF_PHONES
+    channels, listed = possible, given.get(_TYPES)
+    if listed is not None:
+        if not isinstance(listed, list) or not 0 < len(listed) <= len(Channel):
+            raise refused(_TYPES, f"is a list of 1 to {len(Channel)} channels")
+        words = {word_in({"type": word}, "type", CHANNELS) for word in listed}
+        channels = tuple(channel for channel in possible if channel in words)
+        if len(channels) < len(words):
+            raise refused(_TYPES, f"can only be {' or '.join(possible)} for this recipient")
+    code = None if given.get("brand_code") is None else code_in(given, "brand_code")
+    return AskedRecipient(recipient=recipient, brand_code=code, channels=channels)
+
+
+def _recipient(given: Mapping[str, Any], name: str) -> str:
+    text = given.get(name)
+    if not isinstance(text, str):
+        raise refused(name, "is a text: a phone number or an e-mail address")
+    found = read_recipient(text, Channel.EPOSTA if "@" in text else Channel.MESAJ)
+    if isinstance(found, Violation):
+        raise refused(name, f"is no recipient: {found.reason}")
+    return found

@@ -1,0 +1,299 @@
+"""The API over HTTP: what became of an event, what stands for a recipient, who has changed.
+
+``GET /v1/events/{event_id}`` is for API keys of the scope ``publish``. The ledger finds what
+happened by key, not by event: an index of events would cost every event of every source, for the
+few that are asked for. So a client sends the token that it got with the event's id, which names
+where in Kafka the event is, and the record there says of which key it is. ``POST
+/v1/consents/lookup`` (scope ``ask``) and ``POST /v1/recipients/change`` (``publish``) have the
+recipient in their body, and are looks at a person: the history has them, with the name of the key.
+
+A key sees its own customers, brands and channels. What is outside of it is answered exactly as what
+does not exist: of a recipient only keys within it are looked for, and an event of another is not
+known.
+
+Where the ledger does not answer, nothing is: who publishes opt-outs does so at the intake, which
+needs no ledger.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+
+from prometheus_client import CollectorRegistry, Counter
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from izin.api import answers
+from izin.api.bodies import (
+    MAX_BODY,
+    AskedRecipient,
+    position_in,
+    read_change,
+    read_lookup,
+)
+from izin.api.change import Changed, changed
+from izin.consent import ConsentKey, OurError, UnreadableKeyError, clean
+from izin.feeds.older_records import OlderRecords
+from izin.feeds.protocol import FeedRefusal
+from izin.kafka.bounded_reader import OffsetGoneError
+from izin.kafka.tables.api_keys import ApiKeyDirectory, authorised, outside
+from izin.kafka.tables.brand_directory import BrandDirectory, customer_of
+from izin.ledger import reads
+from izin.ledger.db import Ledger
+from izin.ledger.history import looks, people_keys
+from izin.ledger.history.append import append
+from izin.ledger.record import ConsentRow
+from izin.producers.publishing.publisher import KafkaPublisher, Published
+from izin.runtime.errors import BrokerError
+from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
+from izin.runtime.http_server.shedding import read_body, share_of_key
+from izin.runtime.logs import get_logger
+from izin.schemas.api_keys import ApiKey, Scope
+from izin.schemas.consistency_token import LogPosition
+from izin.schemas.erasure import SuppressionKeys
+
+RETRY_AFTER_SECONDS = 5
+_DECIDED_WITHIN = 2
+"""Seconds in which a decision is usually in the ledger."""
+_ACKNOWLEDGED_WITHIN = 15.0
+_log = get_logger(__name__)
+
+
+class ApiRefusal(ProblemText, Enum):
+    """Why the API does not answer with what was asked for."""
+
+    UNKNOWN = ProblemText(
+        404,
+        "No such event",
+        "there is no event of this id at this token, Kafka has it no longer, or it is outside this "
+        "API key; send both as the intake returned them, or look up the recipient",
+    )
+    UNDECIDED = ProblemText(
+        404,
+        "Not decided yet",
+        "Kafka has the event, and the ledger no decision on it yet; send this again",
+        _DECIDED_WITHIN,
+    )
+    OUTSIDE = ProblemText(
+        403,
+        "Nothing within the key",
+        "the brand is not registered, or nothing of this request is within this API key; use a key "
+        "for it",
+    )
+    LEDGER = ProblemText(
+        503,
+        "Ledger does not answer",
+        "nothing can be said about what is stored now; send this again",
+        RETRY_AFTER_SECONDS,
+    )
+    NOT_ACKNOWLEDGED = ProblemText(
+        503,
+        "Try again",
+        "Kafka does not acknowledge every opt-out; send this again, what was published counts once",
+        RETRY_AFTER_SECONDS,
+    )
+    KAFKA = FeedRefusal.UNREACHABLE.value
+    BUSY = FeedRefusal.BUSY.value
+
+
+class ApiMetrics:
+    """The metrics of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "izin_api_requests",
+            "Requests to the API, by path and HTTP status.",
+            ["path", "status"],
+            registry=self.registry,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiEndpoint:
+    """Serves the requests of the API."""
+
+    ledger: Ledger
+    records: OlderRecords
+    """Reads the topics of events."""
+    publisher: KafkaPublisher
+    brands: BrandDirectory
+    keys: ApiKeyDirectory
+    digests: SuppressionKeys
+    """Under which people are digested who were looked at."""
+    partitions: Mapping[str, int]
+    """How many each topic of events has."""
+    clock: Callable[[], datetime]
+    metrics: ApiMetrics = field(default_factory=ApiMetrics)
+
+    async def event(self, request: Request) -> Response:
+        """Answer what became of an event."""
+        return await self._answer(request, EVENT_PATH, Scope.PUBLISH, self._event)
+
+    async def lookup(self, request: Request) -> Response:
+        """Answer what stands for a recipient."""
+        return await self._answer(request, LOOKUP_PATH, Scope.ASK, self._lookup)
+
+    async def change(self, request: Request) -> Response:
+        """Close the consents of a recipient that is the person's no longer."""
+        return await self._answer(request, CHANGE_PATH, Scope.PUBLISH, self._change)
+
+    async def _answer(
+        self,
+        request: Request,
+        path: str,
+        scope: Scope,
+        work: Callable[[Request, ApiKey], Awaitable[Response]],
+    ) -> Response:
+        try:
+            key = authorised(request, self.keys, scope, now=self.clock())
+            with share_of_key(request, key.name):
+                response = await work(request, key)
+        except RequestRefusedError as error:
+            response = error.response()
+        except OurError as error:
+            _log.error("request not answered", path=path, error=str(error))
+            response = ApiRefusal.LEDGER.response()
+        self.metrics.requests.labels(path, str(response.status_code)).inc()
+        return response
+
+    async def _event(self, request: Request, key: ApiKey) -> Response:
+        event_id = request.path_params["event_id"]
+        at = position_in(request.query_params, self.partitions)
+        consent_key = await self._key_at(event_id, at, name=key.name)
+        customer_id = customer_of(self.brands.customers, consent_key.brand_code)
+        if outside(
+            key,
+            customer_id=customer_id,
+            brand_code=consent_key.brand_code,
+            channel=consent_key.channel,
+        ):
+            raise ApiRefusal.UNKNOWN.error()
+        keys = [str(consent_key)]
+        rows, facts = await reads.rows(self.ledger, keys), await reads.facts(self.ledger, keys)
+        content = answers.of_event(event_id, customer_id, next(iter(rows), None), facts)
+        if content is None:
+            raise ApiRefusal.UNDECIDED.error()
+        return answers.answer(content)
+
+    async def _key_at(self, event_id: str, at: LogPosition, *, name: str) -> ConsentKey:
+        """Return of which key the event is.
+
+        Raises:
+            RequestRefusedError: there is no such event, its key cannot be read, or Kafka does not
+                answer.
+        """
+        starts = {at.partition: at.offset}
+        try:
+            stretches = await self.records.read(at.topic, starts, 1, name=name)
+        except OffsetGoneError:
+            raise ApiRefusal.UNKNOWN.error() from None
+        except BrokerError as error:
+            _log.warning("event not readable", error=str(error))
+            raise ApiRefusal.KAFKA.error() from None
+        for record in stretches[at.partition].records[:1]:
+            if record.offset == at.offset and record.record_id == event_id:
+                try:
+                    return ConsentKey.parse(clean(record.key.decode("utf-8", "replace")))
+                except UnreadableKeyError:
+                    break
+        raise ApiRefusal.UNKNOWN.error()
+
+    async def _lookup(self, request: Request, key: ApiKey) -> Response:
+        body = await read_body(request, largest=MAX_BODY)
+        asked = read_lookup(request.headers.get("content-type", ""), body)
+        rows = await self._rows("api lookup", asked, key)
+        found = [answers.of_consent(self._customer(row), row) for row in rows]
+        return answers.answer({"consents": found})
+
+    async def _change(self, request: Request, key: ApiKey) -> Response:
+        body = await read_body(request, largest=MAX_BODY)
+        change = read_change(request.headers.get("content-type", ""), body)
+        rows = await self._rows("api change", change.old, key)
+        found = changed(rows, change, self.brands, by=key.name, now=self.clock())
+        try:
+            published = await self._publish(found)
+        except BrokerError as error:
+            _log.error("opt-outs not acknowledged", error=str(error))
+            raise ApiRefusal.NOT_ACKNOWLEDGED.error() from None
+        content = [
+            answers.of_change(
+                self._customer(row),
+                row,
+                result,
+                event_id=None if written is None else written.event_id,
+                token=None if written is None else written.token,
+            )
+            for (row, result, _), written in zip(found, published, strict=True)
+        ]
+        return answers.answer({"consents": content}, 202)
+
+    def _customer(self, row: ConsentRow) -> str:
+        return customer_of(self.brands.customers, row.brand_code)
+
+    async def _rows(self, command: str, asked: AskedRecipient, key: ApiKey) -> Sequence[ConsentRow]:
+        """Return the rows of what is ``asked`` for within ``key``, a look at a person.
+
+        Raises:
+            RequestRefusedError: nothing of it is within the key.
+            OurError: the ledger does not answer.
+        """
+        keys = list(map(str, asked.keys(key, self.brands.customers)))
+        if not keys:
+            raise ApiRefusal.OUTSIDE.error()
+        await self._record_look(command, asked.recipient, key)
+        return await reads.rows(self.ledger, keys)
+
+    async def _record_look(self, command: str, recipient: str, key: ApiKey) -> None:
+        """Write a look to the history; where the ledger takes no writes, the log says so."""
+        now = self.clock()
+        entries = looks(
+            people_keys([recipient], self.digests),
+            command,
+            by=key.name,
+            now=now,
+            customer_id=key.customer_id,
+        )
+        try:
+            async with self.ledger.transaction() as connection:
+                await append(connection, entries, now=now)
+        except OurError as error:
+            _log.error("look not recorded", command=command, by=key.name, error=str(error))
+
+    async def _publish(self, found: Sequence[Changed]) -> Sequence[Published | None]:
+        """Publish the opt-outs among ``found``; return where each is once Kafka has acknowledged
+        all of them, None where there is none.
+
+        Raises:
+            BrokerError: it did not acknowledge all.
+        """
+        pending = {
+            index: asyncio.wrap_future(
+                self.publisher.publish(opt_out.event, opt_out.key, wait=timedelta(0))
+            )
+            for index, (_, _, opt_out) in enumerate(found)
+            if opt_out is not None
+        }
+        try:
+            async with asyncio.timeout(_ACKNOWLEDGED_WITHIN):
+                results = await asyncio.gather(*pending.values())
+        except TimeoutError:
+            raise BrokerError("Kafka did not acknowledge in time") from None
+        written = dict(zip(pending, results, strict=True))
+        return [written.get(index) for index in range(len(found))]
+
+
+EVENT_PATH, LOOKUP_PATH = "/v1/events/{event_id}", "/v1/consents/lookup"
+CHANGE_PATH = "/v1/recipients/change"
+
+
+def routes_of(endpoint: ApiEndpoint) -> list[Route]:
+    """Return the routes of ``endpoint``."""
+    return [
+        Route(EVENT_PATH, endpoint.event, methods=["GET"]),
+        Route(LOOKUP_PATH, endpoint.lookup, methods=["POST"]),
+        Route(CHANGE_PATH, endpoint.change, methods=["POST"]),
+    ]
