@@ -428,7 +428,8 @@ def _event_schema() -> Schema:
                 {"type": "string"},
                 "Names where it is in Kafka: GET /v1/events of izin api takes it.",
             ),
-        }
+        },
+        "token",
     )
 
 

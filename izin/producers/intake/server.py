@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from time import perf_counter
-from typing import Any, assert_never
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.requests import Request
@@ -43,7 +43,6 @@ from izin.producers.intake.validation import (
     OtherBodyRecord,
     PostponedRecord,
     RecordValidator,
-    ValidatedRecord,
 )
 from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import AcceptedRecord, InputRecord, RefusedRecord
@@ -270,21 +269,12 @@ class Intake:
         accepted: dict[int, AcceptedRecord] = {}
         refused: list[dict[str, Any]] = []
         is_test = Scope.PUBLISH not in key.scopes
-        validated: Sequence[ValidatedRecord] = (
-            [self.validator.check(record, key, origin, idempotency_key) for record in records]
-            if is_test
-            else await self.validator.validate(records, idempotency_key, key, origin)
-        )
+        validated = await self.validator.validate(records, idempotency_key, key, origin)
         for index, result in enumerate(validated):
-            match result:
-                case RefusedRecord(violations=found) | ForbiddenRecord(violations=found):
-                    refused += shown(index, found)
-                case AcceptedRecord():
-                    accepted[index] = result
-                case PostponedRecord() | OtherBodyRecord():
-                    pass
-                case never:
-                    assert_never(never)
+            if isinstance(result, AcceptedRecord):
+                accepted[index] = result
+            elif isinstance(result, RefusedRecord | ForbiddenRecord):
+                refused += shown(index, result.violations)
         oversize, written = await self.publish({} if is_test else accepted)
         for index, error in oversize.items():
             del accepted[index]

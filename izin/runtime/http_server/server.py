@@ -43,7 +43,7 @@ from izin.runtime.http_server.shedding import (
 )
 from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all, stopping_on_signals
-from izin.runtime.settings.groups import HttpAddresses, ProxiedAddresses
+from izin.runtime.settings.processes import HttpAddresses, ProxiedAddresses
 
 RELIES_ON = (
     "uvicorn.protocols.http.h11_impl:H11Protocol._unset_keepalive_if_required",

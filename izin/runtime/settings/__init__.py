@@ -8,11 +8,7 @@ whose connections are not encrypted in production, cannot be made
 (:mod:`izin.runtime.setting_rules.checks`).
 """
 
-from izin.runtime.settings.groups import (
-    ApiSettings,
-    FeedsSettings,
-    GateSettings,
-    IntakeSettings,
+from izin.runtime.settings.connections import (
     IysSettings,
     KafkaSettings,
     LedgerSettings,
@@ -20,6 +16,12 @@ from izin.runtime.settings.groups import (
     SaslMechanism,
     SecurityProtocol,
     SenderSettings,
+)
+from izin.runtime.settings.processes import (
+    ApiSettings,
+    FeedsSettings,
+    GateSettings,
+    IntakeSettings,
     SinkSettings,
     StateKind,
     StreamSettings,

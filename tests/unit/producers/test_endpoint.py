@@ -660,6 +660,7 @@ async def test_key_for_tests_gets_the_same_answers_and_publishes_nothing(
     for tried, real in zip(answers[Scope.TEST], answers[Scope.PUBLISH], strict=True):
         assert (tried.pop("test"), "token" in tried, "test" in real) == (True, False, False)
         for one in (tried, real):
-            one.pop("token", None)
+            for part in (one, *one["events"]):
+                part.pop("token", None)
             one.pop("request_id", None)
         assert tried == real

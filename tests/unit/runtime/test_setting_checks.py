@@ -25,6 +25,7 @@ from izin.runtime.setting_rules.group import (
     without_secret_files,
 )
 from izin.runtime.settings import (
+    ApiSettings,
     FeedsSettings,
     GateSettings,
     IntakeSettings,
@@ -309,6 +310,7 @@ def test_production_leaves_what_is_no_url_to_its_user() -> None:
 
 GROUPS = (
     FeedsSettings,
+    ApiSettings,
     GateSettings,
     IntakeSettings,
     IysSettings,
@@ -497,7 +499,7 @@ def test_secret_is_read_from_its_file(
     tmp_path: Path,
 ) -> None:
     """Without the line break that editors add, and with every other character."""
-    is_list = name == "IZIN_SUPPRESSION_SECRETS"
+    is_list = name in {"IZIN_SUPPRESSION_SECRETS", "IZIN_LINK_SECRETS"}
     text = json.dumps([ANY_SECRET]) if is_list else f" {ANY_SECRET} "
     monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(f"{name}{SUFFIX}", str(file_of(tmp_path, f"{text}{end}")))
