@@ -118,9 +118,10 @@ class IntakeMetrics:
 
     def validated(self, *, published: int, postponed: int, refused: int) -> None:
         """Count the records of a request by outcome."""
-        self._records.labels("published").inc(published)
-        self._records.labels("postponed").inc(postponed)
-        self._records.labels("refused").inc(refused)
+        counts = {"published": published, "postponed": postponed, "refused": refused}
+        for outcome, count in counts.items():
+            if count:
+                self._records.labels(outcome).inc(count)
 
     def measured(self, skew: timedelta) -> None:
         """Set the clock skew."""
@@ -298,7 +299,8 @@ class Intake:
         if is_test:
             events["test"] = True
         elif accepted:
-            events["token"] = token_of(written.values())
+            (*_, last) = events["events"]
+            events["token"] = last["token"] if len(accepted) == 1 else token_of(written.values())
         if len(accepted) == len(records):
             return JSONResponse(events, status_code=202)
         text = refusal(len(records), len(accepted), kinds)
@@ -326,15 +328,17 @@ class Intake:
         appended = [self._publisher.append(*letter) for letter in letters]
         try:
             async with asyncio.timeout(_ACKNOWLEDGEMENT_TIMEOUT):
-                await asyncio.gather(*map(asyncio.wrap_future, appended))
                 results = await asyncio.gather(
-                    *map(asyncio.wrap_future, pending.values()), return_exceptions=True
+                    *map(asyncio.wrap_future, (*pending.values(), *appended)),
+                    return_exceptions=True,
                 )
         except TimeoutError:
             raise BrokerError("Kafka did not acknowledge in time") from None
         self._measure(sent_at, results)
         written: dict[int, LogPosition] = {}
-        for index, result in zip(pending, results, strict=True):
+        if lost := [one for one in results[len(pending) :] if isinstance(one, BaseException)]:
+            raise lost[0]  # a dead letter
+        for index, result in zip(pending, results, strict=False):
             if isinstance(result, SourceError):
                 refused[index] = result
             elif isinstance(result, BaseException):
