@@ -28,6 +28,7 @@ from benchmarks.gate.start import gate_start
 from benchmarks.imports.command import import_csv, import_xlsx
 from benchmarks.inbound.push_latency import push_latency
 from benchmarks.intake.rate import intake
+from benchmarks.intake.sms_ret import sms_ret
 from benchmarks.law import law
 from benchmarks.light_install import light_install
 from benchmarks.order.command import order
@@ -102,6 +103,7 @@ register(
         "webhook-memory": webhook_memory,
         "permission-list": permission_list,
         "intake": intake,
+        "sms-ret": sms_ret,
         "gate": gate,
         "gate-state": gate_start,
         "gate-scrub": gate_scrub,

@@ -47,6 +47,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "webhook-memory": ("webhook-memory",),
     "permission-list": ("permission-list",),
     "intake": ("intake",),
+    "sms-ret": ("sms-ret",),
     "gate": ("gate",),
     "gate-state": ("gate-state",),
     "gate-scrub": ("gate-scrub",),
@@ -280,6 +281,8 @@ _ALL = (
     _at_least("intake-rate", "intake", 40, "%", "of the posts that a bare endpoint answers"),
     _at_most("intake-latency", "intake", 50, "ms", "an answer at 1,000 posts a second, p99"),
     _at_least("intake-mapped", "intake", 50, "%", "of its posts, as webhooks that are mapped"),
+    _at_most("sms-ret-gate", "sms-ret", 250, "ms", "a reply RET until the gate says no, p99"),
+    _at_most("sms-ret-iys", "sms-ret", 3, "s", "the same until İYS has accepted it, slowest"),
     _at_least("gate-rate", "gate", 50, "%", "of the questions that a bare endpoint answers"),
     _at_most("gate-latency", "gate", 5, "ms", "an answer at 1,000 questions a second, p99"),
     _at_least(

@@ -1,6 +1,7 @@
 """The whole local stack for the length of a benchmark, under free ports and in a new folder."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,8 +12,10 @@ from izin.stack.stack_settings import example_brands
 
 
 @contextmanager
-def running_local_stack() -> Iterator[LocalStack]:
-    """Run it, with four partitions and the example brands."""
+def running_local_stack(environment: Mapping[str, str] | None = None) -> Iterator[LocalStack]:
+    """Run it, with four partitions and the example brands; its processes have the ``environment``
+    too.
+    """
     with (
         TemporaryDirectory(prefix="izin-bench-") as folder,
         progress().status("starting the local stack") as status,
@@ -20,6 +23,7 @@ def running_local_stack() -> Iterator[LocalStack]:
             Path(folder) / "stack",
             brands=example_brands(),
             partitions=4,
+            environ={**os.environ, **(environment or {})},
             on_progress=status.update,
         ) as stack,
     ):
