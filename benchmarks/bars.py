@@ -75,6 +75,8 @@ OTHER_RUNS = {
     "chaos-words": "make chaos STAGE=words",
     "chaos-forgery": "make chaos STAGE=forgery",
     "chaos-requests": "make chaos STAGE=requests",
+    "chaos-intake": "make chaos STAGE=intake",
+    "chaos-bodies": "make chaos STAGE=bodies",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -358,6 +360,14 @@ _ALL = (
     _at_most(
         *("requests-neighbour-p99-ms", "chaos-requests", 50, "ms", "a neighbour's answer meanwhile")
     ),
+    _at_least("intake-accepted", "chaos-intake", 100, "%", "of posts accepted in the end"),
+    _at_most("intake-lost", "chaos-intake", 0, "", "answered with 202, and in no topic"),
+    _at_most("intake-decided-twice", "chaos-intake", 0, "", "of them not decided exactly once"),
+    _at_least("bodies", "chaos-bodies", 50_000, "", "malformed bodies, forms and webhooks"),
+    _at_most("bodies-5xx", "chaos-bodies", 0, "", "of them answered with 5xx, or not at all"),
+    _at_most("bodies-partial", "chaos-bodies", 0, "", "events unlike the answers, or not whole"),
+    _at_most("bodies-leaks", "chaos-bodies", 0, "", "lines of the log with what no log may have"),
+    _at_most("bodies-mib", "chaos-bodies", 250, "MiB", "the most memory of the intake (RSS)"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),
