@@ -122,6 +122,13 @@ class KafkaSettings(SettingsGroup):
                     checks.authorities(variable, self.given[variable])
 
 
+def _plain_database(url: SecretStr, variable: str) -> Iterator[str]:
+    # Only processes with a database need psycopg.
+    from izin.runtime.setting_rules.database_checks import plain_database  # noqa: PLC0415  # see above
+
+    yield from plain_database(url.get_secret_value(), variable)
+
+
 class LedgerSettings(SettingsGroup):
     """The PostgreSQL database of the ledger, and the calendar for terms."""
 
@@ -149,10 +156,7 @@ class LedgerSettings(SettingsGroup):
     def faults(self) -> Iterator[str]:
         """Yield what is refused in production."""
         if self.production:
-            # Only processes with a ledger need psycopg.
-            from izin.runtime.setting_rules.database_checks import plain_database  # noqa: PLC0415  # see above
-
-            yield from plain_database(self.database_url.get_secret_value())
+            yield from _plain_database(self.database_url, "DATABASE_URL")
 
 
 class IysSettings(SettingsGroup):
@@ -325,6 +329,38 @@ class IntakeSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZ
     sources: Path | None = Field(None, validation_alias="IZIN_INTAKE_SOURCES")
     """The folder of the mappings of systems that send webhooks of their own (NAME.toml), and of
     what proves them (NAME.secret); without it there are none."""
+
+
+class OutboxSettings(HttpAddresses, SettingsGroup, alias_generator=_named("IZIN_OUTBOX")):
+    """The relay of an outbox: a table in the database of another system."""
+
+    port: int = 8088
+    """Where a bare ``/health/live`` and ``/health/ready`` are served, for load balancers."""
+    operations_port: int = 8098
+    database_url: SecretStr = Field(validation_alias="IZIN_OUTBOX_DATABASE_URL")
+    """The PostgreSQL database of the other system, which has the table ``izin_outbox``."""
+    name: str = Field("crm", min_length=1, validation_alias="IZIN_OUTBOX_NAME")
+    """Names that system: the origin of its events, and a part of their ids, so keep it; no two
+    outboxes have one name."""
+    batch_size: int = Field(500, ge=1, le=5000, validation_alias="IZIN_OUTBOX_BATCH_SIZE")
+    """How many rows a transaction claims at most."""
+    poll_interval: timedelta = Field(
+        timedelta(seconds=1),
+        gt=timedelta(0),
+        le=timedelta(minutes=1),
+        validation_alias="IZIN_OUTBOX_POLL_INTERVAL",
+    )
+    """How long after it was found empty the outbox is looked at again, unless a notification
+    comes."""
+    channel: str = Field("izin_outbox", validation_alias="IZIN_OUTBOX_CHANNEL")
+    """The notifications that wake the relay; empty: it only polls."""
+    production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
+    """Refuse an ``IZIN_OUTBOX_DATABASE_URL`` without ``sslmode=verify-full`` or ``verify-ca``."""
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is refused in production."""
+        if self.production:
+            yield from _plain_database(self.database_url, "IZIN_OUTBOX_DATABASE_URL")
 
 
 class FeedsSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZIN_FEEDS")):

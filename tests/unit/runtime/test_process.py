@@ -44,6 +44,7 @@ KAFKA = {
 SERVERS = {
     **KAFKA,
     "DATABASE_URL": f"postgresql://izin:{SECRET}@127.0.0.1:1/izin?sslmode=verify-full",
+    "IZIN_OUTBOX_DATABASE_URL": f"postgresql://izin:{SECRET}@127.0.0.1:1/crm?sslmode=verify-full",
     "IYS_BASE_URL": "https://iys.example.com",
     "IYS_USERNAME": "acme",
     "IYS_PASSWORD": SECRET,
@@ -53,6 +54,7 @@ WORKERS = {
     "order": "izin.streams",
     "sink": "izin.sinks",
     "intake": "izin.producers",
+    "outbox": "izin.producers.outbox",
     "webhooks": "izin.webhooks",
 }
 HANGS = """
