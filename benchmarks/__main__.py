@@ -30,6 +30,7 @@ from benchmarks.inbound.push_latency import push_latency
 from benchmarks.law import law
 from benchmarks.light_install import light_install
 from benchmarks.order.command import order
+from benchmarks.outbox.commits import crm_outbox
 from benchmarks.publisher import publisher
 from benchmarks.reconcile.equal import reconcile
 from benchmarks.replay.rebuild import rebuild
@@ -82,6 +83,7 @@ register(
         "sink": sink,
         "known-keys": known_keys,
         "outbox": outbox,
+        "crm-outbox": crm_outbox,
         "connect": connect,
         "erasure": erasures,
         "retention": legal_holds,

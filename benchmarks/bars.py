@@ -25,6 +25,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "sink": ("sink", "--keys", "5000000", "--ingested", "80000", "--trials", "20"),
     "known-keys": ("known-keys",),
     "outbox": ("outbox",),
+    "crm-outbox": ("crm-outbox",),
     "erasure": ("erasure",),
     "retention": ("retention",),
     "daily-file": ("daily-file",),
@@ -223,6 +224,7 @@ _ALL = (
     _at_most(
         "outbox-read", "outbox", 3, "x", "a read after a million delivered rows to an empty one"
     ),
+    _at_most("crm-outbox", "crm-outbox", 5, "%", "a CRM's commits slower beside the relay"),
     _at_most(
         *("connect", "connect", 0, "", "rows of a million that Kafka Connect writes differently")
     ),

@@ -1,4 +1,4 @@
-"""The checks of gate, inbound, late, outbox, webhooks and words: each finds what is wrong, and no more."""
+"""The checks of gate, inbound, late, outbox, webhooks, words: each finds what is wrong, no more."""
 
 import json
 from collections import Counter

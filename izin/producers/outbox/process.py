@@ -26,7 +26,6 @@ from izin.runtime.settings import KafkaSettings, OutboxSettings
 from izin.schemas.codec import Codec
 
 _DELIVERY: Final = timedelta(seconds=10)
-_DRAIN: Final = 2
 
 
 def serve(kafka: KafkaSettings, outbox: OutboxSettings, codec: Codec) -> None:
@@ -38,8 +37,12 @@ def serve(kafka: KafkaSettings, outbox: OutboxSettings, codec: Codec) -> None:
         BrokerError: Kafka cannot be reached at the start.
     """
     refuse(no_url(outbox.database_url.get_secret_value(), "IZIN_OUTBOX_DATABASE_URL"))
-    how = partial(run, kafka, outbox, codec)
-    serve_until_stopped(outbox, how, server="the outbox relay", variables="IZIN_OUTBOX")
+    serve_until_stopped(
+        outbox,
+        partial(run, kafka, outbox, codec),
+        server="the outbox relay",
+        variables="IZIN_OUTBOX",
+    )
 
 
 async def run(
@@ -75,7 +78,7 @@ async def run(
 
             async def http() -> None:
                 api = HttpApi(routes=(), registry=metrics.registry, faults=faults)
-                await listeners.serve_api(api, stopping, drain=_DRAIN, beside=(broker.run,))
+                await listeners.serve_api(api, stopping, drain=2, beside=(broker.run,))
                 await asyncio.Event().wait()  # the lanes finish their batches, and end this
 
             await first_of(relay(), http())

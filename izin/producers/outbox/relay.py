@@ -8,7 +8,8 @@ are committed late or never, so the next batch is always the first rows that are
 
 It is a guest in that database. While Kafka does not answer it claims nothing, for an open
 transaction keeps vacuum from its work. Its commits do not wait for the disk, since a lost one only
-repeats rows. And it rests in proportion to what a claim took: where others keep deleted rows from
+repeats rows. It listens for notifications only while it finds nothing, since each costs the commit
+that sends it. And it rests in proportion to what a claim took: where others keep deleted rows from
 being vacuumed, each claim has to step over all of them.
 """
 
@@ -49,7 +50,7 @@ LANES: Final = (OPT_OUTS, "opt-ins")
 _BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=5))
 _LIMIT: Final = 60.0
 """Seconds that a batch may take; Kafka's acknowledgement has ten of them."""
-_LINGER: Final = 0.05
+_LINGER: Final = 0.1
 """Seconds after a batch that was not full: rows of the next commits are relayed together."""
 _REST: Final = 4.0
 """A claim that took a second is followed by so many of rest."""
@@ -57,10 +58,6 @@ _SESSION: Final = (
     "-c synchronous_commit=off -c enable_seqscan=off -c TimeZone=UTC -c statement_timeout=30s "
     "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
 )
-_SHOWN: Final = 20
-"""Ids of rows in a log line."""
-_NO_TABLE: Final = frozenset({"42P01", "42703", "42501"})
-"""No such table or column, or no right to it."""
 
 _log = get_logger(__name__)
 
@@ -113,6 +110,7 @@ class OutboxLane:
     clock: Callable[[], datetime]
     fault: str = ""
     """Why nothing is relayed now; empty: it is."""
+    _is_listening: bool = False
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Relay until ``stopping`` is set, again and again where a server is away."""
@@ -142,8 +140,7 @@ class OutboxLane:
             **NETWORK,
         )
         connection.adapters.register_loader("text", _Bytes)
-        if channel := self.settings.channel:
-            await connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
+        self._is_listening = False
         return connection
 
     async def _turn(self, connection: AsyncConnection[OutboxRow]) -> None:
@@ -154,9 +151,15 @@ class OutboxLane:
             claimed, took = await self._relay(connection)
         is_full = claimed == self.settings.batch_size
         await asyncio.sleep(max(took * _REST, 0.0 if is_full else _LINGER))
-        if not claimed:
-            interval = self.settings.poll_interval
-            async for _ in connection.notifies(timeout=interval.total_seconds(), stop_after=1):
+        wants = not claimed and bool(self.settings.channel)
+        if wants != self._is_listening:
+            # What was committed before it listened is claimed at once, and not waited for.
+            verb = SQL("LISTEN {}" if wants else "UNLISTEN {}")
+            await connection.execute(verb.format(Identifier(self.settings.channel)))
+            self._is_listening = wants
+        elif not claimed:
+            interval = self.settings.poll_interval.total_seconds()
+            async for _ in connection.notifies(timeout=interval, stop_after=1):
                 pass
 
     async def _relay(self, connection: AsyncConnection[OutboxRow]) -> tuple[int, float]:
@@ -193,8 +196,11 @@ class OutboxLane:
                 continue
             oldest = max(oldest, now - (judged.event.received_at or now))
             if judged.violations:
-                codes = sorted({one.code for one in judged.violations})
-                _log.warning("row published with violations", row=row.id, codes=codes)
+                _log.warning(
+                    "row published with violations",
+                    row=row.id,
+                    codes=sorted({one.code for one in judged.violations}),
+                )
             try:
                 pending[row.id] = self.publisher.publish(
                     judged.event, judged.key, wait=timedelta(0)
@@ -228,7 +234,7 @@ class OutboxLane:
             # A row of this lane may be an opt-out, which nobody else knows of.
             log = _log.critical if self.name == OPT_OUTS else _log.error
             codes = Counts(one.code for found in refused.values() for one in found)
-            log("rows put aside", rows=[*refused][:_SHOWN], refused=len(refused), codes=dict(codes))
+            log("rows put aside", rows=[*refused][:20], refused=len(refused), codes=dict(codes))
 
 
 def _reason(error: Exception) -> str:
@@ -236,4 +242,5 @@ def _reason(error: Exception) -> str:
     if not isinstance(error, Error) or not error.diag.message_primary:
         return str(error) or type(error).__name__
     remedy = "; see docs/outbox.md, and: izin outbox --sql table"
-    return error.diag.message_primary + (remedy if error.sqlstate in _NO_TABLE else "")
+    # No such table or column, or no right to it.
+    return error.diag.message_primary + remedy * (error.sqlstate in {"42P01", "42703", "42501"})

@@ -23,7 +23,6 @@ from izin.producers.mapping.records import (
 )
 from izin.producers.publishing.event_ids import message_event_id
 
-_CREATED_AT: Final = "created_at"
 _COLUMNS: Final = frozenset(NAMES) - {ID}
 """What a row says; columns that others have added are theirs."""
 
@@ -43,16 +42,17 @@ def event_of(
     A row whose instant of insertion is none, or lies ahead, was received ``now``.
     """
     found = json.loads(row.record.decode("utf-8", ESCAPED))
-    pairs = {name: value for name, value in found.items() if name in _COLUMNS}
-    if evidence := pairs.get(EVIDENCE):
-        pairs[EVIDENCE] = _evidence(evidence)
-    given = record_of(pairs.items(), is_live=False)
+    pairs = [
+        (name, _evidence(value) if name == EVIDENCE else value)
+        for name, value in found.items()
+        if name in _COLUMNS
+    ]
+    given = record_of(pairs, is_live=False)
     record = read(given.values, DateRules()).with_violations(given.violations)
-    digest = hashlib.sha256(row.record).hexdigest()
     origin = EventOrigin(
-        event_id=message_event_id(name, str(row.id), digest),
+        event_id=message_event_id(name, str(row.id), hashlib.sha256(row.record).hexdigest()),
         origin=name,
-        received_at=_received_at(found.get(_CREATED_AT), now),
+        received_at=_received_at(found.get("created_at"), now),
         evidence=given.evidence,
         is_live=given.is_live,
     )

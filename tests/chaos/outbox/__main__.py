@@ -24,13 +24,14 @@ from typing import Annotated
 import psycopg
 import typer
 
+from benchmarks.outbox.relay_process import OutboxProcess
 from benchmarks.results import RunReport
 from izin.kafka.clients import ensure_topics
 from izin.local import Kafka, Postgres, free_port
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.command import Seed, Show, counted, listed, run_stage, start
 from tests.chaos.pipeline import Injection, Victim, once, supervise, until
-from tests.support.outbox import OutboxProcess, create_outbox, relayed, rows_in
+from tests.support.outbox import create_outbox, relayed, rows_in
 from tests.support.published import publish_brand
 
 _TABLE = """

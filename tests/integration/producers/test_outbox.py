@@ -9,10 +9,11 @@ import httpx
 import psycopg
 import pytest
 
+from benchmarks.outbox.relay_process import OutboxProcess
 from izin.producers.outbox.relay import LANES, sql
 from izin.runtime.settings import KafkaSettings
 from tests.support.builders import BRAND, PHONE
-from tests.support.outbox import OutboxProcess, create_outbox, insert, relayed, rows_in
+from tests.support.outbox import create_outbox, insert, relayed, rows_in
 from tests.support.published import publish_brand
 from tests.support.waiting import until
 
