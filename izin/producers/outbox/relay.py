@@ -83,13 +83,13 @@ class OutboxMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.rows = Counter(
-            "izin_outbox_rows",
+            "izin_relay_rows",
             "Rows that left the outbox, by outcome.",
             ["outcome"],
             registry=self.registry,
         )
         self.lag = Gauge(
-            "izin_outbox_lag_seconds",
+            "izin_relay_lag_seconds",
             "Age of the oldest row that was claimed last, by lane; 0 where none waits.",
             ["lane"],
             registry=self.registry,

@@ -1,19 +1,26 @@
 """The relay of an outbox, as a process between a real PostgreSQL and a real Kafka."""
 
 import json
+import re
 import signal
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
 from benchmarks.outbox.relay_process import OutboxProcess
+from izin.cli.cli import app
+from izin.producers.outbox.__main__ import OutboxSql
 from izin.producers.outbox.relay import LANES, sql
 from izin.runtime.settings import KafkaSettings
 from tests.support.builders import BRAND, PHONE
 from tests.support.outbox import create_outbox, insert, relayed, rows_in
+from tests.support.project_rules import ROOT
 from tests.support.published import publish_brand
 from tests.support.waiting import until
 
@@ -95,7 +102,7 @@ def test_row_that_cannot_be_published_is_put_aside_and_stops_nothing(
     with relay.running():
         until(lambda: rows_in(empty_database) == 0)
         metrics = f"http://127.0.0.1:{relay.operations_port}/metrics"
-        for counted in ('{outcome="refused"} 5.0', '{outcome="published"} 3.0'):
+        for counted in ('rows_total{outcome="refused"} 5.0', 'rows_total{outcome="published"} 3.0'):
             until(lambda counted=counted: counted in httpx.get(metrics, trust_env=False).text)
     with psycopg.connect(empty_database) as connection:
         refused = connection.execute("SELECT id, violations FROM izin_outbox_refused").fetchall()
@@ -106,22 +113,39 @@ def test_row_that_cannot_be_published_is_put_aside_and_stops_nothing(
     assert len(events) == len(published)
 
 
-def test_row_moved_back_after_its_correction_is_another_event(
+def test_page_is_followed_word_for_word(
     relay: OutboxProcess, settings: KafkaSettings, empty_database: str
 ):
-    """As the page says how."""
-    with psycopg.connect(empty_database) as connection:
-        insert(connection, recipient="12")
-    with relay.running():
-        until(lambda: rows_in(empty_database, "izin_outbox_refused") == 1)
-        with psycopg.connect(empty_database) as connection:
-            connection.execute("UPDATE izin_outbox_refused SET recipient = %s", [PHONE])
-            connection.execute(
-                "WITH back AS (DELETE FROM izin_outbox_refused RETURNING *) "
-                "INSERT INTO izin_outbox (id, created_at, brand_code, type, recipient, status) "
-                "SELECT id, created_at, brand_code, type, recipient, status FROM back"
-            )
-        until(lambda: len(relayed(settings)) == 1)
+    """Its row is published by a role that has no more rights than it gives, and a row that was put
+    aside is corrected and moved back.
+    """
+    role = f"r{uuid4().hex[:12]}"
+    page = (ROOT / "docs" / "outbox.md").read_text("utf-8").replace("izin_relay LOGIN", "{} LOGIN")
+    blocks = re.findall(r"```sql\n(.*?)```", page.replace("TO izin_relay", f"TO {role}"), re.DOTALL)
+    customers, by_hand, show, correct, rights = (one.replace("{}", role) for one in blocks)
+    address = urlsplit(empty_database)
+    place = f"{role}:obviously-fake@{address.hostname}:{address.port}"
+    limited = OutboxProcess(settings, urlunsplit(address._replace(netloc=place)))
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        for statement in (customers, sql("example"), by_hand, rights):
+            connection.execute(statement.encode())
+        try:
+            insert(connection, recipient="12")
+            with limited.running():
+                until(lambda: rows_in(empty_database) == 0)
+                assert [id_ for id_, *_ in connection.execute(show.encode())] == [2]
+                for statement in correct.strip().rstrip(";").split(";"):
+                    connection.execute(statement.encode())
+                until(lambda: len(relayed(settings)) == 2)
+        finally:
+            connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+    assert {event.recipient for _, event in relayed(settings)} == {
+        "+905550000001",
+        "+905550000002",
+    }
+    for name in OutboxSql:
+        assert CliRunner().invoke(app, ["outbox", "--sql", name]).output == sql(name)
+        assert f"izin outbox --sql {name}" in page
 
 
 def test_row_is_relayed_again_after_a_crash_before_its_deletion(
