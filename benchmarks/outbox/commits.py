@@ -22,12 +22,12 @@ from rich.table import Table
 
 from benchmarks.brands import register_brand
 from benchmarks.order.timer import TrialError
-from benchmarks.outbox.relay_process import OutboxProcess
 from benchmarks.results import RunReport
 from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from izin.local import Postgres, free_port
 from izin.producers.outbox.relay import sql
 from izin.runtime.settings import KafkaSettings
+from tests.support.outbox_process import OutboxProcess
 
 _CUSTOMERS = """
 CREATE TABLE customers (

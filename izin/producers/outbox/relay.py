@@ -108,7 +108,7 @@ class OutboxLane:
     is_reachable: Callable[[], bool]
     """Whether Kafka answers."""
     clock: Callable[[], datetime]
-    fault: str = ""
+    fault: str = "not looked at yet"
     """Why nothing is relayed now; empty: it is."""
     _is_listening: bool = False
 
@@ -120,7 +120,7 @@ class OutboxLane:
                 async with await self._connected() as connection:
                     while not stopping.is_set():
                         await self._turn(connection)
-                        failures, self.fault = 0, ""
+                        failures = 0
             except (Error, OurError, TimeoutError) as error:
                 failures += 1
                 wait = _BACKOFF.after(failures).total_seconds()
@@ -149,6 +149,7 @@ class OutboxLane:
             raise BrokerError("Kafka does not answer")
         async with asyncio.timeout(_LIMIT):
             claimed, took = await self._relay(connection)
+        self.fault = ""
         is_full = claimed == self.settings.batch_size
         await asyncio.sleep(max(took * _REST, 0.0 if is_full else _LINGER))
         wants = not claimed and bool(self.settings.channel)

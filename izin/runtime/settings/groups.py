@@ -10,14 +10,7 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Annotated, Any
 
-from pydantic import (
-    AliasGenerator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    field_validator,
-)
+from pydantic import AliasGenerator, BaseModel, BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from izin.consent import Calendar
@@ -335,24 +328,16 @@ class OutboxSettings(HttpAddresses, SettingsGroup, alias_generator=_named("IZIN_
     """The relay of an outbox: a table in the database of another system."""
 
     port: int = 8088
-    """Where a bare ``/health/live`` and ``/health/ready`` are served, for load balancers."""
     operations_port: int = 8098
-    database_url: SecretStr = Field(validation_alias="IZIN_OUTBOX_DATABASE_URL")
+    database_url: SecretStr
     """The PostgreSQL database of the other system, which has the table ``izin_outbox``."""
-    name: str = Field("crm", min_length=1, validation_alias="IZIN_OUTBOX_NAME")
-    """Names that system: the origin of its events, and a part of their ids, so keep it; no two
-    outboxes have one name."""
-    batch_size: int = Field(500, ge=1, le=5000, validation_alias="IZIN_OUTBOX_BATCH_SIZE")
+    name: str = Field("crm", min_length=1)
+    """The origin of its events, and a part of their ids: keep it; no two outboxes have the same."""
+    batch_size: int = Field(500, ge=1, le=5000)
     """How many rows a transaction claims at most."""
-    poll_interval: timedelta = Field(
-        timedelta(seconds=1),
-        gt=timedelta(0),
-        le=timedelta(minutes=1),
-        validation_alias="IZIN_OUTBOX_POLL_INTERVAL",
-    )
-    """How long after it was found empty the outbox is looked at again, unless a notification
-    comes."""
-    channel: str = Field("izin_outbox", validation_alias="IZIN_OUTBOX_CHANNEL")
+    poll_interval: timedelta = Field(timedelta(seconds=1), gt=timedelta(0), le=timedelta(minutes=1))
+    """When an empty outbox is looked at again where no notification comes."""
+    channel: str = "izin_outbox"
     """The notifications that wake the relay; empty: it only polls."""
     production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
     """Refuse an ``IZIN_OUTBOX_DATABASE_URL`` without ``sslmode=verify-full`` or ``verify-ca``."""
@@ -395,12 +380,7 @@ class SuppressionSettings(SettingsGroup):
     @property
     def suppressions(self) -> SuppressionKeys:
         """Under which keys were erased."""
-        return SuppressionKeys(
-            [
-                suppression_secret.get_secret_value()
-                for suppression_secret in self.suppression_secrets
-            ]
-        )
+        return SuppressionKeys([secret.get_secret_value() for secret in self.suppression_secrets])
 
 
 class GateSettings(ProxiedAddresses, SuppressionSettings, alias_generator=_named("IZIN_GATE")):

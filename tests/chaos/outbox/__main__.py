@@ -24,7 +24,6 @@ from typing import Annotated
 import psycopg
 import typer
 
-from benchmarks.outbox.relay_process import OutboxProcess
 from benchmarks.results import RunReport
 from izin.kafka.clients import ensure_topics
 from izin.local import Kafka, Postgres, free_port
@@ -32,6 +31,7 @@ from izin.runtime.settings import KafkaSettings
 from tests.chaos.command import Seed, Show, counted, listed, run_stage, start
 from tests.chaos.pipeline import Injection, Victim, once, supervise, until
 from tests.support.outbox import create_outbox, relayed, rows_in
+from tests.support.outbox_process import OutboxProcess
 from tests.support.published import publish_brand
 
 _TABLE = """

@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.outbox.relay_process import OutboxProcess
 from izin.cli.cli import app
 from izin.producers.outbox.__main__ import OutboxSql
 from izin.producers.outbox.relay import LANES, sql
 from izin.runtime.settings import KafkaSettings
 from tests.support.builders import BRAND, PHONE
 from tests.support.outbox import create_outbox, insert, relayed, rows_in
+from tests.support.outbox_process import OutboxProcess
 from tests.support.project_rules import ROOT
 from tests.support.published import publish_brand
 from tests.support.waiting import until
@@ -64,7 +64,7 @@ def test_changes_of_the_example_are_relayed_and_the_outbox_is_empty(
                 [PHONE, at - timedelta(hours=1), PHONE],
             )
         with psycopg.connect(empty_database, options=options) as connection:
-            connection.execute("UPDATE customers SET phone = phone")
+            connection.execute("UPDATE customers SET sms_allowed = sms_allowed")
             connection.execute(
                 "UPDATE customers SET sms_allowed = FALSE, sms_changed_at = %s WHERE id = 17", [at]
             )

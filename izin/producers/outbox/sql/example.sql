@@ -24,11 +24,11 @@ CREATE OR REPLACE TRIGGER customer_is_new_to_izin
     WHEN (NEW.sms_allowed IS NOT NULL)
     EXECUTE FUNCTION customer_to_izin();
 
+-- A new number is no consent: whoever changes it asks again, and so changes the other columns.
 CREATE OR REPLACE TRIGGER customer_changes_to_izin
-    AFTER UPDATE OF phone, sms_allowed, sms_changed_at ON customers FOR EACH ROW
+    AFTER UPDATE OF sms_allowed, sms_changed_at ON customers FOR EACH ROW
     WHEN (
         NEW.sms_allowed IS NOT NULL
-        AND (NEW.phone, NEW.sms_allowed, NEW.sms_changed_at)
-            IS DISTINCT FROM (OLD.phone, OLD.sms_allowed, OLD.sms_changed_at)
+        AND (NEW.sms_allowed, NEW.sms_changed_at) IS DISTINCT FROM (OLD.sms_allowed, OLD.sms_changed_at)
     )
     EXECUTE FUNCTION customer_to_izin();

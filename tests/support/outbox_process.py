@@ -14,7 +14,7 @@ from tests.support.waiting import until
 
 
 class OutboxProcess:
-    """``python -m izin.producers.outbox`` on ports of its own."""
+    """`python -m izin.producers.outbox` on ports of its own."""
 
     def __init__(
         self, settings: KafkaSettings, url: str, log: Path | None = None, **environment: str
