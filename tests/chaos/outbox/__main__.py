@@ -150,8 +150,8 @@ class OutboxVerdict:
     """What the topics have and nobody committed."""
     ids: list[str]
     """Rows that were relayed as different events."""
-    most_waiting: int = 0
-    """Rows in the outbox at any look while a session was idle."""
+    waiting: int = 0
+    """Rows in the outbox when the session that had been idle committed."""
 
 
 def verdict(
@@ -210,7 +210,7 @@ class OutboxCampaign:
 
         await injection.run(faults, hit)
         self.injected = injection.injected
-        most = await self._while_idle(idle)
+        waiting = await self._while_idle(idle)
         self.writers.stopping.set()
         await writing
         self.show("settling")
@@ -221,7 +221,7 @@ class OutboxCampaign:
         supervising.cancel()
         await asyncio.to_thread(self.relay.kill)
         found = await asyncio.to_thread(self._verdict)
-        return OutboxVerdict(**asdict(found) | {"most_waiting": most})
+        return OutboxVerdict(**asdict(found) | {"waiting": waiting})
 
     def _process(self) -> subprocess.Popen[bytes]:
         assert self.relay.process is not None
@@ -245,15 +245,10 @@ class OutboxCampaign:
         return "relay" if fault in {OutboxFault.KILL, OutboxFault.FREEZE} else "server"
 
     async def _while_idle(self, seconds: float) -> int:
-        """Return how many rows waited at most while a session was idle in its transaction."""
+        """Return how many rows wait after a session was idle in its transaction for so long."""
         self.show(f"a session is idle for {seconds:.0f} s")
-        idle = asyncio.create_task(self.writers.hold("idle", seconds))
-        most = 0
-        while not idle.done():
-            most = max(most, await asyncio.to_thread(rows_in, self.postgres.url))
-            await asyncio.sleep(1)
-        assert idle.result(), "the idle session was cut"
-        return most
+        assert await self.writers.hold("idle", seconds), "the idle session was cut"
+        return await asyncio.to_thread(rows_in, self.postgres.url)
 
     async def _is_empty(self) -> bool:
         return await asyncio.to_thread(rows_in, self.postgres.url) == 0
@@ -324,7 +319,7 @@ def report(
             f"seed {seed}: {found.commits} commits of {found.attempts} in {seconds:.0f} s",
             f"{found.repeated} events were written once more, under the same ids",
             counted({str(fault): count for fault, count in made.injected.items()}),
-            f"a session idle for {idle:.0f} s: {found.most_waiting} rows waited at most",
+            f"a session idle for {idle:.0f} s: {found.waiting} rows waited at its end",
             *listed([*found.missing, *found.undone, *found.ids]),
         ],
         data={"seed": seed, "idle": idle, "seconds": round(seconds), **asdict(found)},
