@@ -3,10 +3,10 @@
 Customers change their minds at a steady rate, each in a transaction of its own, and the trigger of
 ``izin outbox --sql example`` writes the outbox, with the notification, in both. The trials come in
 pairs, and which of a pair is the first alternates. The relay and Kafka stand for other machines:
-the relay runs at the lowest priority, so that what is measured is the database, not our few cores.
+the CRM and PostgreSQL, with the relay's sessions in it, run at real-time priority where that is
+allowed, so that what is measured is the database, and not our few cores.
 """
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks.brands import register_brand
 from benchmarks.order.timer import TrialError
 from benchmarks.results import RunReport
+from benchmarks.sink.cpu_priority import give_priority
 from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from izin.local import Postgres, free_port
 from izin.producers.outbox.relay import sql
@@ -49,7 +50,6 @@ _OPT_OUTS = 5
 _CONNECTIONS = 4
 _WITHIN = 60.0
 """Seconds in which the relay empties the outbox."""
-_LOWEST = 19
 RUNNING, STOPPED = "relay running", "relay stopped"
 
 
@@ -133,6 +133,7 @@ def trial(url: str, relay: str, *, seconds: float, rate: float) -> CommitTimes:
 def _commits(url: str, first: int, began: float, *, seconds: float, rate: float) -> list[float]:
     """Return the seconds of each transaction of one connection, each begun when it is due."""
     times = []
+    give_priority(0)  # to this thread
     with psycopg.connect(url) as connection:
         for number in range(first, round(seconds * rate), _CONNECTIONS):
             time.sleep(max(began + number / rate - time.perf_counter(), 0))
@@ -145,6 +146,9 @@ def _commits(url: str, first: int, began: float, *, seconds: float, rate: float)
 
 def _prepare(url: str) -> None:
     with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
+        assert found is not None  # noqa: S101  # a function has a value
+        give_priority(int(found[0].split()[0]))  # and to its sessions, which begin from now on
         connection.execute(_CUSTOMERS)
         connection.execute(_FILL, [_PEOPLE])
         for name in ("table", "notify", "example"):
@@ -172,7 +176,6 @@ def _until_empty(url: str) -> None:
 
 @contextmanager
 def running_relay(settings: KafkaSettings, url: str) -> Iterator[None]:
-    """Run the relay, at the lowest priority."""
-    with OutboxProcess(settings, url, IZIN_LOG_LEVEL="error").running() as process:
-        os.setpriority(os.PRIO_PROCESS, process.pid, _LOWEST)
+    """Run the relay until the context ends."""
+    with OutboxProcess(settings, url, IZIN_LOG_LEVEL="error").running():
         yield
