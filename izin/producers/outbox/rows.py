@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from izin.consent import FIRST_DATE, Violation
+from izin.consent import FIRST_DATE, SKEW, Violation
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.request_body import ESCAPED, EVIDENCE, ID, NAMES, JsonPairs, record_of
 from izin.producers.mapping.dates import DateRules
@@ -39,13 +39,14 @@ def event_of(
 ) -> AcceptedRecord | RefusedRecord:
     """Return the event that ``row`` of the outbox ``name`` is, or every reason why it is none.
 
-    A row whose instant of insertion is none, or lies ahead, was received ``now``.
+    A row whose instant of insertion is none, or lies further ahead than clocks may differ, was
+    received ``now``.
     """
     found = json.loads(row.record.decode("utf-8", ESCAPED))
     pairs = [
-        (name, _evidence(value) if name == EVIDENCE else value)
-        for name, value in found.items()
-        if name in _COLUMNS
+        (column, _evidence(value) if column == EVIDENCE else value)
+        for column, value in found.items()
+        if column in _COLUMNS
     ]
     given = record_of(pairs, is_live=False)
     record = read(given.values, DateRules()).with_violations(given.violations)
@@ -65,7 +66,7 @@ def _evidence(text: str) -> object:
     """
     try:
         found = json.loads(text, object_pairs_hook=JsonPairs, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return text
     if isinstance(found, JsonPairs):
         found.pairs = [pair for pair in found.pairs if pair[1] is not None]
@@ -77,7 +78,7 @@ def _received_at(created_at: object, now: datetime) -> datetime:
         found = datetime.fromisoformat(str(created_at)).astimezone(UTC)
     except (ValueError, OverflowError):  # such as infinity
         return now
-    return found if FIRST_DATE <= found <= now else now
+    return found if FIRST_DATE <= found <= now + SKEW else now
 
 
 def as_json(violations: tuple[Violation, ...]) -> str:
