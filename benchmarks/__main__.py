@@ -32,6 +32,7 @@ from benchmarks.intake.sms_ret import sms_ret
 from benchmarks.law import law
 from benchmarks.light_install import light_install
 from benchmarks.order.command import order
+from benchmarks.outbox.commits import crm_outbox
 from benchmarks.publisher import publisher
 from benchmarks.reconcile.equal import reconcile
 from benchmarks.replay.rebuild import rebuild
@@ -84,6 +85,7 @@ register(
         "sink": sink,
         "known-keys": known_keys,
         "outbox": outbox,
+        "crm-outbox": crm_outbox,
         "connect": connect,
         "erasure": erasures,
         "retention": legal_holds,

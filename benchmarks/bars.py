@@ -25,6 +25,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "sink": ("sink", "--keys", "5000000", "--ingested", "80000", "--trials", "20"),
     "known-keys": ("known-keys",),
     "outbox": ("outbox",),
+    "crm-outbox": ("crm-outbox",),
     "erasure": ("erasure",),
     "retention": ("retention",),
     "daily-file": ("daily-file",),
@@ -65,6 +66,7 @@ OTHER_RUNS = {
     "chaos-outage": "make chaos STAGE=outage",
     "chaos-onboarding": "make chaos STAGE=onboarding",
     "chaos-webhooks": "make chaos STAGE=webhooks",
+    "chaos-outbox": "make chaos STAGE=outbox",
     "chaos-gate": "make chaos STAGE=gate",
     "chaos-reconcile": "make chaos STAGE=reconcile",
     "chaos-inbound": "make chaos STAGE=inbound",
@@ -230,6 +232,7 @@ _ALL = (
     _at_most(
         "outbox-read", "outbox", 3, "x", "a read after a million delivered rows to an empty one"
     ),
+    _at_most("crm-outbox", "crm-outbox", 5, "%", "a CRM's commits slower beside the relay"),
     _at_most(
         *("connect", "connect", 0, "", "rows of a million that Kafka Connect writes differently")
     ),
@@ -317,6 +320,10 @@ _ALL = (
     ),
     _at_most("days-unexplained", "chaos-days", 0, "", "differences that no rule explains"),
     _at_most("webhooks-unexplained", "chaos-webhooks", 0, "", "lost, doubled or out of order"),
+    _at_least("outbox-commits", "chaos-outbox", 10_000, "", "changes committed beside an outbox"),
+    _at_most("outbox-missing", "chaos-outbox", 0, "", "of them that the topics have not"),
+    _at_most("outbox-undone", "chaos-outbox", 0, "", "events of what was rolled back"),
+    _at_most("outbox-ids", "chaos-outbox", 0, "", "rows relayed under more than one id"),
     _at_most("gate-wrong-yes", "chaos-gate", 0, "", "yes after an opt-out, or without İYS"),
     _at_least("gate-yes-at-end", "chaos-gate", 100, "%", "of whom İYS has, by both gates"),
     _at_least("reconcile-found", "chaos-reconcile", 1000, "", "planted differences that are named"),

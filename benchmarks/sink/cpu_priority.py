@@ -18,6 +18,6 @@ def give_priority(pid: int) -> bool:
     try:
         os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(_PRIORITY))
     except (AttributeError, PermissionError):
-        _log.warning("real-time priority refused", effect="the simulator waits for the CPU")
+        _log.warning("real-time priority refused", effect="it waits for the CPU with all others")
         return False
     return True

@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "order": "izin.streams.__main__:main",
         "sink": "izin.sinks.__main__:main",
         "intake": "izin.producers.__main__:main",
+        "outbox": "izin.producers.outbox.__main__:main",
         "feeds": "izin.feeds.__main__:main",
         "gate": "izin.gate.__main__:main",
         "webhooks": "izin.webhooks.__main__:main",

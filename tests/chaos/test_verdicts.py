@@ -1,4 +1,4 @@
-"""The checks of gate, inbound, late, webhooks and words: each finds what is wrong, and no more."""
+"""The checks of gate, inbound, late, outbox, webhooks, words: each finds what is wrong, no more."""
 
 import json
 from collections import Counter
@@ -21,6 +21,7 @@ from tests.chaos.gate import __main__ as gate
 from tests.chaos.gate.traffic import Answer, GivenYes, PublishedEvent
 from tests.chaos.inbound import __main__ as inbound
 from tests.chaos.late import __main__ as late
+from tests.chaos.outbox import __main__ as outbox
 from tests.chaos.webhooks import __main__ as webhooks
 from tests.chaos.words import __main__ as words
 from tests.integration.sinks.sink_harness import ACTIVE
@@ -375,3 +376,20 @@ def test_word_that_is_read_by_its_letters_is_found(monkeypatch: pytest.MonkeyPat
     found = words.run(pairs=2000, seed=21)
     assert found.invented
     assert words.report(found, seed=21).figures["words-invented"] == len(found.invented)
+
+
+def test_verdict_on_an_outbox_finds_what_is_lost_invented_or_two():
+    """Written twice under one id is once."""
+    published = [("a", "1"), ("a", "1"), ("b", "2"), ("b", "3"), ("undone-1", "4")]
+    found = outbox.verdict(["a", "b", "late"], published, attempts=9)
+    assert (found.commits, found.repeated) == (3, 2)
+    assert (found.missing, found.undone, found.ids) == (["late"], ["undone-1"], ["b"])
+    campaign: Any = SimpleNamespace(injected=Counter({outbox.OutboxFault.KILL: 2}))
+    report = outbox.report(campaign, found, seed=1, idle=20, seconds=1)
+    assert "2 × kill -9 of the relay" in report.tables
+    assert {name: value for name, value in report.figures.items() if value} == {
+        "outbox-commits": 3,
+        "outbox-missing": 1,
+        "outbox-undone": 1,
+        "outbox-ids": 1,
+    }

@@ -153,6 +153,7 @@ MEANINGS: Mapping[str, str] = {
     "--share": "Percent of a brand's recipients",
     "--since": "since then|then or later",
     "--source": "source of İYS",
+    "--sql": "Print the SQL",
     "--state-dir": "Folder of data and logs",
     "--status": "ONAY .* or RET",
     "--stopped": "Send nothing of this brand",

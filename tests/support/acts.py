@@ -107,6 +107,7 @@ OTHERS: Mapping[str, str] = {
     "order": RUNS,
     "sink": RUNS,
     "intake": RUNS,
+    "outbox": RUNS,
     "feeds": RUNS,
     "gate": RUNS,
     "webhooks": RUNS,

@@ -61,6 +61,7 @@ from izin.ledger.record import (
     RefusedValueError,
 )
 from izin.runtime.logs import get_logger
+from izin.runtime.setting_rules.database_checks import CONNECT_TIMEOUT, NETWORK
 from izin.runtime.settings import LedgerSettings
 
 T = TypeVar("T")
@@ -78,15 +79,6 @@ _AFTER_THE_PASSWORD = ("host", "hostaddr", "port", "dbname")
 """The parts of a URL that get the rest of a password with an unquoted @ or /."""
 _TLS_TOO = ", also its sslmode and sslrootcert"
 _log = get_logger(__name__)
-CONNECT_TIMEOUT = 10.0
-NETWORK: Mapping[str, Any] = {
-    "connect_timeout": round(CONNECT_TIMEOUT),
-    # A peer that is gone is noticed within half a minute, with a question under way or without.
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 25_000,
-}
 NO_URL = (
     "DATABASE_URL is not a PostgreSQL URL such as postgresql://user:password@host:5432/name; in a "
     "password write %40 for @ and %2F for /"

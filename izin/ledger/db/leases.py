@@ -19,7 +19,6 @@ from datetime import timedelta
 from math import inf
 
 from izin.ledger.db.connection import (
-    CONNECT_TIMEOUT,
     Connection,
     Ledger,
     cut_after,
@@ -28,6 +27,7 @@ from izin.ledger.db.connection import (
     statements,
 )
 from izin.runtime.logs import get_logger
+from izin.runtime.setting_rules.database_checks import CONNECT_TIMEOUT
 
 _RETRY = 1.0
 """Seconds between two looks at a lease that another process owns."""

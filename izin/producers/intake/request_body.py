@@ -27,7 +27,8 @@ MAX_RECORDS = 1000
 """As many as İYS accepts in one batch."""
 
 _BEGINS_JSON = (b"{", b"[")
-_ESCAPED = "surrogateescape"
+ESCAPED = "surrogateescape"
+"""How bytes that are no UTF-8 are decoded."""
 _MAX_FIELDS = 100
 ID, DATE_BASIS, EVIDENCE = "id", "date_basis", "evidence"
 NAMES = (*Field, ID, DATE_BASIS, EVIDENCE)
@@ -52,7 +53,7 @@ def read_records(content_type: str, body: bytes) -> tuple[Sequence[InputRecord],
     return _read_form(body)
 
 
-class _Pairs:
+class JsonPairs:
     """The pairs of a JSON object, so that duplicate keys are detected."""
 
     __slots__ = ("pairs",)
@@ -64,16 +65,16 @@ class _Pairs:
 def _read_json(body: bytes) -> tuple[Sequence[InputRecord], bool]:
     try:
         found = json.loads(
-            body.decode("utf-8-sig", _ESCAPED),
-            object_pairs_hook=_Pairs,
+            body.decode("utf-8-sig", ESCAPED),
+            object_pairs_hook=JsonPairs,
             parse_constant=_no_constant,
         )
     except json.JSONDecodeError as error:
         raise _not_json(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except (ValueError, RecursionError):
         raise _not_json("NaN, Infinity, huge numbers and deep nesting are not accepted") from None
-    if isinstance(found, _Pairs):
-        return [_of_pairs(found.pairs, is_live=False)], True
+    if isinstance(found, JsonPairs):
+        return [record_of(found.pairs, is_live=False)], True
     if not isinstance(found, list) or not found:
         raise ProblemText(
             422, "Not a record", "the body must be a JSON object, or a list of 1 to 1000 objects"
@@ -85,11 +86,11 @@ def _read_json(body: bytes) -> tuple[Sequence[InputRecord], bool]:
             f"{len(found)} records in one request; send at most {MAX_RECORDS}",
         ).error()
     for index, one in enumerate(found):
-        if not isinstance(one, _Pairs):
+        if not isinstance(one, JsonPairs):
             raise ProblemText(
                 422, "Not a record", f"/{index} is not a JSON object; send objects"
             ).error()
-    return [_of_pairs(one.pairs, is_live=False) for one in found], False
+    return [record_of(one.pairs, is_live=False) for one in found], False
 
 
 def _no_constant(_name: str) -> NoReturn:
@@ -103,10 +104,10 @@ def _not_json(what: str) -> RequestRefusedError:
 def _read_form(body: bytes) -> tuple[Sequence[InputRecord], bool]:
     try:
         pairs = parse_qsl(
-            body.decode("utf-8", _ESCAPED),
+            body.decode("utf-8", ESCAPED),
             keep_blank_values=True,
             strict_parsing=True,
-            errors=_ESCAPED,
+            errors=ESCAPED,
             max_num_fields=_MAX_FIELDS,
         )
     except ValueError:
@@ -118,12 +119,13 @@ def _read_form(body: bytes) -> tuple[Sequence[InputRecord], bool]:
     channels = dict.fromkeys(value for name, value in pairs if name == Field.TYPE)
     if len(channels) > 1:  # check boxes: one record for each channel
         rest = [pair for pair in pairs if pair[0] != Field.TYPE]
-        records = [_of_pairs([*rest, (Field.TYPE, channel)], is_live=True) for channel in channels]
+        records = [record_of([*rest, (Field.TYPE, channel)], is_live=True) for channel in channels]
         return records, False
-    return [_of_pairs(pairs, is_live=True)], True
+    return [record_of(pairs, is_live=True)], True
 
 
-def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> InputRecord:
+def record_of(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> InputRecord:
+    """Return the record that ``pairs`` of a field's name and its value are."""
     values: dict[str, str] = {}
     evidence: Mapping[str, str] = {}
     faults: list[Violation] = []
@@ -131,7 +133,7 @@ def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> InputRecord
         if name not in NAMES:
             faults.append(violation(printable(name), "H118"))
         elif name == EVIDENCE:
-            evidence = evidence_of(value.pairs if isinstance(value, _Pairs) else None, faults)
+            evidence = evidence_of(value.pairs if isinstance(value, JsonPairs) else None, faults)
         else:
             text = text_of(name, value, faults)
             if values.setdefault(name, text) != text:

@@ -76,6 +76,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "the payload cannot be mapped: {what}; correct the mapping (izin sources test)",
             "Gelen kayıt eşlenemedi; eşleme dosyasını düzeltin.",
         ),
+        "IZIN-OUTBOX-ROW": (
+            "the row cannot be read ({what}); correct it, and move it back (docs/outbox.md)",
+            "Satır okunamadı; düzeltip giden kutusuna geri alın.",
+        ),
         "IZIN-REVERSAL": (
             "would reverse the opt-out (RET) of {at}; import it if the recipient consented since",
             "{at} tarihli RET'i geri alırdı; alıcı daha sonra onay verdiyse yeniden alın.",

@@ -114,6 +114,14 @@ class KafkaSettings(SettingsGroup):
                     checks.authorities(variable, self.given[variable])
 
 
+def plain_database_of(url: SecretStr, variable: str) -> Iterator[str]:
+    """Yield why the database of ``url``, which ``variable`` has, is refused in production."""
+    # Only processes with a database need psycopg.
+    from izin.runtime.setting_rules.database_checks import plain_database  # noqa: PLC0415  # see above
+
+    yield from plain_database(url.get_secret_value(), variable)
+
+
 class LedgerSettings(SettingsGroup):
     """The PostgreSQL database of the ledger, and the calendar for terms."""
 
@@ -141,10 +149,7 @@ class LedgerSettings(SettingsGroup):
     def faults(self) -> Iterator[str]:
         """Yield what is refused in production."""
         if self.production:
-            # Only processes with a ledger need psycopg.
-            from izin.runtime.setting_rules.database_checks import plain_database  # noqa: PLC0415  # see above
-
-            yield from plain_database(self.database_url.get_secret_value())
+            yield from plain_database_of(self.database_url, "DATABASE_URL")
 
 
 class IysSettings(SettingsGroup):

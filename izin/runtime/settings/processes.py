@@ -19,7 +19,7 @@ from pydantic_settings import NoDecode
 
 from izin.runtime.setting_rules import checks
 from izin.runtime.setting_rules.group import SettingsGroup, list_of_texts
-from izin.runtime.settings.connections import KafkaSettings
+from izin.runtime.settings.connections import KafkaSettings, plain_database_of
 from izin.schemas.erasure import SHORTEST_SECRET, SuppressionKeys
 
 Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(list_of_texts)]
@@ -157,6 +157,30 @@ class IntakeSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZ
     be opened; without any there are no links."""
     url: str = Field("http://127.0.0.1:8081", validation_alias="IZIN_INTAKE_URL")
     """Where people reach the intake, for links: what stands before ``/v1``."""
+
+
+class OutboxSettings(HttpAddresses, SettingsGroup, alias_generator=_named("IZIN_OUTBOX")):
+    """The relay of an outbox: a table in the database of another system."""
+
+    port: int = 8089
+    operations_port: int = 8099
+    database_url: SecretStr
+    """The PostgreSQL database of the other system, which has the table ``izin_outbox``."""
+    name: str = Field("crm", min_length=1)
+    """The origin of its events, and a part of their ids: keep it; no two outboxes have the same."""
+    batch_size: int = Field(500, ge=1, le=5000)
+    """How many rows a transaction claims at most."""
+    poll_interval: timedelta = Field(timedelta(seconds=1), gt=timedelta(0), le=timedelta(minutes=1))
+    """When an empty outbox is looked at again where no notification comes."""
+    channel: str = "izin_outbox"
+    """The notifications that wake the relay; empty: it only polls."""
+    production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
+    """Refuse an ``IZIN_OUTBOX_DATABASE_URL`` without ``sslmode=verify-full`` or ``verify-ca``."""
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is refused in production."""
+        if self.production:
+            yield from plain_database_of(self.database_url, "IZIN_OUTBOX_DATABASE_URL")
 
 
 class FeedsSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZIN_FEEDS")):

@@ -311,6 +311,7 @@ WITHOUT_DATA: Mapping[str, str] = {
     "gate": PROCESS,
     "intake": PROCESS,
     "order": PROCESS,
+    "outbox": PROCESS,
     "sink": PROCESS,
     "up": MACHINE,
     "verify": LAW,

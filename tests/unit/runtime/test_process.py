@@ -44,6 +44,7 @@ KAFKA = {
 SERVERS = {
     **KAFKA,
     "DATABASE_URL": f"postgresql://izin:{SECRET}@127.0.0.1:1/izin?sslmode=verify-full",
+    "IZIN_OUTBOX_DATABASE_URL": f"postgresql://izin:{SECRET}@127.0.0.1:1/crm?sslmode=verify-full",
     "IYS_BASE_URL": "https://iys.example.com",
     "IYS_USERNAME": "acme",
     "IYS_PASSWORD": SECRET,
@@ -53,6 +54,7 @@ WORKERS = {
     "order": "izin.streams",
     "sink": "izin.sinks",
     "intake": "izin.producers",
+    "outbox": "izin.producers.outbox",
     "webhooks": "izin.webhooks",
     "api": "izin.api",
 }
@@ -101,6 +103,21 @@ def test_worker_in_production_refuses_plain_kafka(worker: str) -> None:
     code, printed = started(worker, plain)
     assert (code, refusal in printed, SECRET in printed) == (EXIT, True, False)
     assert COMMANDS["Run the processes"][worker] == f"{WORKERS[worker]}.__main__:main"
+
+
+@pytest.mark.parametrize(
+    ("url", "refusal"),
+    [
+        (f"izin {SECRET}", "IZIN_OUTBOX_DATABASE_URL is no PostgreSQL URL"),
+        (f"postgresql://izin:{SECRET}@127.0.0.1:1/crm", "refuses IZIN_OUTBOX_DATABASE_URL without"),
+    ],
+)
+def test_outbox_in_production_refuses_a_database_that_it_must_not_use(
+    url: str, refusal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is another one than the ledger, by a variable of its own."""
+    code, printed = commanded("outbox", {**SERVERS, "IZIN_OUTBOX_DATABASE_URL": url}, monkeypatch)
+    assert (code, refusal in printed, SECRET in printed) == (EXIT, True, False)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from izin.runtime.settings import (
     KafkaSettings,
     LedgerSettings,
     LogSettings,
+    OutboxSettings,
     SenderSettings,
     SinkSettings,
     StreamSettings,
@@ -317,6 +318,7 @@ GROUPS = (
     KafkaSettings,
     LedgerSettings,
     LogSettings,
+    OutboxSettings,
     SenderSettings,
     SinkSettings,
     StreamSettings,
@@ -327,7 +329,8 @@ GROUPS = (
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the variables without a default in the environment."""
-    monkeypatch.setenv("DATABASE_URL", f"postgresql://izin:{SECRET}@127.0.0.1/izin")
+    for name in ("DATABASE_URL", "IZIN_OUTBOX_DATABASE_URL"):
+        monkeypatch.setenv(name, f"postgresql://izin:{SECRET}@127.0.0.1/izin")
     monkeypatch.setenv("IYS_USERNAME", "acme")
     for name in ("IYS_PASSWORD", "IZIN_PUSH_PASSWORD", "IZIN_API_KEY"):
         monkeypatch.setenv(name, SECRET)
