@@ -124,6 +124,7 @@ class LocalStack:
         fresh: bool = False,
         servers_only: bool = False,
         environ: Mapping[str, str] = os.environ,
+        settings: Mapping[str, str] = MappingProxyType({}),
         on_progress: Callable[[str], None],
     ) -> None:
         self._folder = StateFolder(state_dir)
@@ -155,6 +156,7 @@ class LocalStack:
         self.supervisor = Supervisor(on_event=on_progress)
         # Of its own: a server may take longer to start than a worker may be down.
         self._server_supervisor = Supervisor(on_event=on_progress)
+        self._given = settings
         self.environment: Mapping[str, str] = {}
         """The settings of our processes."""
 
@@ -330,6 +332,7 @@ class LocalStack:
             "IZIN_PUSH_BRANDS": str(
                 [brand.brand_code for brand in self._brands if brand.activated_at]
             ),
+            **self._given,
         }
 
     def _write_environment(self) -> None:

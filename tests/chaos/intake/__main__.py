@@ -4,6 +4,10 @@ A client posts 500 records a second to one intake, each with an id of its own, a
 was not answered with 202. The broker is away for a minute meanwhile, and the intake is killed
 twice. An order worker decides what comes.
 
+An opt-in is to be decided exactly once, from its first receipt. An opt-out never waits to know its
+first receipt: sent again, it may count from later once more, which harms nobody's right
+(:mod:`izin.producers.intake.validation`); how many did is printed.
+
 It ends with the lines ``intake-accepted``, ``intake-lost`` (answered with 202, and not in a topic)
 and ``intake-decided-twice`` (not decided exactly once), ``ok`` or ``short``. Exit codes: 0 all
 hold, 1 one does not, 2 wrong usage. ``CHAOS_ARGS="--seconds 60 --away 20"`` shortens it.
@@ -52,6 +56,13 @@ class IntakeVerdict:
     """By status, or by the error of the client."""
     lost: tuple[str, ...]
     not_once: tuple[str, ...]
+    repeated: int
+    """Opt-outs that were decided again, at a later instant."""
+
+
+def _is_opt_out(name: str) -> bool:
+    """Whether the record of this id is a RET: each fifth."""
+    return int(name.rpartition("-")[2]) % 5 == 0
 
 
 @dataclass(slots=True)
@@ -81,7 +92,7 @@ class Client:
         record = {
             "recipient": f"+90555{number:07d}",
             "type": "MESAJ",
-            "status": "RET" if number % 5 == 0 else "ONAY",
+            "status": "RET" if _is_opt_out(f"signup-{number}") else "ONAY",
             "source": "HS_WEB",
             "brand_code": BRAND,
             "date_basis": "received",
@@ -162,9 +173,12 @@ class IntakeCampaign:
             answers=client.answers,
             lost=tuple(sorted(set(client.accepted.values()) - written)),
             not_once=tuple(
-                f"{event}: {decided[event]} decisions"
-                for event in client.accepted.values()
-                if decided[event] != 1
+                f"{event} ({name}): {decided[event]} decisions"
+                for name, event in client.accepted.items()
+                if decided[event] != 1 and not (_is_opt_out(name) and decided[event])
+            ),
+            repeated=sum(
+                decided[event] > 1 for name, event in client.accepted.items() if _is_opt_out(name)
             ),
         )
 
@@ -222,11 +236,13 @@ def report(verdict: IntakeVerdict, seconds: float, seed: int) -> RunReport:
         "posted": verdict.posted,
         "answers": dict(verdict.answers),
         "lost": verdict.lost,
+        "repeated": verdict.repeated,
         "not_once": verdict.not_once,
     }
     return RunReport(
         tables=[
             f"{verdict.posted:,} posted, {counted(verdict.answers)}, {seconds:.0f} s",
+            f"{verdict.repeated} opt-outs decided again, later",
             *listed(verdict.lost),
             *listed(verdict.not_once),
         ],
