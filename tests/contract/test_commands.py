@@ -60,6 +60,7 @@ MEANINGS: Mapping[str, str] = {
     "--letter": "dead letter .* in its place",
     "--query": "behind the URL",
     "--test": "nothing that it sends is published",
+    "--links": "the column opt_out",
     "--with": "of the same person",
     "--basis": "exempt class rests on",
     "--because": "[Oo]nly those with this reason",

@@ -1,6 +1,6 @@
 """``izin scrub``: to which recipients of a file a campaign may be sent, and who opted out since."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -59,6 +59,7 @@ from izin.producers.files import (
     recipient_place,
     suffix_of,
 )
+from izin.runtime.settings import IntakeSettings
 
 _WITHIN = timedelta(seconds=60)
 _BATCH = 50_000
@@ -84,6 +85,13 @@ OnlyOption = Annotated[
     ScrubAnswer | None,
     typer.Option(help="Write only the rows with this answer: yes, for a list to send to."),
 ]
+LinksOption = Annotated[
+    bool,
+    typer.Option(
+        "--links",
+        help="Add the column opt_out: a link by which each that may be sent to opts out.",
+    ),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -106,6 +114,7 @@ def scrub_file(
     column: ColumnOption = None,
     recheck: RecheckOption = None,
     only: OnlyOption = None,
+    links: LinksOption = False,
     out: OutOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -121,7 +130,7 @@ def scrub_file(
     """
     target = _target(path, out, "scrubbed" if recheck is None else "stopped")
     words = (brand, channel, campaign, recipient_type, message_class, basis, retailer, column, only)
-    if recheck is not None and any(word is not None for word in words):
+    if recheck is not None and (links or any(word is not None for word in words)):
         raise typer.BadParameter("the receipt says what is asked: give no other option for that")
     with exit_on_signals():
         if recheck is not None:
@@ -141,11 +150,29 @@ def scrub_file(
                 campaign=campaign,
                 retailer_code=retailer,
             )
-            done = _write(path, target, question, column, only=only)
+            link = _link_of(question) if links else None
+            done = _write(path, target, question, column, only=only, link=link)
     _print(done, target, output)
     # Where the no says more of the question than of the recipients.
     undecided = sum(done.counts.reasons.get(remedy, 0) for remedy in _REMEDIES)
     exit_if(done.counts.unreadable or undecided if recheck is None else done.counts.written)
+
+
+def _link_of(question: ScrubQuestion) -> Callable[[str], str]:
+    """Return what makes the link of a recipient; raises SettingError where there is no secret."""
+    # Imported where it is used: scrubbing alone needs no cryptography.
+    from izin.producers.links import LinkKeys, opt_out_link  # noqa: PLC0415  # see above
+
+    settings = IntakeSettings()
+    keys = LinkKeys([secret.get_secret_value() for secret in settings.link_secrets])
+    return lambda recipient: opt_out_link(
+        keys,
+        settings.url,
+        brand_code=question.brand_code,
+        channel=question.type,
+        recipient=recipient,
+        recipient_type=question.recipient_type,
+    )
 
 
 def _target(path: Path, out: Path | None, word: str) -> Path:
@@ -170,6 +197,7 @@ def _write(
     before: ScrubReceipt | None = None,
     *,
     only: ScrubAnswer | None = None,
+    link: Callable[[str], str] | None = None,
 ) -> ScrubReceipt:
     """Write the file ``out`` and its receipt: the file at ``path`` scrubbed, or what changed in it
     since ``before``.
@@ -190,6 +218,7 @@ def _write(
             out=out,
             progress=progress,
             only=only,
+            link=link,
         )
         run_interruptible(_ask(table, how, tally, work=recheck_rows if before else scrub))
     receipt = tally.receipt(

@@ -227,6 +227,8 @@ class ScrubAnswer(StrEnum):
 
 
 YES, NO = ScrubAnswer
+LINK = "opt_out"
+"""The column of links."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +243,8 @@ class Scrub:
     progress: OnProgress
     only: ScrubAnswer | None = None
     """Write the rows with this answer alone; None: all."""
+    link: Callable[[str], str] | None = None
+    """Returns the link by which a recipient opts out, for a column of its own."""
 
 
 ScrubWork = Callable[[Gate, Table, Scrub, ScrubTally], Awaitable[None]]
@@ -266,14 +270,17 @@ async def scrub(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None
     """
     added = how.columns
     kept: Cells = [None] * len(table.headers)
+    names = [added.may_send, added.reason]
+    if how.link is not None:
+        names.append(_free(LINK, table.headers))
 
-    with table.writer(how.out, [*table.headers, added.may_send, added.reason]) as writer:
+    with table.writer(how.out, [*table.headers, *names]) as writer:
         async with aclosing(_judged(gate, table, how, tally)) as judged:
             async for row, verdict in judged:
                 words = _words(verdict, tally)
                 if how.only in {None, words[0]}:
                     tally.counts.written += 1
-                    writer.write(row, [*kept, *words])
+                    writer.write(row, [*kept, *words, *_link(row, words[0], how)])
         if not tally.counts.rows:
             raise UnusableFileError(table.file.path, "has a header and no rows; export it again")
 
@@ -375,6 +382,14 @@ def _words(verdict: GateVerdict | None, tally: ScrubTally) -> tuple[str, str]:
         reason = INVALID_RECIPIENT
     tally.counts.add(reason)
     return YES if verdict.may_send else NO, reason
+
+
+def _link(row: FileRow, answer: str, how: Scrub) -> Iterator[str]:
+    """Yield the link of a row, empty for a recipient to whom nothing is sent; nothing where no
+    links are wanted.
+    """
+    if how.link is not None:
+        yield how.link(_cell(row, how.column)) if answer == YES else ""
 
 
 def _cell(row: FileRow, place: int) -> str:

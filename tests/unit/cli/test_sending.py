@@ -24,9 +24,10 @@ from typer.testing import CliRunner
 from izin.cli.cli import app
 from izin.cli.sending import scrubbing
 from izin.cli.sending.scrub import _BATCH
-from izin.consent import CLASSES, MessageKind
+from izin.consent import CLASSES, Channel, MessageKind
 from izin.consent.may_send import PermissionReason
 from izin.local import free_port
+from izin.producers.links import LinkKeys, OptOutLink
 from tests.support.builders import API_KEY, BRAND
 from tests.support.subscribers.page_clients import ROOT, blocks
 from tests.support.subscribers.small_gate import SaidOf, SmallGate, problem
@@ -105,6 +106,23 @@ def test_rows_of_one_answer_are_written_alone(scrub: Scrub, only: str, row: str)
     counts = scrub.receipt()["counts"]
     assert (counts["rows"], counts["written"], counts["may_send"]) == (2, 1, 1)
     assert scrub.recheck("--only", "yes").exit_code == 2
+
+
+def test_links_stand_beside_those_that_may_be_sent_to(
+    scrub: Scrub, monkeypatch: pytest.MonkeyPatch
+):
+    """Each opens to its own recipient; without a secret nothing is written."""
+    lines = f"ad,telefon,opt_out\nAda,{YES},x\nEce,{NO},\n"
+    assert scrub(lines, "--links").exit_code == 4
+    assert scrub.names == ["list.csv"]
+    secret = "a secret of 32 characters or more"
+    monkeypatch.setenv("IZIN_LINK_SECRETS", json.dumps([secret]))
+    assert scrub(lines, "--links").exit_code == 0
+    header, ada, ece = (line.split(",") for line in scrub.lines)
+    assert (header[-1], ece[-1]) == ("opt_out_2", "")
+    link = OptOutLink.opened(LinkKeys([secret]), ada[-1].rpartition("/")[2])
+    assert (link.channel, link.recipients[Channel.MESAJ]) == (Channel.MESAJ, YES)
+    assert scrub.recheck("--links").exit_code == 2
 
 
 @pytest.mark.parametrize(
