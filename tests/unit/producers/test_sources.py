@@ -251,6 +251,16 @@ async def test_what_does_not_map_is_a_dead_letter_with_its_bytes(
         )
 
 
+async def test_deeply_nested_payload_is_a_dead_letter(post: Post, fake: FakePublisher):
+    """However deep, it is read, or kept as it came; also at the depth where Python gives up."""
+    headers = {"content-type": "application/json"}
+    for depth in (400, *range(700, 1010, 2), 5000):
+        body = b'{"date": "2026-03-02", "more": ' + b"[" * depth + b"]" * depth + b"}"
+        answer = await post("netgsm", (f"?secret={TEXT}", headers, body))
+        assert (answer.status_code, answer.json()["dead_letters"]) == (202, 1), depth
+    assert fake.events == []
+
+
 async def test_unreadable_date_of_an_opt_out_is_no_reason_to_lose_it(
     post: Post, fake: FakePublisher
 ):
