@@ -65,9 +65,7 @@ def ask_opt_out(brand: str, channel: Channel, *, has_others: bool) -> str:
     buttons = [Button("scope", "channel", f"Yalnızca {turkish}", f"Only {english}")]
     if has_others:
         buttons.append(Button("scope", "brand", "Tüm ticari iletiler", "All commercial messages"))
-    asked = PageText(
-        f"{brand} size ticari ileti göndermesin mi?", f"Shall {brand} send you no more messages?"
-    )
+    asked = PageText(f"{brand} iletileri durdurulsun mu?", f"Stop messages from {brand}?")
     return page(asked, buttons)
 
 
@@ -76,7 +74,7 @@ def ask_confirmation(brand: str, channels: Sequence[Channel]) -> str:
     named = [_CHANNELS[channel] for channel in channels]
     asked = PageText(
         f"{brand} size ticari ileti göndersin mi: {', '.join(one for one, _ in named)}?",
-        f"May {brand} send you commercial {', '.join(one for _, one in named)}?",
+        f"May {brand} send you commercial messages: {', '.join(one for _, one in named)}?",
     )
     return page(asked, [Button("confirm", "yes", "Evet, onaylıyorum", "Yes, I consent")])
 

@@ -234,8 +234,8 @@ async def test_opt_in_waits_until_it_is_confirmed(
     link = path_of(answer.json()["confirm"])
     assert EMAIL not in json.dumps(answer.json())
     clock.now += timedelta(hours=1)
-    assert "Shall" not in (page := await client.get(link)).text
-    assert "May Example send you commercial text messages?" in page.text
+    assert "Stop" not in (page := await client.get(link)).text
+    assert "May Example send you commercial messages: text messages?" in page.text
     assert len(fake.events) == 1
     for _ in range(2):
         assert (await client.post(link)).status_code == 200
