@@ -76,6 +76,7 @@ async def run(
             ReceiptLog(
                 kafka, codec, publisher.append, limit=limit, clock=utc_now
             ).follow() as receipts,
+            publisher.in_loop(asyncio.get_running_loop()),
         ):
             chance = Random()  # noqa: S311  # ids are no secrets
             intake = Intake(

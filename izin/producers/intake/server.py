@@ -22,8 +22,8 @@ instant cannot be determined is not published, and the response is 503; the rest
 import asyncio
 from collections import Counter as Counts
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Future
 from datetime import datetime, timedelta
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -46,7 +46,12 @@ from izin.producers.intake.validation import (
 )
 from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import AcceptedRecord, InputRecord, RefusedRecord
-from izin.producers.publishing.publisher import KafkaPublisher, KafkaRecord, Published
+from izin.producers.publishing.publisher import (
+    KafkaPublisher,
+    KafkaRecord,
+    Published,
+    PublishResult,
+)
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import (
     ProblemText,
@@ -75,6 +80,7 @@ _REMEDIES = {"H112": ' (consent_date), or say "date_basis": "received" if it is 
 """What only this way in has, by the code of a violation."""
 MAX_BODY = 1024 * 1024
 _ACKNOWLEDGEMENT_TIMEOUT = 15.0
+_NO_WAIT = timedelta(0)
 _DELIVERY = timedelta(seconds=10)
 _DRAIN = 20
 _log = get_logger(__name__)
@@ -198,6 +204,12 @@ def event_json(
     }
 
 
+def _take(future: asyncio.Future[PublishResult], result: PublishResult) -> None:
+    """Take the result of publishing a record, unless nobody waits for it any more."""
+    if not future.done():
+        future.set_result(result)
+
+
 class Intake:
     """The endpoint: validates the records of a request, publishes them and responds."""
 
@@ -319,25 +331,27 @@ class Intake:
         """
         sent_at = self.now()
         refused: dict[int, SourceError] = {}
-        pending: dict[int, Future[Published]] = {}
+        loop = asyncio.get_running_loop()
+        pending: dict[int, asyncio.Future[PublishResult]] = {}
         for index, one in accepted.items():
+            future: asyncio.Future[PublishResult] = loop.create_future()
             try:
-                pending[index] = self._publisher.publish(one.event, one.key, wait=timedelta(0))
+                self._publisher.send(one.event, one.key, partial(_take, future), wait=_NO_WAIT)
             except SourceError as error:
                 refused[index] = error
-        appended = [self._publisher.append(*letter) for letter in letters]
-        try:
-            async with asyncio.timeout(_ACKNOWLEDGEMENT_TIMEOUT):
-                results = await asyncio.gather(
-                    *map(asyncio.wrap_future, (*pending.values(), *appended)),
-                    return_exceptions=True,
-                )
-        except TimeoutError:
-            raise BrokerError("Kafka did not acknowledge in time") from None
+            else:
+                pending[index] = future
+        appended = [asyncio.wrap_future(self._publisher.append(*letter)) for letter in letters]
+        if pending or appended:
+            waiting: list[asyncio.Future[Any]] = [*pending.values(), *appended]
+            _, late = await asyncio.wait(waiting, timeout=_ACKNOWLEDGEMENT_TIMEOUT)
+            if late:
+                raise BrokerError("Kafka did not acknowledge in time")
+        results = [one.result() for one in pending.values()]
+        for letter in appended:
+            letter.result()  # raises where it was not acknowledged
         self._measure(sent_at, results)
         written: dict[int, LogPosition] = {}
-        if lost := [one for one in results[len(pending) :] if isinstance(one, BaseException)]:
-            raise lost[0]  # a dead letter
         for index, result in zip(pending, results, strict=False):
             if isinstance(result, SourceError):
                 refused[index] = result

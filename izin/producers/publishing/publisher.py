@@ -6,10 +6,11 @@ any order, so urgent events may overtake.
 
 One implementation serves a single signup and a file of millions: ``send`` enqueues in librdkafka
 and calls back with the result; ``publish`` returns a future instead. A thread polls for results. In
-``bulk`` the publishing thread polls itself, for two threads would contend for the interpreter at
-every event.
+``bulk`` the publishing thread polls itself, and ``in_loop`` an event loop, for two threads would
+contend for the interpreter at every event.
 """
 
+import asyncio
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
@@ -48,6 +49,8 @@ DEFAULT_WAIT = timedelta(seconds=60)
 BULK_LINGER = timedelta(milliseconds=20)
 _QUEUED_EVENTS = 100_000
 _POLL_TIMEOUT = 0.1
+_POLL_WAITING = 0.001
+"""Seconds until the loop polls again where results are to come."""
 _PURGED_WITHIN = 5.0
 
 
@@ -272,6 +275,10 @@ class KafkaPublisher:
             },
         )
         self._is_bulk = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._next_poll: asyncio.TimerHandle | None = None
+        self._is_waiting = False
+        """Whether the loop polls often, for results are to come."""
         self._stopped = threading.Event()
         self._poller: threading.Thread
         self._start_polling()
@@ -344,6 +351,8 @@ class KafkaPublisher:
             else:
                 if self._is_bulk:
                     self._producer.poll(0)
+                elif self._loop is not None and not self._is_waiting:
+                    self._poll_in(self._loop, is_waiting=True)
                 return
 
     @contextmanager
@@ -356,6 +365,33 @@ class KafkaPublisher:
         finally:
             self._is_bulk = False
             self._start_polling()
+
+    @contextmanager
+    def in_loop(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """Poll for results in ``loop``, whose thread alone publishes meanwhile: with another it
+        would contend for the interpreter at every event.
+        """
+        self._stop_polling()
+        self._loop = loop
+        self._poll_in(loop, is_waiting=False)
+        try:
+            yield
+        finally:
+            if self._next_poll is not None:
+                self._next_poll.cancel()
+            self._loop = None
+            self._start_polling()
+
+    def _poll_in(self, loop: asyncio.AbstractEventLoop, *, is_waiting: bool) -> None:
+        if self._next_poll is not None:
+            self._next_poll.cancel()
+        self._is_waiting = is_waiting
+        after = _POLL_WAITING if is_waiting else _POLL_TIMEOUT
+        self._next_poll = loop.call_later(after, self._polled, loop)
+
+    def _polled(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._producer.poll(0)
+        self._poll_in(loop, is_waiting=len(self._producer) > 0)
 
     def flush(self, timeout: timedelta) -> int:
         """Wait for the results of all events; return how many are missing."""
