@@ -265,7 +265,7 @@ def _iys() -> Iterator[DoctorFinding]:
 def of_iys(url: str, status: int) -> DoctorFinding:
     """Return the finding from the status of a call without a token."""
     match status:
-        case httpx.codes.UNAUTHORIZED:
+        case httpx.codes.UNAUTHORIZED | httpx.codes.TOO_MANY_REQUESTS:  # the workers ask, too
             return ok("iys", f"{url} answers")
         case httpx.codes.FORBIDDEN:
             return wrong(

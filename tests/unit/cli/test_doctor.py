@@ -290,13 +290,16 @@ def test_of_dead_letters_counts_what_nobody_has_acknowledged(
     ("status", "state"),
     [
         (401, CheckState.OK),
+        (429, CheckState.OK),
         (403, CheckState.WRONG),
         (404, CheckState.WRONG),
         (200, CheckState.WRONG),
     ],
 )
 def test_of_iys_expects_401_without_a_token(status: int, state: CheckState) -> None:
-    """İYS responds with 401; any other status is reported with a possible cause."""
+    """İYS responds with 401, or where the workers use up its limit with 429; any other status is
+    reported with a possible cause.
+    """
     one = checks.of_iys("https://iys.example.com", status)
     assert one.state is state
     assert (str(status) in one.what) is (state is CheckState.WRONG)
