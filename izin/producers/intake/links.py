@@ -5,7 +5,7 @@ the button of the page or by the mail program (RFC 8058). What the link means is
 """
 
 import hashlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,12 +35,15 @@ from izin.producers.links.sealed import OPT_OUT
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import InputRecord
 from izin.producers.sources.payloads import PayloadError
+from izin.runtime.errors import BrokerError
 from izin.runtime.logs import get_logger
 
 ORIGIN: Final = "links"
 CONFIRM: Final = "/v1/confirm/"
 OPT_OUT_ROUTE: Final = f"{OPT_OUT}{{link}}"
 CONFIRM_ROUTE: Final = f"{CONFIRM}{{link}}"
+_AGENT: Final = 300
+_OF_PERSON: Final = frozenset({"ip", "user_agent"})
 _WHOLE_BRAND: Final = "brand"
 _SOURCES: Final = {Channel.EPOSTA: "HS_EPOSTA", Channel.MESAJ: "HS_MESAJ"}
 _log = get_logger(__name__)
@@ -90,7 +93,6 @@ class LinkIntake:
         return await self._shown(self._confirm(request))
 
     async def _shown(self, acting: Awaitable[str]) -> Response:
-        status = HTTPStatus.OK
 
         async def respond() -> Response:
             return HTMLResponse(await acting, headers=HEADERS)
@@ -99,7 +101,7 @@ class LinkIntake:
             response = await self.intake.answer(respond())
         except BrokenLinkError:
             response = HTMLResponse(page(GONE), HTTPStatus.NOT_FOUND, HEADERS)
-        if response.status_code == status:
+        if response.status_code == HTTPStatus.OK:
             return response
         said = LATER if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else GONE
         return HTMLResponse(page(said), response.status_code, HEADERS)
@@ -115,25 +117,18 @@ class LinkIntake:
             form = await payload_of(delivery)
         scope = form.get("scope") if isinstance(form, dict) else None
         channels = list(link.recipients) if scope == _WHOLE_BRAND else [link.channel]
-        records = [
-            InputRecord(
-                values={
-                    Field.BRAND_CODE: str(link.brand_code),
-                    Field.TYPE: channel,
-                    Field.RECIPIENT: link.recipients[channel],
-                    Field.RECIPIENT_TYPE: link.recipient_type,
-                    Field.STATUS: Status.RET,
-                    Field.SOURCE: _SOURCES.get(link.channel, "HS_WEB"),
-                },
-                reference=digest_of(sealed),
-                evidence=self._evidence(request, sealed),
-                is_live=True,
-                violations=(),
-                recipient_name=Field.RECIPIENT,
-            )
+        values: list[dict[Field, str]] = [
+            {
+                Field.BRAND_CODE: str(link.brand_code),
+                Field.TYPE: channel,
+                Field.RECIPIENT: link.recipients[channel],
+                Field.RECIPIENT_TYPE: link.recipient_type,
+                Field.STATUS: Status.RET,
+                Field.SOURCE: _SOURCES.get(link.channel, "HS_WEB"),
+            }
             for channel in channels
         ]
-        await self._publish(records, ORIGIN)
+        await self._publish(request, values, {}, ORIGIN)
         return opted_out(brand)
 
     async def _confirm(self, request: Request) -> str:
@@ -147,30 +142,50 @@ class LinkIntake:
         if request.method != "POST":
             return ask_confirmation(brand, [Channel(one[Field.TYPE]) for one in values])
         await delivery_of(request)
-        evidence = {
-            **found["e"],
-            **self._evidence(request, sealed),
-            "entered_at": entered_at.isoformat(),
+        # Address and agent are of who confirms; those of who entered it are kept beside them.
+        entered = {
+            f"entered_{name}" if name in _OF_PERSON else name: text
+            for name, text in found["e"].items()
+        }
+        entered["entered_at"] = entered_at.isoformat()
+        await self._publish(request, values, entered, found["o"])
+        return page(CONFIRMED)
+
+    async def _publish(
+        self,
+        request: Request,
+        values: Sequence[Mapping[Field, str]],
+        evidence: Mapping[str, str],
+        origin: str,
+    ) -> None:
+        """Publish a record of each of ``values``.
+
+        Raises:
+            BrokenLinkError: one is refused.
+            BrokerError: Kafka did not acknowledge all, or an opt-in cannot be accepted now.
+        """
+        link = digest_of(request.path_params["link"])
+        acted = {
+            "link": link,
+            "ip": request.client.host if request.client else "",
+            "user_agent": request.headers.get("user-agent", "")[:_AGENT],
         }
         records = [
             InputRecord(
                 values=one,
-                reference=digest_of(sealed),
-                evidence=evidence,
+                reference=link,
+                evidence={**evidence, **acted},
                 is_live=True,
                 violations=(),
                 recipient_name=Field.RECIPIENT,
             )
             for one in values
         ]
-        await self._publish(records, found["o"])
-        return page(CONFIRMED)
-
-    async def _publish(self, records: Sequence[InputRecord], origin: str) -> None:
-        """Publish all; raises BrokenLinkError where not all can be, BrokerError."""
-        codes = {int(record.values[Field.BRAND_CODE]) for record in records}
+        codes = {int(one[Field.BRAND_CODE]) for one in values}
         key = key_of(origin, codes, self.directory, self.intake.now())
         response = await self.intake.accept(records, None, key, is_single=False, origin=origin)
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise BrokerError("an opt-in cannot be accepted now")
         if response.status_code != HTTPStatus.ACCEPTED:
             _log.error("link of no use", origin=origin, status=response.status_code)
             raise BrokenLinkError
@@ -181,14 +196,6 @@ class LinkIntake:
         if brand is None:
             raise BrokenLinkError
         return brand.name
-
-    @staticmethod
-    def _evidence(request: Request, sealed: str) -> dict[str, str]:
-        return {
-            "link": digest_of(sealed),
-            "ip": request.client.host if request.client else "",
-            "user_agent": request.headers.get("user-agent", "")[:300],
-        }
 
 
 def digest_of(sealed: str) -> str:

@@ -245,7 +245,27 @@ async def test_opt_in_waits_until_it_is_confirmed(
     assert len({one.event_id for one in fake.events[1:]}) == 1
     event = fake.events[1]
     assert (event.origin, event.notice_version) == ("forms/double", "2026-03")
-    assert set(event.evidence) >= {"capture", "form", "ip", "link", "entered_at"}
+    assert set(event.evidence) >= {"capture", "form", "ip", "link", "entered_at", "entered_ip"}
+
+
+async def test_confirmation_while_receipts_are_away_is_to_be_repeated(
+    fake: FakePublisher, directory: BrandDirectory, clock: MovingClock, tmp_path: Path
+):
+    """Its instant cannot be determined: the page says later, and nothing is published."""
+    (tmp_path / "double.toml").write_text(DOUBLE, "utf-8")
+    (tmp_path / "double.secret").write_text("a secret", "utf-8")
+    receipts = FakeReceipts([], clock)
+    async with intake_client(fake, directory, clock, receipts, tmp_path) as client:
+        answer = await client.post(
+            "/v1/forms/double", data=FILLED_IN, headers={"x-secret": "a secret"}
+        )
+        link = path_of(answer.json()["confirm"])
+        receipts.is_away = True
+        page = await client.post(link)
+        assert (page.status_code, "try again" in page.text, fake.events) == (503, True, [])
+        receipts.is_away = False
+        assert (await client.post(link)).status_code == 200
+    assert len(fake.events) == 2
 
 
 async def test_confirmation_that_comes_too_late_is_no_event(
