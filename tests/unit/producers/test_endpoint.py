@@ -11,10 +11,10 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,7 +26,7 @@ from izin.kafka.tables.api_keys import STALE_AFTER, ApiKeyDirectory
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.request_body import NAMES
 from izin.producers.intake.server import MAX_BODY, Intake
-from izin.producers.publishing.publisher import Published
+from izin.producers.publishing.publisher import PublishResult
 from izin.runtime.http_server.problems import public_app
 from izin.runtime.http_server.shedding import HttpLimits, Refused
 from izin.schemas.api_keys import Scope
@@ -415,25 +415,24 @@ class GatedPublisher(FakePublisher):
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         super().__init__(clock)
-        self.gated: list[tuple[Future[Published], Future[Published]]] = []
+        self.gated: list[Callable[[], None]] = []
 
-    def publish(
+    def send(
         self,
         event: ConsentEvent,
-        key: ConsentKey | None = None,
+        key: ConsentKey | None,
+        on_result: Callable[[PublishResult], None],
         *,
         wait: timedelta = timedelta(0),
-    ) -> Future[Published]:
-        done = super().publish(event, key, wait=wait)
-        if event.actor != "shop":
-            return done
-        waiting: Future[Published] = Future()
-        self.gated.append((waiting, done))
-        return waiting
+    ) -> None:
+        if event.actor == "shop":
+            super().send(event, key, lambda one: self.gated.append(partial(on_result, one)))
+        else:
+            super().send(event, key, on_result, wait=wait)
 
     def open(self) -> None:
-        for waiting, done in self.gated:
-            waiting.set_result(done.result())
+        for acknowledge in self.gated:
+            acknowledge()
 
 
 @dataclass(kw_only=True)
