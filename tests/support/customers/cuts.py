@@ -443,7 +443,7 @@ _SHOWN = 6
 _OUTPUT = "the output"
 _JSON = "--output=json"
 FOREIGN = re.compile(
-    r"foreign|yabanc|(?<![\w.])9[05]00\d\d(?!\w)|\+90559\d{7}|0559 ?\d{3}|\*{3}(77|88)",
+    r"foreign|yabanc|(?<![\w.])9[05]00\d\d(?!\w)|\+90559\d{7}|(?<!\w)0559 ?\d{3}|\*{3}(77|88)",
     re.IGNORECASE,
 )
 """Ids, names, brand codes and recipients of the others, masked ones too."""
