@@ -412,7 +412,7 @@ def _violation_schema() -> Schema:
 
 def _form_event_schema() -> Schema:
     schema = _event_schema()
-    link = "By which the person takes a consent back: they are to be told of it the same day."
+    link = "By which the person takes a consent back: they are to be informed the same day."
     schema["properties"]["opt_out"] = described({"type": "string", "format": "uri"}, link)
     return schema
 

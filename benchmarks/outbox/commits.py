@@ -136,6 +136,7 @@ def _commits(url: str, first: int, began: float, *, seconds: float, rate: float)
     give_priority(0)  # to this thread
     with psycopg.connect(url) as connection:
         for number in range(first, round(seconds * rate), _CONNECTIONS):
+            # Each is due at its instant; nothing else wakes this thread.
             time.sleep(max(began + number / rate - time.perf_counter(), 0))
             at = time.perf_counter()
             connection.execute(_CHANGE, [number % _OPT_OUTS > 0, number * _STRIDE % _PEOPLE])
@@ -168,7 +169,7 @@ def _until_empty(url: str) -> None:
         while connection.execute("SELECT count(*) FROM izin_outbox").fetchone() != (0,):
             if time.monotonic() > limit:
                 raise TrialError("the relay did not empty the outbox")
-            time.sleep(0.1)
+            time.sleep(0.1)  # the relay is another process, and wakes nobody here
         refused = connection.execute("SELECT count(*) FROM izin_outbox_refused").fetchone()
     if refused != (0,):
         raise TrialError("rows of the outbox were put aside")

@@ -44,7 +44,7 @@ def make(
     a recipient cannot be used, 4 if there is no secret.
     """
     settings = IntakeSettings()
-    keys = LinkKeys([one.get_secret_value() for one in settings.link_secrets])
+    keys = LinkKeys(settings.link_texts)
     if others and len(recipients) > 1:
         raise typer.BadParameter("give one recipient, of whom the others are", param_hint="--with")
     for recipient in recipients:

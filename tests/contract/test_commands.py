@@ -242,7 +242,7 @@ def test_every_command_says_how_it_is_cut() -> None:
 def test_command_without_data_takes_no_customer_or_brand() -> None:
     """What takes whose data it shows has data to show; and two commands alone show everybody's."""
     takes = {name for name, one in COMMANDS.items() if _options(one) & {"--customer", "--brand"}}
-    assert takes & WITHOUT_DATA.keys() == {"links make"}  # which only writes down what it is told
+    assert takes & WITHOUT_DATA.keys() == {"links make"}  # which only writes down what it gets
     assert {name for name, cut in CUTS.items() if cut.whole} == {"doctor", "ledger archive"}
 
 

@@ -164,7 +164,7 @@ def _link_of(question: ScrubQuestion) -> Callable[[str], str]:
     from izin.producers.links import LinkKeys, opt_out_link  # noqa: PLC0415  # see above
 
     settings = IntakeSettings()
-    keys = LinkKeys([secret.get_secret_value() for secret in settings.link_secrets])
+    keys = LinkKeys(settings.link_texts)
     return lambda recipient: opt_out_link(
         keys,
         settings.url,

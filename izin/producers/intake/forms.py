@@ -20,7 +20,7 @@ from izin.consent import Status
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.links import CONFIRM, PendingConsent
 from izin.producers.intake.server import Intake, as_json, refusal
-from izin.producers.intake.sources import delivery_of, key_of, payload_of
+from izin.producers.intake.sources import acting, delivery_of, key_of, payload_of
 from izin.producers.links import LinkKeys, opt_out_link
 from izin.producers.links.pages import HEADERS, PageText, page
 from izin.producers.mapping.field_names import Field
@@ -41,7 +41,6 @@ NOT_TAKEN: Final = PageText(
     "Kaydedilemedi. Lütfen girdiğiniz bilgileri denetleyin.",
     "It could not be recorded. Please check what you have entered.",
 )
-_AGENT: Final = 300
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,7 @@ class FormIntake:
             taken = {
                 "capture": form.mapping.capture,
                 "form": form.name,
-                "ip": request.client.host if request.client else "",
-                "user_agent": request.headers.get("user-agent", "")[:_AGENT],
+                **acting(request),
             }
             records = [
                 replace(found.record, evidence={**taken, **found.record.evidence})
@@ -129,7 +127,7 @@ class FormIntake:
 
     def _links(self, record: AcceptedRecord) -> Mapping[str, object]:
         """Return the link by which somebody takes back the consent that they gave: they are to be
-        told of it on the same day.
+        informed of it on the same day.
         """
         event, key = record.event, record.key
         if self.keys is None or event.status == Status.RET:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from izin.consent import Channel, Status
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.server import Intake
-from izin.producers.intake.sources import delivery_of, key_of, payload_of
+from izin.producers.intake.sources import acting, delivery_of, key_of, payload_of
 from izin.producers.links import BrokenLinkError, LinkKeys, OptOutLink
 from izin.producers.links.pages import (
     CONFIRMED,
@@ -42,7 +42,6 @@ ORIGIN: Final = "links"
 CONFIRM: Final = "/v1/confirm/"
 OPT_OUT_ROUTE: Final = f"{OPT_OUT}{{link}}"
 CONFIRM_ROUTE: Final = f"{CONFIRM}{{link}}"
-_AGENT: Final = 300
 _OF_PERSON: Final = frozenset({"ip", "user_agent"})
 _WHOLE_BRAND: Final = "brand"
 _SOURCES: Final = {Channel.EPOSTA: "HS_EPOSTA", Channel.MESAJ: "HS_MESAJ"}
@@ -92,10 +91,10 @@ class LinkIntake:
         """Show what the link confirms; publish it, where it is posted."""
         return await self._shown(self._confirm(request))
 
-    async def _shown(self, acting: Awaitable[str]) -> Response:
+    async def _shown(self, work: Awaitable[str]) -> Response:
 
         async def respond() -> Response:
-            return HTMLResponse(await acting, headers=HEADERS)
+            return HTMLResponse(await work, headers=HEADERS)
 
         try:
             response = await self.intake.answer(respond())
@@ -165,11 +164,7 @@ class LinkIntake:
             BrokerError: Kafka did not acknowledge all, or an opt-in cannot be accepted now.
         """
         link = digest_of(request.path_params["link"])
-        acted = {
-            "link": link,
-            "ip": request.client.host if request.client else "",
-            "user_agent": request.headers.get("user-agent", "")[:_AGENT],
-        }
+        acted = {"link": link, **acting(request)}
         records = [
             InputRecord(
                 values=one,

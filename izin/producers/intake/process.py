@@ -89,8 +89,7 @@ async def run(
             )
             folder = SourceFolder(settings.sources, SourceMapping)
             forms = SourceFolder(settings.forms, FormMapping)
-            secrets_of_links = [one.get_secret_value() for one in settings.link_secrets]
-            link_keys = LinkKeys(secrets_of_links) if secrets_of_links else None
+            link_keys = LinkKeys(settings.link_texts) if settings.link_texts else None
             sources = SourceIntake(intake, folder, directory, codec=codec, topics=kafka.topics)
             routes = routes_of(
                 intake,

@@ -211,9 +211,11 @@ def _take(future: asyncio.Future[PublishResult], result: PublishResult) -> None:
         future.set_result(result)
 
 
-def _give_up(pending: Mapping[int, asyncio.Future[PublishResult]]) -> None:
+def _give_up(
+    pending: Mapping[int, asyncio.Future[PublishResult]], accepted: Mapping[int, AcceptedRecord]
+) -> None:
     for index, future in pending.items():
-        _take(future, UndeliveredError(str(index), "Kafka did not acknowledge in time"))
+        _take(future, UndeliveredError(accepted[index].event.event_id, "no answer in time"))
 
 
 class Intake:
@@ -349,7 +351,7 @@ class Intake:
                 pending[index] = future
         appended = [asyncio.wrap_future(self._publisher.append(*letter)) for letter in letters]
         # As asyncio.timeout and gather do, in a fifth of the time.
-        timer = loop.call_later(_ACKNOWLEDGEMENT_TIMEOUT, _give_up, pending)
+        timer = loop.call_later(_ACKNOWLEDGEMENT_TIMEOUT, _give_up, pending, accepted)
         try:
             results = [await one for one in pending.values()]
             for letter in appended:

@@ -19,7 +19,13 @@ from starlette.responses import JSONResponse, Response
 
 from izin.consent import Violation
 from izin.kafka.tables.brand_directory import BrandDirectory
-from izin.producers.intake.server import RETRY_AFTER_SECONDS, Intake, as_json, event_json
+from izin.producers.intake.server import (
+    MAX_BODY,
+    RETRY_AFTER_SECONDS,
+    Intake,
+    as_json,
+    event_json,
+)
 from izin.producers.intake.validation import ForbiddenRecord, PostponedRecord
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
@@ -41,7 +47,7 @@ from izin.schemas.uuids import CHANCE_BYTES
 UNMAPPED: Final = "unmapped"
 """The reason of a dead letter."""
 MAX_PARTS: Final = 5000
-_LARGEST: Final = 1024 * 1024
+_AGENT: Final = 300
 _FIELDS: Final = 1000
 _NOWHERE: Final = -1
 TOO_MANY: Final = ProblemText(
@@ -59,8 +65,16 @@ _log = get_logger(__name__)
 
 async def delivery_of(request: Request) -> Delivery:
     """Return a request as a delivery; raises as ``read_body``."""
-    body = await read_body(request, largest=_LARGEST)
+    body = await read_body(request, largest=MAX_BODY)
     return Delivery(dict(request.headers), dict(request.query_params), body)
+
+
+def acting(request: Request) -> Mapping[str, str]:
+    """Return who acts, as far as the request says it: address and agent, for the evidence."""
+    return {
+        "ip": request.client.host if request.client else "",
+        "user_agent": request.headers.get("user-agent", "")[:_AGENT],
+    }
 
 
 async def payload_of(delivery: Delivery) -> object:

@@ -15,6 +15,7 @@ A body is JSON, or a form, which is read as an object of texts.
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -80,6 +81,7 @@ class Place(NamedTuple):
                 return _pointed(record, self.parts)
 
 
+@lru_cache(maxsize=1024)
 def place_of(text: str) -> Place:
     """Return the place that a mapping has as ``text``; raises SourceError where it is none."""
     kind, colon, name = text.partition(":")

@@ -34,6 +34,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import product
 from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field as Setting, model_validator
@@ -67,6 +68,22 @@ class ReplyText(BaseModel):
     text: str
     opt_out: tuple[str, ...] = ("RET", "RED", "IPTAL", "STOP")
     brands: Mapping[str, int] = {}
+
+    @cached_property
+    def _opt_outs(self) -> Collection[str]:
+        return frozenset(map(fold, self.opt_out))
+
+    @cached_property
+    def _named(self) -> Mapping[str, int]:
+        return {fold(word): code for word, code in self.brands.items()}
+
+    def status_in(self, text: str) -> str:
+        """Return the first word of an opt-out in the ``text`` of a person, else the text."""
+        return next((word for word in _WORDS.findall(text) if fold(word) in self._opt_outs), text)
+
+    def brands_in(self, text: str) -> Collection[int]:
+        """Return the brands that the ``text`` of a person names."""
+        return [self._named[key] for key in map(fold, _WORDS.findall(text)) if key in self._named]
 
 
 class PayloadMapping(SavedMapping):
@@ -171,10 +188,11 @@ class PayloadSource(Generic[P]):
             given[Field.BRAND_CODE] = str(mapping.brands[0])
         if mapping.channels and Field.TYPE not in held:
             given[Field.TYPE] = mapping.channels[0]
-        mapped = dict(choices.mapped)
+        mapped, values = dict(choices.mapped), dict(choices.values)
         if mapping.reply is not None:
             mapped[_REPLY] = Field.STATUS
-        values = dict.fromkeys(_opt_outs(mapping), str(Status.RET)) | dict(choices.values)
+            opt_outs = (f"{Field.STATUS}:{word}" for word in mapping.reply.opt_out)
+            values = dict.fromkeys(opt_outs, str(Status.RET)) | values
         return resolve([*mapped], replace(choices, mapped=mapped, given=given, values=values))
 
     @cached_property
@@ -222,8 +240,8 @@ class PayloadSource(Generic[P]):
         brands: Collection[int] = mapping.brands
         if mapping.reply is not None:
             text = text_of(mapping.reply.text, at(mapping.reply.text), faults)
-            brands = _brands_in(text, mapping)
-            row.append(_status_in(text, mapping))
+            brands = mapping.reply.brands_in(text) or mapping.brands
+            row.append(mapping.reply.status_in(text))
         pairs = [(name, at(place)) for name, place in mapping.evidence.items()]
         evidence = evidence_of([pair for pair in pairs if pair[1] is not None], faults)
         reference = None if mapping.id is None else text_of(mapping.id, at(mapping.id), faults)
@@ -251,12 +269,15 @@ class PayloadSource(Generic[P]):
         codes = [part.values[Field.BRAND_CODE]]
         if Field.BRAND_CODE not in held:
             codes = [str(code) for code in brands]
-        for channel in channels:
-            own = CHANNEL_RECIPIENTS.get(channel)
-            has_recipient = part.values.get(Field.RECIPIENT) or (own and part.values.get(own))
-            if has_recipient or len(channels) == 1:
-                for code in codes:
-                    yield {**part.values, Field.TYPE: channel, Field.BRAND_CODE: code}
+        given = {name for name, text in part.values.items() if text}
+        # Of nobody at all it is refused, and becomes a dead letter: an opt-out never vanishes.
+        meant = [
+            channel
+            for channel in channels
+            if Field.RECIPIENT in given or CHANNEL_RECIPIENTS.get(channel) in given
+        ] or channels[:1]
+        for channel, code in product(meant, codes):
+            yield {**part.values, Field.TYPE: channel, Field.BRAND_CODE: code}
 
     def _states(self, part: RowPart, row: Sequence[str]) -> bool:
         """Whether ``part`` says yes or no, of somebody."""
@@ -290,25 +311,6 @@ def _reference(part: object, values: Mapping[Field, str]) -> str | None:
     if not values.get(Field.CONSENT_DATE):
         return None
     return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
-
-
-def _opt_outs(mapping: PayloadMapping) -> list[str]:
-    words = () if mapping.reply is None else mapping.reply.opt_out
-    return [f"{Field.STATUS}:{word}" for word in words]
-
-
-def _status_in(text: str, mapping: PayloadMapping) -> str:
-    """Return the first word of an opt-out in the ``text`` of a person, else the text."""
-    opt_outs = {fold(word) for word in (mapping.reply.opt_out if mapping.reply else ())}
-    return next((word for word in _WORDS.findall(text) if fold(word) in opt_outs), text)
-
-
-def _brands_in(text: str, mapping: PayloadMapping) -> Collection[int]:
-    """Return the brands that the ``text`` of a person names, else all that it may mean."""
-    brands = mapping.reply.brands if mapping.reply else {}
-    named = {fold(word): code for word, code in brands.items()}
-    found = [named[key] for word in _WORDS.findall(text) if (key := fold(word)) in named]
-    return found or mapping.brands
 
 
 def unmapped(reason: str) -> tuple[Violation, ...]:

@@ -158,6 +158,11 @@ class IntakeSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZ
     url: str = Field("http://127.0.0.1:8081", validation_alias="IZIN_INTAKE_URL")
     """Where people reach the intake, for links: what stands before ``/v1``."""
 
+    @property
+    def link_texts(self) -> list[str]:
+        """The secrets of links, as texts."""
+        return [secret.get_secret_value() for secret in self.link_secrets]
+
 
 class OutboxSettings(HttpAddresses, SettingsGroup, alias_generator=_named("IZIN_OUTBOX")):
     """The relay of an outbox: a table in the database of another system."""

@@ -365,7 +365,7 @@ async def test_change_that_kafka_does_not_acknowledge_is_no_success(api: Api):
 
 
 async def test_consent_that_cannot_be_closed_is_no_success(api: Api, logs: list[dict[str, object]]):
-    """Its brand was removed meanwhile: nothing is published, and nobody is told otherwise."""
+    """Its brand was removed meanwhile: nothing is published, and the answer says so."""
     api.ledger.put(a_row())
     api.brands.find = lambda _: None  # type: ignore[method-assign,assignment]
     problem(await api.change(), 503, "Ledger does not answer")

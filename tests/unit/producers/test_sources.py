@@ -336,6 +336,13 @@ def standard(answer: str = "yes", at: datetime = NOW, number: int = 1) -> Posted
     return "", {**headers, **{f"webhook-{name}": text for name, text in named.items()}}, body
 
 
+def nobody() -> Posted:
+    headers, body = of_json({"answer": "no"})
+    named = {"id": "w-9", "timestamp": str(unix(NOW)),
+             "signature": Webhook(SECRET).sign("w-9", NOW, body.decode())}  # fmt: skip
+    return "", {**headers, **{f"webhook-{name}": text for name, text in named.items()}}, body
+
+
 async def test_mapping_is_used_as_soon_as_it_is_written(
     post: Post, fake: FakePublisher, folder: Path
 ):
@@ -394,6 +401,15 @@ async def test_reply_without_a_brand_means_all(
     assert [one.brand_code for one in fake.events] == [100001, 100001]
     (letter,) = letters_of(fake)  # the other is not registered
     assert {one["code"] for one in letter["violations"]} == {"IZIN-BRAND-UNKNOWN"}
+
+
+async def test_opt_out_of_nobody_is_a_dead_letter(post: Post, fake: FakePublisher, folder: Path):
+    """Of several channels, too: where none has a recipient, it does not vanish."""
+    mapping = MAPPING.replace('"/channel" = "type"\n', "").replace('"recipient"', '"phone"')
+    write(folder, "mine", f'channels = ["MESAJ", "EPOSTA"]\n{mapping}')
+    answers = [await post("mine", standard("no")), await post("mine", nobody())]
+    assert [one.json()["dead_letters"] for one in answers] == [0, 1]
+    assert [(one.status, one.type) for one in fake.events] == [("RET", "MESAJ")]
 
 
 @pytest.mark.parametrize(
