@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
+from tests.support.tcp import ended, listening
+
 ADD_PARTITIONS, END_TRANSACTION = 24, 26
 """The keys of the two requests in Kafka's protocol."""
 AnyProxy = TypeVar("AnyProxy", "Proxy", "LateRequests")
@@ -33,8 +35,6 @@ class Proxy:
         self._server = (host, port)
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
         self.ports: set[int] = set()
         """From which it is connected to the server."""
@@ -48,28 +48,21 @@ class Proxy:
         self._flowing.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Forward one connection; it is closed where the server refuses it."""
-        self._writers.add(writer)
+        """Forward one connection; it ends where the server refuses it."""
         await self._flowing.wait()
         try:
             there_reader, there_writer = await asyncio.open_connection(*self._server)
         except OSError:
-            self._writers.discard(writer)
-            writer.close()
             return
-        self._writers.add(there_writer)
         port = there_writer.get_extra_info("sockname")[1]
         self.ports.add(port)
-        ways = [
-            asyncio.create_task(self._forward(source, target))
-            for source, target in ((reader, there_writer), (there_reader, writer))
-        ]
-        for way in ways:
-            self._tasks.add(way)
-            way.add_done_callback(self._tasks.discard)
-        await asyncio.wait(ways)
-        self.ports.discard(port)
-        self._writers -= {writer, there_writer}
+        try:
+            async with asyncio.TaskGroup() as both_ways:
+                both_ways.create_task(self._forward(reader, there_writer))
+                both_ways.create_task(self._forward(there_reader, writer))
+        finally:
+            self.ports.discard(port)
+            await ended(there_writer)
 
     async def _forward(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with suppress(OSError):  # TLS has errors of its own where data comes after its end
@@ -81,19 +74,6 @@ class Proxy:
             await self._flowing.wait()
         target.close()
 
-    async def close(self) -> None:
-        """End every connection, also one that was just accepted and has no transport yet: what is
-        left to the garbage collector is a warning in whichever test comes next.
-        """
-        await asyncio.sleep(_ACCEPTED)
-        self._flowing.set()
-        for task in self._tasks:
-            task.cancel()
-        for writer in list(self._writers):
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-
 
 def proxy_to(host: str, port: int) -> AbstractAsyncContextManager[Proxy]:
     """Return a proxy to a server, which listens on 127.0.0.1 within the context."""
@@ -102,17 +82,8 @@ def proxy_to(host: str, port: int) -> AbstractAsyncContextManager[Proxy]:
 
 @asynccontextmanager
 async def _listening(proxy: AnyProxy, host: str, port: int) -> AsyncIterator[AnyProxy]:
-    server = await asyncio.start_server(proxy.serve, host, port)
-    proxy.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(proxy.serve, host, port) as proxy.port:
         yield proxy
-    finally:
-        server.close()
-        await proxy.close()
-
-
-_ACCEPTED = 0.01
-"""Seconds until what was accepted has a transport."""
 
 
 class Loss(StrEnum):
@@ -147,7 +118,6 @@ class LateRequests:
     _kept: dict[str, list[tuple[_Passage, bytes]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def lose(self, transactional_id: str, request: int, how: Loss) -> None:
         """Lose the next request of this key and transactional id."""
@@ -175,17 +145,18 @@ class LateRequests:
         return errors
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Forward one connection; it is closed where the broker refuses it."""
+        """Forward one connection; it ends where the broker refuses it."""
         try:
             from_broker, to_broker = await asyncio.open_connection(self.host, self.broker_port)
         except OSError:
-            writer.close()
             return
         passage = _Passage(writer, to_broker)
-        for forwarding in (self._requests(reader, passage), self._answers(from_broker, passage)):
-            task = asyncio.create_task(forwarding)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        try:
+            async with asyncio.TaskGroup() as both_ways:
+                both_ways.create_task(self._requests(reader, passage))
+                both_ways.create_task(self._answers(from_broker, passage))
+        finally:
+            await ended(to_broker)
 
     async def _requests(self, reader: asyncio.StreamReader, passage: _Passage) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -223,12 +194,6 @@ class LateRequests:
         if passage.answer is not None and not passage.answer.done():
             passage.answer.set_exception(ConnectionResetError("the broker closed the connection"))
         passage.client.close()
-
-    async def close(self) -> None:
-        """End every connection."""
-        for task in [*self._tasks]:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 async def _frame(reader: asyncio.StreamReader) -> bytes:

@@ -32,6 +32,7 @@ from izin.local import Kafka
 from izin.local.reservations import HOST, free_port
 from izin.runtime.settings import KafkaSettings
 from tests.support.proxy import Proxy
+from tests.support.tcp import listening
 
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
@@ -166,17 +167,11 @@ async def database_with_tls(
             if await _asks_for_tls(reader, writer):
                 await writer.start_tls(context)
                 await proxy.serve(reader, writer)
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
     query = {"sslmode": "verify-full", "sslrootcert": str(authority.file), **options}
     login = parts.netloc.rpartition("@")[0]
-    try:
+    async with listening(serve) as port:
         yield f"postgresql://{login}@127.0.0.1:{port}{parts.path}?{urlencode(query)}"
-    finally:
-        server.close()
-        await proxy.close()
 
 
 async def _asks_for_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -195,29 +190,20 @@ async def _asks_for_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 async def silent_tls(certificate: Certificate) -> AsyncIterator[str]:
     """Yield the address of a server that shakes hands and then says nothing."""
     context, loop = server_context(certificate), asyncio.get_running_loop()
-    transports: list[asyncio.Transport] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         plain = writer.transport
-        transports.append(plain)  # first: a client may be gone in the middle of its handshake
         with suppress(OSError):
             # Not the writer's own: aborted, it leaves a writer without a transport.
             shaken = await loop.start_tls(plain, plain.get_protocol(), context, server_side=True)
-            transports.extend([] if shaken is None else [shaken])
-            await reader.read()
-        writer.close()
+            try:
+                await reader.read()
+            finally:
+                if shaken is not None:
+                    shaken.abort()  # its end waits for a client that may be gone
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        await asyncio.sleep(0.01)  # until what was just accepted has a transport
-        # The end of TLS waits for a client that may be gone, and what is left to the garbage
-        # collector is a warning in whichever test comes next.
-        for one in transports:
-            one.abort()
-        await asyncio.sleep(0.01)
+    async with listening(serve) as port:
+        yield f"127.0.0.1:{port}"
 
 
 _LIFETIME = 300

@@ -44,6 +44,7 @@ from tests.support.order.harness import (
 )
 from tests.support.order.verdict import committed_records, source
 from tests.support.published import produce
+from tests.support.tcp import listening
 
 pytestmark = pytest.mark.broker
 
@@ -470,21 +471,15 @@ async def test_closed_producer_leaves_no_task(harness: OrderHarness) -> None:
 async def test_broker_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """It accepts a connection, as one that is frozen does, and says nothing; nothing remains."""
     before = asyncio.all_tasks()
-    closed = asyncio.Event()
 
-    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await closed.wait()
-        writer.close()
+    async def say_nothing(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
 
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()
     monkeypatch.setattr(transactional_producer, "_WITHIN", 0.2)
-    with pytest.raises(KafkaException):
-        await transactional_producer.TransactionalProducer.start(
-            {"bootstrap_servers": f"{host}:{port}"}, "test", []
-        )
-    closed.set()
-    server.close()
-    await server.wait_closed()
+    async with listening(say_nothing) as port:
+        with pytest.raises(KafkaException):
+            await transactional_producer.TransactionalProducer.start(
+                {"bootstrap_servers": f"127.0.0.1:{port}"}, "test", []
+            )
     await asyncio.sleep(0.1)
     assert asyncio.all_tasks() <= before

@@ -50,6 +50,7 @@ from tests.support.servers.distribution import (
     shared_broker,
 )
 from tests.support.skewed_process import JUMPS, MOST_SKEW
+from tests.support.tcp import listening
 from tests.support.waiting import until
 
 AT_ONCE = timedelta(0)
@@ -283,22 +284,19 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     """Answer each line with itself, until the client ends."""
     while line := await reader.readline():
         writer.write(line)
-    writer.close()
 
 
 async def test_silent_proxy_forwards_what_it_held_back_and_then_the_end() -> None:
     """A client that gave up meanwhile has its request arrive late, as at a network's return."""
     arrived = asyncio.Queue[bytes]()
 
-    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def note(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         arrived.put_nowait(await reader.read())
-        writer.close()
 
-    server = await asyncio.start_server(note, "127.0.0.1", 0)
     async with (
         asyncio.timeout(_LIMIT),
-        server,
-        proxy_to("127.0.0.1", server.sockets[0].getsockname()[1]) as proxy,
+        listening(note) as port,
+        proxy_to("127.0.0.1", port) as proxy,
     ):
         _, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         while not proxy.ports:  # noqa: ASYNC110 - of the other side
@@ -319,7 +317,7 @@ async def test_server_that_is_away_ends_the_connection() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         assert await reader.read() == b""
         writer.close()
-        async with await asyncio.start_server(echo, "127.0.0.1", port):
+        async with listening(echo, "127.0.0.1", port):
             reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
             writer.write(b"there\n")
             assert await reader.readline() == b"there\n"

@@ -1,0 +1,65 @@
+"""A TCP server of the tests that leaves nothing behind: what is left to the garbage collector is a
+warning in whichever test comes next.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Serves one connection, which is closed when it returns."""
+
+
+@asynccontextmanager
+async def listening(serve: Serve, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[int]:
+    """Serve connections within the context, and yield the port; 0 takes a free one.
+
+    At its end every handler is cancelled, and every connection ended, also one that was accepted a
+    moment ago.
+    """
+    served = set[asyncio.Task[None]]()
+    transports = set[asyncio.BaseTransport]()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        plain = writer.transport
+        served.add(task)
+        transports.add(plain)
+        try:
+            await serve(reader, writer)
+        finally:
+            served.discard(task)
+            if writer.transport is None:  # TLS that was given up in the middle of its handshake
+                plain.abort()
+            else:
+                await ended(writer)
+            transports.discard(plain)
+
+    server = await asyncio.start_server(handle, host, port)
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        await asyncio.sleep(_ACCEPTED)
+        handlers = list(served)
+        for task in handlers:
+            task.cancel()
+        for transport in list(transports):
+            transport.abort()
+        await asyncio.gather(*handlers, return_exceptions=True)
+        await asyncio.sleep(0)
+
+
+async def ended(writer: asyncio.StreamWriter) -> None:
+    """Close a connection once what was written is sent; at once where this is cancelled."""
+    writer.close()
+    try:
+        with suppress(OSError):
+            await writer.wait_closed()
+    finally:
+        writer.transport.abort()
+
+
+_ACCEPTED = 0.01
+"""Seconds until what was accepted has a transport and a handler."""
