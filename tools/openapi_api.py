@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 
 from starlette.datastructures import QueryParams
@@ -18,14 +19,22 @@ from izin.api.answers import (
 )
 from izin.api.bodies import (
     CHANGE as CHANGE_BODY,
+    CONFIRMATION as CONFIRMATION_BODY,
     LOOKUP as LOOKUP_BODY,
     MAX_BODY,
     TOKEN,
     position_in,
     read_change,
+    read_confirmation,
     read_lookup,
 )
-from izin.api.endpoint import CHANGE_PATH, EVENT_PATH, LOOKUP_PATH, ApiRefusal
+from izin.api.endpoint import (
+    CHANGE_PATH,
+    CONFIRMATION_PATH,
+    EVENT_PATH,
+    LOOKUP_PATH,
+    ApiRefusal,
+)
 from izin.consent import (
     Channel,
     DecisionKind,
@@ -36,6 +45,7 @@ from izin.consent import (
     Status,
 )
 from izin.kafka.tables.api_keys import refusals
+from izin.ledger.confirmations import CONFIRMED_AT
 from izin.runtime.http_server.json_body import BodyField
 from izin.runtime.http_server.problems import JSON_TYPE, ProblemText
 from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
@@ -82,7 +92,7 @@ _TYPES: Mapping[str, Schema] = {
     **dict.fromkeys(("field", "reason_tr"), _TEXT),
     **dict.fromkeys(("source", "code", "reason", "origin", "transaction_id"), _TEXT_OR_NULL),
     **dict.fromkeys(("consent_date", "creation_date", "effective_at"), _INSTANT_OR_NULL),
-    **dict.fromkeys(("registered_at", "due_at"), _INSTANT_OR_NULL),
+    **dict.fromkeys(("registered_at", "due_at", CONFIRMED_AT), _INSTANT_OR_NULL),
     **dict.fromkeys(("event_id", "token"), _TEXT_OR_NULL),
 }
 """Of the fields of answers, by name; ``null`` only where a field says so."""
@@ -102,6 +112,7 @@ def api_document() -> Schema:
                     "lookup", "What stands for a recipient.", "Consent", Scope.ASK, LOOKUP_BODY
                 )
             },
+            CONFIRMATION_PATH: {"post": _confirmation()},
             CHANGE_PATH: {
                 "post": _operation(
                     "change",
@@ -121,6 +132,8 @@ def api_document() -> Schema:
             "IysAnswer": _object(IYS_FIELDS),
             "Consent": _object(CONSENT_FIELDS),
             "Changed": _object(CHANGED_FIELDS),
+            "Confirmation": _body(CONFIRMATION_BODY),
+            "Confirmed": _object({"event_id": "As given.", CONFIRMED_AT: "As reported first."}),
             "Lookup": _body(LOOKUP_BODY),
             "Change": _body(CHANGE_BODY),
         },
@@ -165,12 +178,34 @@ def _event() -> Schema:
     }
 
 
+def _confirmation() -> Schema:
+    about = "Report that a consent was confirmed to the person."
+    read = partial(read_confirmation, now=datetime.now(UTC))
+    given = {"event_id": "a", "confirmed_at": "2026-03-02 12:00:00"}
+    wrong = ({"event_id": ""}, {"confirmed_at": ""}, {"confirmed_at": "9999-01-01 00:00"})
+    problems = [
+        *_problems(Scope.PUBLISH, read, given, wrong),
+        _text(ApiRefusal.NO_CONSENT),
+    ]
+    return _posted("confirmation", about, "200", reference("Confirmed"), problems)
+
+
 def _operation(
     name: str, about: str, item: str, scope: Scope, fields: Sequence[BodyField]
 ) -> Schema:
     """Return an operation whose answer is a list of consents, each an ``item``."""
     answer = closed({"consents": {"type": "array", "items": reference(item)}})
-    is_change = fields is CHANGE_BODY
+    wrong: tuple[Schema, ...] = ({"brand_code": 0},)
+    if fields is not CHANGE_BODY:
+        return _posted(name, about, "200", answer, _problems(scope, read_lookup, {}, wrong))
+    given = {"new_recipient": "b@example.com"}
+    problems = [*_problems(scope, read_change, given, wrong), _text(ApiRefusal.NOT_ACKNOWLEDGED)]
+    return _posted(name, about, "202", answer, problems)
+
+
+def _posted(
+    name: str, about: str, status: str, answer: Schema, problems: Iterable[ProblemText]
+) -> Schema:
     return {
         "operationId": name,
         "summary": about,
@@ -180,32 +215,39 @@ def _operation(
             "content": {JSON_TYPE: {"schema": reference(name.capitalize())}},
         },
         "responses": {
-            "202" if is_change else "200": response(about, JSON_TYPE, answer),
-            **problem_responses(_problems(scope, is_change=is_change), reference("Problem")),
+            status: response(about, JSON_TYPE, answer),
+            **problem_responses(problems, reference("Problem")),
         },
     }
 
 
-_OF_BODIES = (ApiRefusal.OUTSIDE.value, ApiRefusal.NOT_ACKNOWLEDGED.value)
+_OF_BODIES = (
+    ApiRefusal.NO_CONSENT.value,
+    ApiRefusal.OUTSIDE.value,
+    ApiRefusal.NOT_ACKNOWLEDGED.value,
+)
 
 
 def _text(refusal: ApiRefusal) -> ProblemText:
     return ProblemText(*refusal.value)
 
 
-def _problems(scope: Scope, *, is_change: bool) -> Iterable[ProblemText]:
+_WRONG: tuple[Schema, ...] = ({"recipient": 1}, {"more": 1})
+
+
+def _problems(
+    scope: Scope, read: Callable[[str, bytes], object], given: Schema, wrong: Iterable[Schema]
+) -> Iterable[ProblemText]:
+    """Yield why a request is refused whose body ``read`` reads: the body that is ``given`` beside a
+    recipient can be used, and with any of what is ``wrong`` it cannot.
+    """
     yield from refusals(scope)
     yield from SHED
     yield too_large(MAX_BODY)
     yield too_slow(HttpLimits())
     yield _text(ApiRefusal.LEDGER)
     yield _text(ApiRefusal.OUTSIDE)
-    if is_change:
-        yield _text(ApiRefusal.NOT_ACKNOWLEDGED)
-    read: Callable[[str, bytes], object] = read_change if is_change else read_lookup
-    asked = {"recipient": "a@example.com", "new_recipient": "b@example.com"}
-    given = asked if is_change else {"recipient": asked["recipient"]}
-    wrong: tuple[dict[str, object], ...] = ({"recipient": 1}, {"brand_code": 0}, {"more": 1})
     yield from refusals_of(partial(read, "text/plain", b""))
-    for body in (b"{", b"1", *(json.dumps({**given, **one}).encode() for one in wrong)):
+    bodies = ({"recipient": "a@example.com", **given, **one} for one in _WRONG + tuple(wrong))
+    for body in (b"{", b"1", *(json.dumps(one).encode() for one in bodies)):
         yield from refusals_of(partial(read, JSON_TYPE, body))

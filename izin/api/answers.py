@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from izin.consent import WAITING, DecisionKind, State
+from izin.consent import WAITING, DecisionKind, State, Status
+from izin.ledger.confirmations import CONFIRMED_AT, confirmation_source
 from izin.ledger.reads import RecordedFact
 from izin.ledger.record import ConsentRow
 from izin.runtime.http_server.problems import JSON_TYPE
@@ -39,6 +40,7 @@ EVENT_FIELDS: Mapping[str, str] = {
     "code": "İYS's code of the state, or one of ours (docs/codes.md), or null.",
     "due_at": "When its term at İYS ends; null where nothing is due.",
     "iys": "İYS's last answer to it; null before there is one.",
+    CONFIRMED_AT: "When it was confirmed to the person, as reported, or null.",
 }
 DECISION_FIELDS: Mapping[str, str] = {
     "kind": "Apply, Enriched or Stale.",
@@ -134,7 +136,22 @@ def of_event(
         "code": reached.get("code"),
         "due_at": row.due_at if row is not None and is_due else None,
         "iys": None if result is None else _of_iys(result),
+        CONFIRMED_AT: confirmed_at(facts, event_id),
     }
+
+
+def consent_of(facts: Sequence[RecordedFact], event_id: str) -> RecordedFact | None:
+    """Return the decision on the consent (ONAY) of an event; None: there is none."""
+    decided = _last(facts, "decision", event_id)
+    return decided if decided is not None and decided.status == Status.ONAY else None
+
+
+def confirmed_at(facts: Sequence[RecordedFact], event_id: str) -> datetime | None:
+    """Return when the consent of an event was confirmed to the person, as was reported first."""
+    for fact in facts:
+        if fact.source == confirmation_source(event_id):
+            return _instant(fact.data["after"][CONFIRMED_AT])
+    return None
 
 
 def of_consent(customer_id: str, row: ConsentRow) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ stands in access logs.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -20,7 +21,12 @@ from izin.consent import (
     read_recipient,
 )
 from izin.kafka.tables.api_keys import outside
-from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_opt_out_date
+from izin.producers.mapping.dates import (
+    DateRules,
+    UnreadableDateError,
+    read_date,
+    read_opt_out_date,
+)
 from izin.runtime.http_server.json_body import (
     CODE,
     BodyField,
@@ -33,6 +39,7 @@ from izin.runtime.http_server.json_body import (
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.consistency_token import LogPosition, OpaqueTextError, positions_of
+from izin.schemas.may_send_api import LONGEST_TEXT
 
 MAX_BODY = 16 * 1024
 TOKEN = "token"  # noqa: S105  # the name of a parameter
@@ -83,7 +90,25 @@ CHANGE = (
         description="When it changed: Turkish time, or ISO 8601 with an offset. Without it: now.",
     ),
 )
+CONFIRMATION = (
+    _RECIPIENT,
+    BodyField(
+        name="event_id",
+        schema={"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT},
+        description="The event by which the consent was given.",
+        is_required=True,
+    ),
+    BodyField(
+        name="confirmed_at",
+        schema={"type": "string", "maxLength": LONGEST_TEXT},
+        description="When the message went out that confirms the consent to the person: Turkish "
+        "time, or ISO 8601 with an offset.",
+        is_required=True,
+    ),
+)
 _RULES = DateRules()
+_AHEAD = timedelta(minutes=5)
+"""How far the clock of a sender may be ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +146,15 @@ class RecipientChange:
     """When it changed, as it was given; None: now."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmedConsent:
+    """A consent that was confirmed to the person."""
+
+    asked: AskedRecipient
+    event_id: str
+    confirmed_at: datetime
+
+
 def read_lookup(content_type: str, body: bytes) -> AskedRecipient:
     """Return what ``body`` asks for.
 
@@ -145,6 +179,21 @@ def read_change(content_type: str, body: bytes) -> RecipientChange:
         except UnreadableDateError as error:
             raise refused("consent_date", f"cannot be read: {error.violation.reason}") from None
     return RecipientChange(old=old, consent_date=date)
+
+
+def read_confirmation(content_type: str, body: bytes, now: datetime) -> ConfirmedConsent:
+    """Return the confirmation in ``body``, none after ``now``; raises as ``read_lookup``."""
+    given = read_object(content_type, body, _names(CONFIRMATION), page=_PAGE)
+    asked, event_id = _asked(given), text_in(given, "event_id")
+    if event_id is None:
+        raise refused("event_id", "is the id of the event by which the consent was given")
+    try:
+        confirmed_at = read_date(text_in(given, "confirmed_at") or "", _RULES)
+    except UnreadableDateError as error:
+        raise refused("confirmed_at", f"cannot be read: {error.violation.reason}") from None
+    if confirmed_at > now + _AHEAD:
+        raise refused("confirmed_at", "is in the future; report it once the message went out")
+    return ConfirmedConsent(asked=asked, event_id=event_id, confirmed_at=confirmed_at)
 
 
 def position_in(query: QueryParams, partitions: Mapping[str, int]) -> LogPosition:

@@ -6,6 +6,8 @@ few that are asked for. So a client sends the token that it got with the event's
 where in Kafka the event is, and the record there says of which key it is. ``POST
 /v1/consents/lookup`` (scope ``ask``) and ``POST /v1/recipients/change`` (``publish``) have the
 recipient in their body, and are looks at a person: the history has them, with the name of the key.
+``POST /v1/consents/confirmation`` (``publish``) reports that a consent was confirmed to the person:
+an act, which shows nothing.
 
 A key sees its own customers, brands and channels. What is outside of it is answered exactly as what
 does not exist: of a recipient only keys within it are looked for, and an event of another is not
@@ -32,6 +34,7 @@ from izin.api.bodies import (
     AskedRecipient,
     position_in,
     read_change,
+    read_confirmation,
     read_lookup,
 )
 from izin.api.change import Changed, changed
@@ -42,6 +45,7 @@ from izin.kafka.bounded_reader import OffsetGoneError
 from izin.kafka.tables.api_keys import ApiKeyDirectory, authorised, outside
 from izin.kafka.tables.brand_directory import BrandDirectory, customer_of
 from izin.ledger import reads
+from izin.ledger.confirmations import CONFIRMED_AT, record_confirmation
 from izin.ledger.db import Ledger
 from izin.ledger.history import looks, people_keys
 from izin.ledger.history.append import append
@@ -75,6 +79,13 @@ class ApiRefusal(ProblemText, Enum):
         404,
         "Not decided yet",
         "Kafka has the event, and the ledger no decision on it yet; send this again",
+        _DECIDED_WITHIN,
+    )
+    NO_CONSENT = ProblemText(
+        404,
+        "No such consent",
+        "the ledger has no consent (ONAY) of this event and recipient within this API key; where "
+        "it was just given, send this again",
         _DECIDED_WITHIN,
     )
     OUTSIDE = ProblemText(
@@ -136,6 +147,10 @@ class ApiEndpoint:
     async def lookup(self, request: Request) -> Response:
         """Answer what stands for a recipient."""
         return await self._answer(request, LOOKUP_PATH, Scope.ASK, self._lookup)
+
+    async def confirmation(self, request: Request) -> Response:
+        """Record that a consent was confirmed to the person."""
+        return await self._answer(request, CONFIRMATION_PATH, Scope.PUBLISH, self._confirmation)
 
     async def change(self, request: Request) -> Response:
         """Close the consents of a recipient that is the person's no longer."""
@@ -208,6 +223,21 @@ class ApiEndpoint:
         rows = await self._rows("api lookup", asked, key)
         found = [answers.of_consent(self._customer(row), row) for row in rows]
         return answers.answer({"consents": found})
+
+    async def _confirmation(self, request: Request, key: ApiKey) -> Response:
+        body, now = await read_body(request, largest=MAX_BODY), self.clock()
+        given = read_confirmation(request.headers.get("content-type", ""), body, now)
+        keys = list(map(str, given.asked.keys(key, self.brands.customers)))
+        if not keys:
+            raise ApiRefusal.OUTSIDE.error()
+        facts = await reads.facts(self.ledger, keys)
+        consent = answers.consent_of(facts, given.event_id)
+        if consent is None:
+            raise ApiRefusal.NO_CONSENT.error()
+        async with self.ledger.transaction() as connection:
+            await record_confirmation(connection, consent, given.confirmed_at, by=key.name, now=now)
+        known = answers.confirmed_at(facts, given.event_id) or given.confirmed_at
+        return answers.answer({"event_id": given.event_id, CONFIRMED_AT: known})
 
     async def _change(self, request: Request, key: ApiKey) -> Response:
         body = await read_body(request, largest=MAX_BODY)
@@ -287,7 +317,7 @@ class ApiEndpoint:
 
 
 EVENT_PATH, LOOKUP_PATH = "/v1/events/{event_id}", "/v1/consents/lookup"
-CHANGE_PATH = "/v1/recipients/change"
+CONFIRMATION_PATH, CHANGE_PATH = "/v1/consents/confirmation", "/v1/recipients/change"
 
 
 def routes_of(endpoint: ApiEndpoint) -> list[Route]:
@@ -295,5 +325,6 @@ def routes_of(endpoint: ApiEndpoint) -> list[Route]:
     return [
         Route(EVENT_PATH, endpoint.event, methods=["GET"]),
         Route(LOOKUP_PATH, endpoint.lookup, methods=["POST"]),
+        Route(CONFIRMATION_PATH, endpoint.confirmation, methods=["POST"]),
         Route(CHANGE_PATH, endpoint.change, methods=["POST"]),
     ]

@@ -1,7 +1,8 @@
 """``izin deadlines``: what is due, at risk and missed, opt-outs a person can act on, and terms.
 
 ``izin report``: figures over a time. ``latency`` says how long changes that began at İYS took, by
-path and leg; ``week`` what happened for each customer, and what each used.
+path and leg; ``week`` what happened for each customer, and what each used; ``confirmations`` which
+consents given electronically were not confirmed to the person.
 """
 
 import io
@@ -46,6 +47,11 @@ from izin.cli.terminal.ledger_session import (
 from izin.consent import Status
 from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.ledger import reads
+from izin.ledger.confirmations import (
+    Confirmation,
+    ElectronicConsent,
+    electronic_consents,
+)
 from izin.ledger.db import Ledger
 from izin.ledger.history.reports import Leg, LegLatency, figures, latencies
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
@@ -84,6 +90,14 @@ _WEEK = {
     "opt_outs": "opt-outs",
     "p50": "p50",
     "p95": "p95",
+}
+_CONFIRMATIONS = {
+    "event_id": "event",
+    "brand_code": "brand",
+    "type": "type",
+    "given_at": "given",
+    "confirmed_at": "confirmed",
+    "confirmation": "confirmation",
 }
 
 
@@ -403,6 +417,48 @@ def week(
                 ("valid API keys", one.api_keys),
             ]
             print_rows(output, ("what", "value"), lines)
+
+
+@reports_app.command()
+def confirmations(
+    *,
+    customer: OneCustomerOption = None,
+    since: SinceOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """List the consents given electronically that were not confirmed to the person the same day.
+
+    Decided in the last seven days, unless --since. Whoever sends the confirmations reports them at
+    POST /v1/consents/confirmation of izin api. Open: the day is not over. Times are Turkish; JSON
+    has UTC.
+    """
+    now = datetime.now(UTC)
+    begin = since or now - timedelta(days=7)
+    counts = dict.fromkeys(Confirmation, 0)
+    listed = list[ElectronicConsent]()
+
+    async def collect(ledger: Ledger) -> None:
+        async for one in electronic_consents(ledger, since=begin, customer_id=customer, now=now):
+            counts[one.confirmation] += 1
+            if one.confirmation is not Confirmation.IN_TIME:
+                listed.append(one)
+
+    run_on_ledger(collect, customer=customer)
+    rows = cells(
+        _CONFIRMATIONS,
+        listed,
+        brand_code=lambda one: one.key.brand_code,
+        type=lambda one: one.key.channel,
+    )
+    known = {
+        "since": begin,
+        "until": now,
+        "counts": counts,
+        "consents": named(_CONFIRMATIONS, rows),
+    }
+    summary = ", ".join(f"{word}: {count:,}" for word, count in counts.items())
+    note = f"{sum(counts.values()):,} consents given electronically; confirmed {summary}"
+    print_rows(output, _CONFIRMATIONS, rows, as_json=known, notes=(note,))
 
 
 def _took(seconds: float | None) -> str:

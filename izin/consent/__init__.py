@@ -97,6 +97,7 @@ from izin.consent.model import (
 )
 from izin.consent.next_action import (
     ATTESTED_WITHIN,
+    ELECTRONIC_SOURCES,
     Action,
     ActionReason,
     Desired,
@@ -121,6 +122,7 @@ __all__ = (
     "CHANNELS",
     "CLASSES",
     "CLOSED",
+    "ELECTRONIC_SOURCES",
     "FIRST_DATE",
     "LAW_VERSION",
     "LOST",

@@ -157,18 +157,20 @@ class Case(NamedTuple):
     in_flight: bool
 
 
-LIVE_SOURCES = frozenset(
+ELECTRONIC_SOURCES = frozenset(
     {
         Source.HS_WEB,
         Source.HS_MOBIL,
         Source.HS_EORTAM,
         Source.HS_MESAJ,
         Source.HS_EPOSTA,
-        Source.HS_CAGRI_MERKEZI,
         Source.HS_SOSYAL_MEDYA,
         Source.HS_ATM,
     }
 )
+"""Sources of consents that are given electronically, and so to be confirmed to the person on the
+same day (Yönetmelik m.7/9)."""
+LIVE_SOURCES = ELECTRONIC_SOURCES | {Source.HS_CAGRI_MERKEZI}
 """Sources that report while the recipient acts; paper forms and events are entered later."""
 
 ATTESTED_WITHIN = timedelta(minutes=15)

@@ -23,6 +23,7 @@ from schemathesis.core import NotSet
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from izin.api import endpoint as api_endpoint
 from izin.api.endpoint import routes_of as api_routes
 from izin.feeds.endpoint import routes_of as feed_routes
 from izin.gate.server import routes_of as gate_routes
@@ -50,7 +51,7 @@ from tests.support.builders import (
     known,
 )
 from tests.support.project_rules import ROOT
-from tests.unit.api.conftest import a_fact, a_row, serving as serving_api
+from tests.unit.api.conftest import CONFIRMED, a_fact, a_row, serving as serving_api
 from tests.unit.feeds.conftest import (
     CODEC,
     SUBSCRIBER,
@@ -270,7 +271,7 @@ async def test_gate_answers_as_described():
         assert check(GATE, await api.ask())["status"] == 403
 
 
-async def test_api_answers_as_described():
+async def test_api_answers_as_described(monkeypatch: pytest.MonkeyPatch):
     """What is found of every kind, and what is refused, for each reason."""
     async with serving_api() as api:
         assert routes(public_app(api_routes(api.endpoint), dict)) == paths(API)
@@ -284,6 +285,7 @@ async def test_api_answers_as_described():
         assert found["iys"]
         assert [one["code"] for one in found["decision"]["violations"]] == [violation["code"]]
         bodies: Mapping[str, Mapping[str, object]] = {
+            "Confirmation": {"recipient": PHONE, "event_id": "a", "confirmed_at": CONFIRMED},
             "Lookup": {"recipient": PHONE, "types": ["MESAJ"], "brand_code": BRAND},
             "Change": {"recipient": PHONE, "new_recipient": EMAIL, "consent_date": "2026-03-02"},
         }
@@ -295,16 +297,30 @@ async def test_api_answers_as_described():
         assert check(API, await api.lookup())["consents"]
         assert check(API, await api.change())["consents"][0]["ask_again"]
         assert check(API, await api.change(consent_date="2026-03-01"))["consents"]
+        api.ledger.takes_writes = True
+        monkeypatch.setattr(api_endpoint, "record_confirmation", AsyncMock())
+        api.decided(event_id="event-0")
+        confirmed = check(API, await api.confirm(event_id="event-0"))
+        assert confirmed == {"event_id": "event-0", "confirmed_at": CONFIRMED}
+        api.ledger.takes_writes = False
         undecided = api.log.write("event-2", a_key(recipient=EMAIL, channel="EPOSTA"))
         refused = [
             await api.event("event-2", undecided),
             await api.event("event-3", token),
             await api.event("event-1", "x"),
+            await api.confirm(),
+            await api.confirm(more=1),
+            await api.confirm(event_id=""),
+            await api.confirm(confirmed_at="9999-01-01 00:00"),
             *[await call(brand_code=9) for call in (api.lookup, api.change)],
             *[await call(types=["EPOSTA"]) for call in (api.lookup, api.change)],
             *[await call(more=1) for call in (api.lookup, api.change)],
         ]
-        for path in ("/v1/consents/lookup", "/v1/recipients/change"):
+        for path in (
+            "/v1/consents/lookup",
+            "/v1/consents/confirmation",
+            "/v1/recipients/change",
+        ):
             refused += [
                 await api.client.post(path, content=content, headers={"content-type": kind})
                 for kind, content in (
@@ -316,6 +332,7 @@ async def test_api_answers_as_described():
             ]
         api.publisher.is_away_for = lambda _: True
         refused.append(await api.change())
+        refused.append(await api.confirm(event_id="event-0"))
         api.ledger.is_away = True
         refused += [await api.event("event-1", token), await api.lookup(), await api.change()]
         api.away()

@@ -122,6 +122,7 @@ OTHERS: Mapping[str, str] = {
     "evidence anchors": READS,
     "complaints list": MASKED,
     "dead-letters list": MASKED,
+    "report confirmations": READS,
     "report latency": READS,
     "report week": READS,
     "iys limits": READS,
@@ -171,11 +172,12 @@ ROUTES: Mapping[str, str] = {
     "OPT_OUT_ROUTE": "the person who has the link acts, and sees nothing but the brand",
     "CONFIRM_ROUTE": "the person who has the link acts, and sees nothing but the brand",
     "EVENT_PATH": "names no recipient",
+    "CONFIRMATION_PATH": "an act, whose actor is the key: tests/integration/api",
     "LOOKUP_PATH": "a look, whose actor is the key: it shows the one person who is asked for",
     "CHANGE_PATH": "the same; the key is the actor of the events that the history has, too",
 }
-"""Every route, and why all but two write neither an act nor a look: no person stands behind it, but
-a key.
+"""Every route, and why all but three write neither an act nor a look: no person stands behind it,
+but a key.
 """
 
 

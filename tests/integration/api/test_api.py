@@ -2,8 +2,8 @@
 to İYS's answer, looks that are recorded, a changed number from the request to what stands then.
 """
 
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from izin.consent import ConsentEvent
 from izin.kafka.bounded_reader import read_all
 from izin.kafka.clients import access_of
 from izin.ledger import reads
+from izin.ledger.confirmations import Confirmation, electronic_consents
 from izin.local import free_port
 from izin.producers.publishing.publisher import KafkaPublisher, Published
 from izin.runtime.settings import ApiSettings, LedgerSettings
@@ -136,6 +137,53 @@ async def test_lookup_is_recorded_as_a_look_at_the_person(
     assert (look.customer_id, look.data["act"], look.data["by"]) == (CUSTOMER, "look", "shop")
     assert look.data["after"] == {"command": "api lookup"}
     assert PHONE not in str(look)
+
+
+async def test_confirmation_is_recorded_once_and_reported(
+    with_topics: SinkHarness, api: httpx.AsyncClient
+):
+    """By the key that reports it; a repetition with another instant answers with the first."""
+    now = with_topics.clock().replace(microsecond=0)
+    event = a_signup(with_topics, consent_date=now, received_at=now)
+    signed = a_signup(with_topics, event_id="signed", type="ARAMA", source="HS_ISLAK_IMZA")
+    yesterday = a_signup(
+        with_topics,
+        event_id="yesterday",
+        recipient_type="TACIR",
+        consent_date=now - timedelta(days=1),
+    )
+    await with_topics.ingest(event, signed, yesterday)
+
+    async def report(at: datetime, **more: str) -> httpx.Response:
+        body = {"recipient": PHONE, "event_id": event.event_id, "confirmed_at": at.isoformat()}
+        return await api.post("/v1/consents/confirmation", json=body | more)
+
+    async def known(days: int = 0) -> Mapping[str, tuple[str, datetime | None]]:
+        found = electronic_consents(
+            with_topics.ledger,
+            since=now - timedelta(hours=1),
+            customer_id=CUSTOMER,
+            now=now + timedelta(days=days),
+        )
+        return {one.event_id: (one.confirmation, one.confirmed_at) async for one in found}
+
+    missing = (Confirmation.MISSING, None)
+    assert await known() == {event.event_id: (Confirmation.OPEN, None), "yesterday": missing}
+    assert await known(days=1) == {event.event_id: missing, "yesterday": missing}
+    theirs = {"Authorization": f"Bearer {FOREIGN}"}
+    assert (await api.post("/v1/consents/confirmation", headers=theirs)).status_code == 415
+    assert (await report(now, event_id="none")).status_code == 404
+    answers = [(await report(at)).json() for at in (now, now - timedelta(seconds=9))]
+    assert answers[0] == answers[1]
+    assert datetime.fromisoformat(answers[0]["confirmed_at"]) == now
+    assert (await report(now, event_id="yesterday")).status_code == 200
+    assert await known() == {
+        event.event_id: (Confirmation.IN_TIME, now),
+        "yesterday": (Confirmation.LATE, now),
+    }
+    history = await reads.history(with_topics.ledger, PHONE)
+    acts = [fact.data for fact in history.facts if fact.source.startswith("confirmation/")]
+    assert [(act["act"], act["by"]) for act in acts] == [("confirm consent", "shop")] * 2
 
 
 async def test_changed_number_closes_what_the_old_one_had(

@@ -124,6 +124,7 @@ READING: Mapping[str, Cut] = {
         shows="2026-11-20",
         refused=(_THEIRS + " --out={new} --closed-day=2026-11-20",),
     ),
+    "report confirmations": cut(_OURS, refused=(_THEIRS,)),
     "report latency": cut(_OURS, refused=(_THEIRS,)),
     "report week": cut(_OURS, shows="H100002"),
     "retention holds": cut(_OURS, shows="acme"),
@@ -374,6 +375,8 @@ def _changed(recipient: str, status: int, shows: str, **more: object) -> Ask:
     return _of_recipient("/v1/recipients/change", recipient, status, shows, **given)
 
 
+_CONFIRMATION = "/v1/consents/confirmation"
+_CONFIRMED = {"event_id": "none", "confirmed_at": "2026-03-02 12:00:00"}
 _OK = '{"status":"ok"}'
 ROUTES: Mapping[str, tuple[Ask, ...]] = {
     "/health/live": _everywhere("/health/live", shows=_OK),
@@ -413,6 +416,10 @@ ROUTES: Mapping[str, tuple[Ask, ...]] = {
     ),
     # An event is found by a token, which Kafka makes: tests/integration/api has a foreign one.
     "EVENT_PATH": (Ask(server="api", path="/v1/events/event-1", status=400, shows="token"),),
+    "CONFIRMATION_PATH": (
+        _of_recipient(_CONFIRMATION, PHONE, 404, "No such consent", **_CONFIRMED),
+        _of_recipient(_CONFIRMATION, FOREIGN_RECIPIENT, 404, "No such consent", **_CONFIRMED),
+    ),
     "LOOKUP_PATH": (
         _of_recipient("/v1/consents/lookup", PHONE, 200, '"customer_id":"acme"'),
         _of_recipient("/v1/consents/lookup", FOREIGN_RECIPIENT, 200, '"consents":[]'),

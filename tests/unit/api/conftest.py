@@ -45,6 +45,7 @@ from tests.support.builders import (
 from tests.unit.producers.conftest import FakePublisher
 
 TOPICS = Topics()
+CONFIRMED = "2026-03-02T09:04:00Z"
 LATER = NOON + timedelta(minutes=5)
 """When requests come."""
 FOREIGN_BRAND, FOREIGN = 200001, "beta"
@@ -104,11 +105,14 @@ def a_decision(event: ConsentEvent) -> dict[str, Any]:
 
 @dataclass
 class FakeLedger:
-    """Rows and entries by key; it takes no writes, so no look is recorded."""
+    """Rows and entries by key; it takes no writes, so no look is recorded, where no test asks for
+    it.
+    """
 
     rows: dict[str, ConsentRow] = field(default_factory=dict)
     facts: defaultdict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     is_away: bool = False
+    takes_writes: bool = False
     asked: list[str] = field(default_factory=list)
     """The keys that were read."""
 
@@ -128,7 +132,8 @@ class FakeLedger:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """Refuse to write."""
-        raise LedgerUnavailableError("takes no writes")
+        if not self.takes_writes:
+            raise LedgerUnavailableError("takes no writes")
         yield
 
 
@@ -185,6 +190,11 @@ class Api:
     async def lookup(self, **body: object) -> httpx.Response:
         """Look up a recipient."""
         return await self.client.post("/v1/consents/lookup", json={"recipient": PHONE} | body)
+
+    async def confirm(self, **body: object) -> httpx.Response:
+        """Report that the consent of an event was confirmed to the person."""
+        given = {"recipient": PHONE, "event_id": "event-1", "confirmed_at": CONFIRMED} | body
+        return await self.client.post("/v1/consents/confirmation", json=given)
 
     async def change(self, **body: object) -> httpx.Response:
         """Say that a recipient has changed."""

@@ -4,11 +4,13 @@ import json
 import re
 import shlex
 from datetime import timedelta
+from unittest.mock import AsyncMock
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
 
+from izin.api import endpoint
 from izin.api.change import ORIGIN
 from izin.runtime.settings import ApiSettings
 from izin.schemas.api_keys import Scope
@@ -83,6 +85,7 @@ async def test_event_is_answered_with_its_decision_and_state(api: Api):
         "code": None,
         "due_at": "2026-03-05T09:00:00Z",
         "iys": None,
+        "confirmed_at": None,
     }
 
 
@@ -266,6 +269,42 @@ async def test_body_that_cannot_be_used_is_refused(api: Api, call: str, wrong: d
 JSON = {"Content-Type": "application/json"}
 
 
+async def test_confirmation_of_no_consent_is_refused(api: Api):
+    """An opt-out needs none; of an event or a recipient that is not there, nothing is written."""
+    api.decided(status="RET")
+    for body in ({}, {"event_id": "event-2"}, {"recipient": EMAIL}):
+        response = await api.confirm(**body)
+        problem(response, 404, "No such consent")
+        assert response.headers["retry-after"] == "2"
+    outside = an_api_key(scopes=BOTH.scopes, customers=frozenset({"nobody"}))
+    async with serving(outside) as other:
+        problem(await other.confirm(), 403, "Nothing within the key")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"event_id": None},
+        {"event_id": 1},
+        {"confirmed_at": None},
+        {"confirmed_at": "today"},
+        {"confirmed_at": "2026-03-02"},
+        {"confirmed_at": "2026-03-02T10:00:00Z"},
+        {"brand_code": BRAND},
+    ],
+)
+async def test_confirmation_that_cannot_be_used_is_refused(api: Api, wrong: dict[str, object]):
+    """No event, no instant, one with several meanings, without a time of day, in the future."""
+    api.decided()
+    assert (await api.confirm(**wrong)).status_code == 422
+
+
+async def test_confirmation_is_not_taken_where_the_ledger_is_away(api: Api):
+    """Whoever reports sends it again."""
+    api.decided()
+    problem(await api.confirm(), 503, "Ledger does not answer")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -415,9 +454,11 @@ EXAMPLES = re.findall(
 
 @pytest.mark.parametrize(("command", "status", "expected"), EXAMPLES)
 async def test_each_request_is_answered_as_the_page_says(
-    api: Api, command: str, status: str, expected: str
+    api: Api, monkeypatch: pytest.MonkeyPatch, command: str, status: str, expected: str
 ):
     """Status and body, but for the ids of Kafka."""
+    monkeypatch.setattr(endpoint, "record_confirmation", AsyncMock())
+    api.ledger.takes_writes = "confirmed_at" in expected and status == "200"
     token = api.decided()
     api.ledger.put(a_row())
     words = shlex.split(
@@ -447,6 +488,6 @@ async def test_each_request_is_answered_as_the_page_says(
 
 def test_page_has_a_request_of_each_path() -> None:
     """The check above looks at something."""
-    assert len(EXAMPLES) == PAGE.count("\ncurl ") == 3
+    assert len(EXAMPLES) == PAGE.count("\ncurl ") == 4
     assert LATER > NOON
     assert FOREIGN != CUSTOMER
