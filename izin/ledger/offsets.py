@@ -6,9 +6,11 @@ and other offsets, and to read on in it would lose its beginning.
 A partition that is being restored from the topic of desired consents has its own offset there.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history import record_act
@@ -16,6 +18,7 @@ from izin.ledger.record import ConcurrentChangeError, Message, RecreatedTopicErr
 
 _SQL = statements("offsets")
 _BOOTSTRAPS = statements("bootstraps")
+_LOOK_EVERY = 1.0
 
 
 async def positions(
@@ -78,6 +81,26 @@ async def _move(  # noqa: PLR0913, PLR0917  # of which table and topic, and what
     }
     if len(await fetch(connection, statement, values)) != len(moves):
         raise ConcurrentChangeError(f"another process has read on in {topic}")
+
+
+class Held(NamedTuple):
+    """A ledger that has lost transactions: it publishes and submits nothing."""
+
+    since: datetime
+    is_behind: bool
+    """Whether it has not read again what it had announced."""
+
+
+async def held(ledger: Ledger) -> Held | None:
+    """Return since when the ledger is held (:mod:`izin.sinks.ingest.catch_up`); None: it is not."""
+    found = await ledger.fetch(_SQL["held"], {})
+    return Held(**found[0]) if found else None
+
+
+async def until_released(ledger: Ledger) -> None:
+    """Return once the ledger is not held; raises LedgerUnavailableError."""
+    while await held(ledger) is not None:  # noqa: ASYNC110  # of any process
+        await asyncio.sleep(_LOOK_EVERY)
 
 
 async def announcement(

@@ -28,7 +28,7 @@ from izin.kafka.broker_watch import BrokerWatch
 from izin.ledger import retention, submissions
 from izin.ledger.db import Ledger, Notifications, live, repeat
 from izin.ledger.privacy import erasure
-from izin.ledger.record import LedgerUnavailableError, TopicMessages
+from izin.ledger.record import LedgerUnavailableError, StreamUnavailableError, TopicMessages
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.http_server.problems import Faults, health, operations_app
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
@@ -75,6 +75,7 @@ _RETENTION_INTERVAL = timedelta(hours=1)
 _SURVEY_INTERVAL = timedelta(minutes=10)
 _LOOK_INTERVAL = timedelta(minutes=1)
 _POLL_WAIT = timedelta(milliseconds=500)
+_CATCH_UP_INTERVAL = timedelta(seconds=1)
 
 _log = get_logger(__name__)
 
@@ -90,6 +91,7 @@ class Parts:
     sink: SinkSettings
     codec: Codec
     context: OutboundContext
+    ingester: Ingester
     publisher: Publisher
     brands: BrandCache
     credentials: Credentials | None
@@ -128,6 +130,7 @@ def background(parts: Parts) -> dict[str, Loop]:
             notifications=parts.notifications,
             clock=clock,
             wait=sink.poll_interval,
+            ready=parts.ingester.catch_up.ready,
         ).run,
         "anchors": AnchorWriter(
             ledger=ledger,
@@ -163,20 +166,16 @@ def background(parts: Parts) -> dict[str, Loop]:
 
 def _readers(parts: Parts) -> dict[str, Loop]:
     """Return what reads topics into the ledger, by name."""
-    kafka, context, topics = parts.kafka, parts.context, parts.kafka.topics
-    budget = DeadLetterBudget(share=kafka.dead_letter_share)
-    ingester = Ingester(
-        ledger=context.ledger,
-        topic_messages=context.topic_messages,
-        codec=parts.codec,
-        settings=kafka,
-        clock=context.clock,
-        wait=_POLL_WAIT,
-        isolation=Isolation(budget, parts.metrics.registry),
-    )
+    ingester, context, topics = parts.ingester, parts.context, parts.kafka.topics
     receipts, lanes = topics.gate_receipts.name, {"bulk": topics.events, "express": topics.express}
     return {
         "ingest": ingester.run,
+        "catch up": _repeated(
+            context,
+            "catch up",
+            _CATCH_UP_INTERVAL,
+            lambda owned: replace(ingester, ledger=owned.ledger).catch_up.step(),
+        ),
         "receipts": partial(ReceiptReader.run, ingester, receipts, work="receipts"),
         **{
             f"sequences of {lane}": partial(
@@ -360,6 +359,17 @@ async def serve(  # noqa: PLR0913, PLR0917 - the groups of settings, where, and 
             sink=sink,
             codec=codec,
             context=context,
+            ingester=Ingester(
+                ledger=ledger,
+                topic_messages=context.topic_messages,
+                codec=codec,
+                settings=kafka,
+                clock=context.clock,
+                wait=_POLL_WAIT,
+                isolation=Isolation(
+                    DeadLetterBudget(share=kafka.dead_letter_share), metrics.registry
+                ),
+            ),
             publisher=await stack.enter_async_context(Publisher(kafka)),
             brands=BrandCache(ledger),
             credentials=credentials,
@@ -430,4 +440,10 @@ async def _begin(parts: Parts, alive: asyncio.Event) -> None:
     others, it waits for no lock: a frozen one may have that of the address, until it is fenced.
     """
     await alive.wait()
+
+    async def catch_up() -> None:
+        with contextlib.suppress(StreamUnavailableError):  # relay and ingest look again, first
+            await parts.ingester.catch_up.begin()
+
+    await keep_running("catch up", catch_up)
     await keep_running("rate limits", parts.context.pacer.begin)

@@ -18,6 +18,11 @@ WHERE o.topic = %(topic)s AND o.topic_id = %(topic_id)s
     AND o.partition = moved.partition AND o.next_offset = moved.before
 RETURNING o.partition
 
+-- name: held
+-- Since when the ledger is held, and whether it is behind still; no row: it is not held.
+SELECT min(held_since) AS since, bool_or(next_offset < announced_offset) AS is_behind
+FROM kafka_offsets WHERE announced_offset IS NOT NULL HAVING count(*) > 0
+
 -- name: forget
 -- A topic was created again: it is read from its beginning.
 DELETE FROM kafka_offsets WHERE topic = %(topic)s

@@ -40,6 +40,7 @@ from izin.runtime.process import first_of, with_pauses
 from izin.schemas.fast.writer import long_bytes
 from izin.sinks.ingest.batch import FEW, Batch, BatchStorage, most_after, recorded_offsets
 from izin.sinks.ingest.bootstrap import Bootstrapper
+from izin.sinks.ingest.catch_up import CatchUp
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingested_topics import IngestContext, Moves, TopicReader, open_reader
 from izin.sinks.ingest.isolation import Isolation, Record, is_poison, quarantine, store_apart
@@ -72,6 +73,7 @@ class Ingester(IngestContext):
         """Ingest until cancelled, in one process at a time."""
         async with exclusive(self.ledger, "ingest") as ledger:
             owner = replace(self, ledger=ledger)
+            await owner.catch_up.begin()
             while True:
                 restoring = await owner.bootstrapper.begin_if_lost()
                 owner.isolation.restoring = frozenset(restoring)
@@ -143,6 +145,17 @@ class Ingester(IngestContext):
     def bootstrapper(self) -> Bootstrapper:
         """What restores the ledger where retention has removed decisions unread."""
         return Bootstrapper(
+            ledger=self.ledger,
+            topic_messages=self.topic_messages,
+            codec=self.codec,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def catch_up(self) -> CatchUp:
+        """What holds the ledger while it reads again what it has lost."""
+        return CatchUp(
             ledger=self.ledger,
             topic_messages=self.topic_messages,
             codec=self.codec,

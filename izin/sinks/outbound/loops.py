@@ -17,6 +17,7 @@ from functools import partial
 from izin.consent import OurError
 from izin.iys.errors import CallError
 from izin.ledger.db import BULK, OPT_OUTS, QUERIES, Notifications
+from izin.ledger.offsets import until_released
 from izin.ledger.record import (
     ConcurrentChangeError,
     FencedError,
@@ -113,7 +114,9 @@ def outbound_loops(
     stopping: asyncio.Event,
     failing: FailingLoops | None = None,
 ) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
-    """Yield the name and the coroutine of each loop; all return once ``stopping`` is set."""
+    """Yield the name and the coroutine of each loop; all return once ``stopping`` is set. None
+    begins while the ledger is held.
+    """
     sender = Sender(context=context)
     querier = StatusQuerier(context=context)
     swept = SweptQuerier(context=context, querier=querier)
@@ -122,10 +125,14 @@ def outbound_loops(
     )
     poller = BatchResultPoller(context=context)
     recovery = SubmissionRecovery(context=context, sender=sender)
-    interval = sink.poll_interval
-    repeat = partial(run_every, stopping=stopping, failing=failing)
+    interval, ready = sink.poll_interval, partial(until_released, context.ledger)
+    repeat = partial(run_every, stopping=stopping, failing=failing, ready=ready)
     woken = partial(
-        run_on_notification, notifications=notifications, stopping=stopping, failing=failing
+        run_on_notification,
+        notifications=notifications,
+        stopping=stopping,
+        failing=failing,
+        ready=ready,
     )
 
     async def renew() -> bool:
@@ -199,6 +206,10 @@ def _text_of(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+async def _at_once() -> None:
+    """Wait for nothing."""
+
+
 async def run_on_notification(  # noqa: PLR0913 - what is repeated, and what wakes and ends it
     name: str,
     step: Callable[[], Awaitable[bool]],
@@ -208,10 +219,14 @@ async def run_on_notification(  # noqa: PLR0913 - what is repeated, and what wak
     interval: timedelta,
     stopping: asyncio.Event,
     failing: FailingLoops | None = None,
+    ready: Callable[[], Awaitable[None]] = _at_once,
 ) -> None:
-    """Repeat ``step`` while it finds work; else wait for a notification, at most ``interval``."""
+    """Once it is ``ready``, repeat ``step`` while it finds work; else wait for a notification, at
+    most ``interval``.
+    """
 
     async def work() -> None:
+        await ready()
         while not stopping.is_set():
             seen = notifications.count(channel)
             if not await step():
@@ -220,17 +235,19 @@ async def run_on_notification(  # noqa: PLR0913 - what is repeated, and what wak
     await keep_running(name, work, failing)
 
 
-async def run_every(
+async def run_every(  # noqa: PLR0913 - what is repeated, when, and what ends it
     name: str,
     step: Callable[[], Awaitable[bool]],
     *,
     interval: timedelta,
     stopping: asyncio.Event,
     failing: FailingLoops | None = None,
+    ready: Callable[[], Awaitable[None]] = _at_once,
 ) -> None:
-    """Repeat ``step`` while it finds work, else every ``interval``."""
+    """Once it is ``ready``, repeat ``step`` while it finds work, else every ``interval``."""
 
     async def work() -> None:
+        await ready()
         while not stopping.is_set():
             if not await step():
                 await asyncio.sleep(interval.total_seconds())

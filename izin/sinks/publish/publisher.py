@@ -18,7 +18,7 @@ whose transactions have all ended.
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -167,10 +167,14 @@ class OutboxRelay:
     notifications: Notifications
     clock: Callable[[], datetime]
     wait: timedelta
+    ready: Callable[[], Awaitable[None]] | None = None
+    """Returns once the ledger may publish what it has; None: at once."""
 
     async def run(self) -> None:
         """Deliver until cancelled, in one process at a time."""
         async with exclusive(self.ledger, "deliver") as ledger:
+            if self.ready is not None:
+                await self.ready()
             owner = replace(self, ledger=ledger)
             client, reader = await owner.open(), OutboxReader()
             while True:

@@ -1,0 +1,143 @@
+"""A ledger that has lost transactions: nothing is published or submitted until it has caught up.
+
+How far the ledger has read the decisions it announces in ``ledger-positions``, by its own outbox,
+so only once the transaction is committed. A ledger that is behind the last announcement was
+restored from a backup, or a standby took over that lacked the last transactions. What its outbox
+has was published before, or is no longer true: a permission of then may have been withdrawn since.
+What is due to İYS in it may have been submitted since.
+
+So the relay and whatever submits wait. The decisions are read again up to the announcement. Then
+what İYS holds is unknown for every key of which something may have happened since: its permission
+is withdrawn until İYS was asked (``fold.LOST``), unless it is an opt-out anyway, which is submitted
+at once, for none may wait. İYS settles an opt-out that it has already (H174).
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from izin.kafka.bounded_reader import reading, record_of
+from izin.ledger import brands, offsets
+from izin.ledger.db import fetch, statements
+from izin.ledger.history import rebuild_key, record_act
+from izin.ledger.record import ConsentRow, StreamUnavailableError
+from izin.ledger.record.apply import unregistered
+from izin.ledger.unit_of_work import lock, unit_of_work
+from izin.runtime.errors import BrokerError
+from izin.runtime.logs import get_logger
+from izin.sinks.ingest.ingested_topics import IngestContext
+
+HELD, RELEASED = "hold ledger that is behind", "release ledger that has caught up"
+"""The acts in the history; nobody orders them."""
+_BY = "izin"
+_PAGE = 1000
+_SQL = statements("catch_up")
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatchUp(IngestContext):
+    """Holds a ledger that has lost transactions, and releases it."""
+
+    async def begin(self) -> None:
+        """Hold the ledger where it is behind what it has announced; before anything else is done.
+
+        Raises:
+            StreamUnavailableError: Kafka cannot be read.
+            LedgerUnavailableError: the ledger does not answer.
+        """
+        try:
+            announced = await asyncio.to_thread(self._announced)
+        except BrokerError as error:
+            raise StreamUnavailableError(f"ledger-positions: {error}") from error
+        if announced is None:
+            return
+        nexts = dict(enumerate(announced["decisions_offsets"]))
+        now = self.clock()
+        values = {
+            "topic": self.settings.topics.decisions.name,
+            "topic_id": announced["decisions_topic_id"],
+            "partitions": list(nexts),
+            "nexts": list(nexts.values()),
+            "now": now,
+        }
+        async with self.ledger.transaction() as connection:
+            behind = await fetch(connection, _SQL["hold"], values)
+            if not behind:
+                return
+            lost = sum(row["announced_offset"] - row["next_offset"] for row in behind)
+            await record_act(
+                connection,
+                HELD,
+                rebuild_key("ledger"),
+                by=_BY,
+                now=now,
+                before={str(row["partition"]): row["next_offset"] for row in behind},
+                after={str(row["partition"]): row["announced_offset"] for row in behind},
+            )
+        _log.critical(
+            "ledger is behind what it has announced",
+            partitions=len(behind),
+            decisions=lost,
+            effect="it was restored, or a standby lacked transactions: nothing is published or "
+            "submitted until it has caught up, and İYS is asked about what changed since",
+        )
+
+    async def ready(self) -> None:
+        """Return once the ledger may publish; raises as ``begin``."""
+        await self.begin()
+        await offsets.until_released(self.ledger)
+
+    async def step(self) -> None:
+        """Release the ledger, if it is held and has caught up."""
+        held = await offsets.held(self.ledger)
+        if held is None or held.is_behind:
+            return
+        asked, after = 0, ""
+        while keys := await self._changed(held.since, after):
+            asked += await self._ask(keys)
+            after = keys[-1]
+        now = self.clock()
+        async with self.ledger.transaction() as connection:
+            topic = {"topic": self.settings.topics.permissions.name}
+            await connection.execute(_SQL["superseded"], topic)
+            await connection.execute(_SQL["release"])
+            await record_act(
+                connection,
+                RELEASED,
+                rebuild_key("ledger"),
+                by=_BY,
+                now=now,
+                before={"held_since": held.since.isoformat()},
+                after={"keys_asked_about": asked},
+            )
+        _log.warning("ledger has caught up", keys_asked_about=asked)
+
+    async def _changed(self, since: datetime, after: str) -> Sequence[str]:
+        values = {"since": since, "after": after, "size": _PAGE}
+        return [row["key"] for row in await self.ledger.fetch(_SQL["changed"], values)]
+
+    async def _ask(self, keys: Sequence[str]) -> int:
+        """Forget what İYS holds of ``keys``, so that it is asked; return of how many."""
+        now, asked = self.clock(), 0
+        async with unit_of_work(self.ledger, self.topic_messages, now) as changes:
+            rows = await lock(changes.connection, keys)
+            known = await brands.of_codes(
+                changes.connection, {row.brand_code for row in rows.values()}
+            )
+            for row in rows.values():
+                after: ConsentRow = unregistered(row)
+                if after != row:
+                    changes.rule(row, after, known.get(row.brand_code))
+                    asked += 1
+        return asked
+
+    def _announced(self) -> Mapping[str, Any] | None:
+        """Return the last record that says how far the ledger has read; None: there is none."""
+        topic = self.settings.topics.ledger_positions
+        with reading(self.settings, topic) as reader:
+            latest = reader.latest(reader.ends()).get(0)
+        record = None if latest is None else record_of(latest, self.codec, topic)
+        return None if record is None else record.value
