@@ -9,14 +9,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-import orjson
 from starlette.responses import Response
 
 from izin.consent import WAITING, DecisionKind, State, Status
 from izin.ledger.confirmations import CONFIRMED_AT, confirmation_source
 from izin.ledger.reads import RecordedFact
 from izin.ledger.record import ConsentRow
-from izin.runtime.http_server.problems import JSON_TYPE
+from izin.producers.publishing.publisher import Published
+from izin.runtime.http_server.problems import JsonResponse
 
 _OF_KEY = {
     "customer_id": "Whose the brand is today.",
@@ -93,12 +93,7 @@ class ChangeResult(StrEnum):
 
 def answer(content: Mapping[str, Any], status: int = 200) -> Response:
     """Return a response with ``content``, which no cache keeps: it is of a person."""
-    return Response(
-        orjson.dumps(content, option=orjson.OPT_UTC_Z),
-        status_code=status,
-        media_type=JSON_TYPE,
-        headers={"Cache-Control": "no-store"},
-    )
+    return JsonResponse(content, status, {"Cache-Control": "no-store"})
 
 
 def of_event(
@@ -174,17 +169,17 @@ def of_change(
     customer_id: str,
     row: ConsentRow,
     result: ChangeResult,
-    *,
-    event_id: str | None,
-    token: str | None,
+    published: Published | None,
 ) -> Mapping[str, Any]:
-    """Return what a changed recipient meant for a key of a brand of ``customer_id``."""
+    """Return what a changed recipient meant for a key of a brand of ``customer_id``; where its
+    opt-out is ``published``, None: there is none.
+    """
     return {
         **_of_key(customer_id, row),
         "result": result,
         "ask_again": result is not ChangeResult.NEWER,
-        "event_id": event_id,
-        "token": token,
+        "event_id": None if published is None else published.event_id,
+        "token": None if published is None else published.token,
     }
 
 

@@ -17,10 +17,9 @@ Where the ledger does not answer, nothing is: who publishes opt-outs does so at 
 needs no ledger.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 
 from prometheus_client import CollectorRegistry, Counter
@@ -37,8 +36,8 @@ from izin.api.bodies import (
     read_confirmation,
     read_lookup,
 )
-from izin.api.change import Changed, changed
-from izin.consent import ConsentKey, OurError, UnreadableKeyError, clean
+from izin.api.change import changed
+from izin.consent import ConsentKey, OurError, SourceError, UnreadableKeyError, clean
 from izin.feeds.older_records import OlderRecords
 from izin.feeds.protocol import FeedRefusal
 from izin.kafka.bounded_reader import OffsetGoneError
@@ -50,7 +49,7 @@ from izin.ledger.db import Ledger
 from izin.ledger.history import looks, people_keys
 from izin.ledger.history.append import append
 from izin.ledger.record import ConsentRow
-from izin.producers.publishing.publisher import KafkaPublisher, Published
+from izin.producers.publishing.publisher import KafkaPublisher
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
 from izin.runtime.http_server.shedding import read_body, share_of_key
@@ -244,21 +243,22 @@ class ApiEndpoint:
         change = read_change(request.headers.get("content-type", ""), body)
         rows = await self._rows("api change", change.old, key)
         found = changed(rows, change, self.brands, by=key.name, now=self.clock())
+        opt_outs = {
+            index: (one.opt_out.event, one.opt_out.key)
+            for index, one in enumerate(found)
+            if one.opt_out is not None
+        }
         try:
-            published = await self._publish(found)
+            published = await self.publisher.publish_all(opt_outs)
         except BrokerError as error:
             _log.error("opt-outs not acknowledged", error=str(error))
             raise ApiRefusal.NOT_ACKNOWLEDGED.error() from None
-        content = [
-            answers.of_change(
-                self._customer(row),
-                row,
-                result,
-                event_id=None if written is None else written.event_id,
-                token=None if written is None else written.token,
-            )
-            for (row, result, _), written in zip(found, published, strict=True)
-        ]
+        content = []
+        for index, (row, result, _) in enumerate(found):
+            written = published.get(index)
+            if isinstance(written, SourceError):
+                raise written
+            content.append(answers.of_change(self._customer(row), row, result, written))
         return answers.answer({"consents": content}, 202)
 
     def _customer(self, row: ConsentRow) -> str:
@@ -292,28 +292,6 @@ class ApiEndpoint:
                 await append(connection, entries, now=now)
         except OurError as error:
             _log.error("look not recorded", command=command, by=key.name, error=str(error))
-
-    async def _publish(self, found: Sequence[Changed]) -> Sequence[Published | None]:
-        """Publish the opt-outs among ``found``; return where each is once Kafka has acknowledged
-        all of them, None where there is none.
-
-        Raises:
-            BrokerError: it did not acknowledge all.
-        """
-        pending = {
-            index: asyncio.wrap_future(
-                self.publisher.publish(opt_out.event, opt_out.key, wait=timedelta(0))
-            )
-            for index, (_, _, opt_out) in enumerate(found)
-            if opt_out is not None
-        }
-        try:
-            async with asyncio.timeout(_ACKNOWLEDGED_WITHIN):
-                results = await asyncio.gather(*pending.values())
-        except TimeoutError:
-            raise BrokerError("Kafka did not acknowledge in time") from None
-        written = dict(zip(pending, results, strict=True))
-        return [written.get(index) for index in range(len(found))]
 
 
 EVENT_PATH, LOOKUP_PATH = "/v1/events/{event_id}", "/v1/consents/lookup"

@@ -69,6 +69,7 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
         publisher = stack.enter_context(
             KafkaPublisher(access, codec, clock=utc_now, delivery_timeout=_DELIVERY)
         )
+        stack.enter_context(publisher.in_loop(asyncio.get_running_loop()))
         endpoint = ApiEndpoint(
             ledger=ledger,
             records=records,

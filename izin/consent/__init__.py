@@ -81,7 +81,7 @@ from izin.consent.fold import (
     restoration,
     restored_consent,
 )
-from izin.consent.making import maker
+from izin.consent.making import changer, maker
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import (
     LAW_VERSION,
@@ -187,6 +187,7 @@ __all__ = (
     "as_written",
     "attested",
     "aware",
+    "changer",
     "clean",
     "cut",
     "decide",

@@ -27,7 +27,7 @@ from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from izin.kafka.connections import headers_of
-from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
+from izin.runtime.http_server.problems import JsonResponse, ProblemText, RequestRefusedError
 from izin.schemas.consistency_token import (
     OpaqueTextError,
     PackedReader,
@@ -361,6 +361,4 @@ def page(items: list[bytes], cursor: str, *, complete: bool) -> Response:
         "complete": complete,
     }
     # Recipients are personal data: no cache between us and the client keeps them.
-    return Response(
-        orjson.dumps(content), media_type="application/json", headers={"Cache-Control": "no-store"}
-    )
+    return JsonResponse(content, headers={"Cache-Control": "no-store"})

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from izin.consent import Status
 from izin.kafka.tables.brand_directory import BrandDirectory
@@ -28,7 +28,7 @@ from izin.producers.mapping.records import AcceptedRecord, InputRecord
 from izin.producers.sources import PayloadSource, SourceFolder, SourceRecord
 from izin.producers.sources.payloads import PayloadError
 from izin.producers.sources.source import FormMapping
-from izin.runtime.http_server.problems import ProblemText
+from izin.runtime.http_server.problems import JsonResponse, ProblemText
 from izin.runtime.http_server.shedding import share_of_key
 from izin.schemas.api_keys import ApiKey
 
@@ -108,7 +108,7 @@ class FormIntake:
         pending = PendingConsent(form.origin, waits)
         sealed = pending.sealed(self.keys, form.mapping.confirm_within_days)
         said = {**json.loads(bytes(response.body)), "confirm": f"{self.url}{CONFIRM}{sealed}"}
-        return JSONResponse(said, HTTPStatus.ACCEPTED)
+        return JsonResponse(said, HTTPStatus.ACCEPTED)
 
     def _refused(
         self, records: Sequence[InputRecord], key: ApiKey, form: PayloadSource[FormMapping]

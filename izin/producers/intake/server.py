@@ -19,17 +19,15 @@ a day and at any endpoint, the instant from which it counts: see ``validation``.
 instant cannot be determined is not published, and the response is 503; the rest of the request is.
 """
 
-import asyncio
 from collections import Counter as Counts
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from time import perf_counter
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from izin.consent import SourceError, Violation
 from izin.kafka.tables.api_keys import ApiKeyDirectory, authorised
@@ -46,15 +44,10 @@ from izin.producers.intake.validation import (
 )
 from izin.producers.mapping.field_names import Field, violation
 from izin.producers.mapping.records import AcceptedRecord, InputRecord, RefusedRecord
-from izin.producers.publishing.publisher import (
-    KafkaPublisher,
-    KafkaRecord,
-    Published,
-    PublishResult,
-    UndeliveredError,
-)
+from izin.producers.publishing.publisher import KafkaPublisher, KafkaRecord
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.problems import (
+    JsonResponse,
     ProblemText,
     RequestRefusedError,
 )
@@ -80,8 +73,6 @@ OTHER_BODY = ProblemText(
 _REMEDIES = {"H112": ' (consent_date), or say "date_basis": "received" if it is now'}
 """What only this way in has, by the code of a violation."""
 MAX_BODY = 1024 * 1024
-_ACKNOWLEDGEMENT_TIMEOUT = 15.0
-_NO_WAIT = timedelta(0)
 _DELIVERY = timedelta(seconds=10)
 _DRAIN = 20
 _log = get_logger(__name__)
@@ -90,7 +81,7 @@ _log = get_logger(__name__)
 class IntakeMetrics:
     """The intake's metrics, in a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, skew: ClockSkew) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "izin_intake_requests",
@@ -110,13 +101,17 @@ class IntakeMetrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-
-        self._skew = Gauge(
+        proven = Gauge(
             "izin_intake_clock_skew_seconds",
             "How far this clock is ahead of Kafka's, as far as append times prove it; negative: "
             "behind.",
             registry=self.registry,
         )
+
+        def ahead() -> float:
+            return skew.proven.total_seconds()
+
+        proven.set_function(ahead)
 
     def answered(self, status: int, seconds: float) -> None:
         """Count a request by its status."""
@@ -129,10 +124,6 @@ class IntakeMetrics:
         for outcome, count in counts.items():
             if count:
                 self._records.labels(outcome).inc(count)
-
-    def measured(self, skew: timedelta) -> None:
-        """Set the clock skew."""
-        self._skew.set(skew.total_seconds())
 
 
 def refusal(records: int, published: int, kinds: Counts[type]) -> ProblemText:
@@ -205,19 +196,6 @@ def event_json(
     }
 
 
-def _take(future: asyncio.Future[PublishResult], result: PublishResult) -> None:
-    """Take the result of publishing a record, unless nobody waits for it any more."""
-    if not future.done():
-        future.set_result(result)
-
-
-def _give_up(
-    pending: Mapping[int, asyncio.Future[PublishResult]], accepted: Mapping[int, AcceptedRecord]
-) -> None:
-    for index, future in pending.items():
-        _take(future, UndeliveredError(accepted[index].event.event_id, "no answer in time"))
-
-
 class Intake:
     """The endpoint: validates the records of a request, publishes them and responds."""
 
@@ -239,7 +217,7 @@ class Intake:
         self.validator = RecordValidator(
             directory, receipts, self._skew, clock=clock, chance=chance
         )
-        self.metrics = IntakeMetrics()
+        self.metrics = IntakeMetrics(self._skew)
 
     async def post(self, request: Request) -> Response:
         """Publish the records of a request."""
@@ -322,7 +300,7 @@ class Intake:
             (*_, last) = events["events"]
             events["token"] = last["token"] if len(accepted) == 1 else token_of(written.values())
         if len(accepted) == len(records):
-            return JSONResponse(events, status_code=202)
+            return JsonResponse(events, status_code=202)
         text = refusal(len(records), len(accepted), kinds)
         return text.response(violations=refused, **events)
 
@@ -338,42 +316,18 @@ class Intake:
             BrokerError: Kafka did not acknowledge all the others.
         """
         sent_at = self.now()
+        events = {index: (one.event, one.key) for index, one in accepted.items()}
+        results = await self._publisher.publish_all(events, letters)
+        now = self.now()
         refused: dict[int, SourceError] = {}
-        loop = asyncio.get_running_loop()
-        pending: dict[int, asyncio.Future[PublishResult]] = {}
-        for index, one in accepted.items():
-            future: asyncio.Future[PublishResult] = loop.create_future()
-            try:
-                self._publisher.send(one.event, one.key, partial(_take, future), wait=_NO_WAIT)
-            except SourceError as error:
-                refused[index] = error
-            else:
-                pending[index] = future
-        appended = [asyncio.wrap_future(self._publisher.append(*letter)) for letter in letters]
-        # As asyncio.timeout and gather do, in a fifth of the time.
-        timer = loop.call_later(_ACKNOWLEDGEMENT_TIMEOUT, _give_up, pending, accepted)
-        try:
-            results = [await one for one in pending.values()]
-            for letter in appended:
-                await letter  # raises where it is not acknowledged in the publisher's time
-        finally:
-            timer.cancel()
-        self._measure(sent_at, results)
         written: dict[int, LogPosition] = {}
-        for index, result in zip(pending, results, strict=False):
+        for index, result in results.items():
             if isinstance(result, SourceError):
                 refused[index] = result
-            elif isinstance(result, BaseException):
-                raise result
-            else:
-                written[index] = LogPosition(result.topic, result.partition, result.offset)
-        return refused, written
-
-    def _measure(self, sent_at: datetime, results: Sequence[Published | BaseException]) -> None:
-        now = self.now()
-        for result in results:
-            if isinstance(result, Published) and result.appended_at is not None:
+                continue
+            written[index] = LogPosition(result.topic, result.partition, result.offset)
+            if result.appended_at is not None:
                 self._skew.observe(
                     sent_at=sent_at, acknowledged_at=now, appended_at=result.appended_at
                 )
-        self.metrics.measured(self._skew.proven)
+        return refused, written

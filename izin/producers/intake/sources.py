@@ -15,7 +15,7 @@ from typing import Any, Final
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from izin.consent import Violation
 from izin.kafka.tables.brand_directory import BrandDirectory
@@ -34,7 +34,7 @@ from izin.producers.publishing.publisher import KafkaRecord
 from izin.producers.sources import Delivery, PayloadSource, SourceFolder, SourceRecord, Unmapped
 from izin.producers.sources.payloads import MULTIPART, PayloadError
 from izin.producers.sources.source import SourceMapping, unmapped
-from izin.runtime.http_server.problems import ProblemText
+from izin.runtime.http_server.problems import JsonResponse, ProblemText
 from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.logs import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
@@ -185,7 +185,7 @@ class SourceIntake:
             "dead_letters": len(letters),
             "token": token_of(written.values()),
         }
-        return POSTPONED.response(**said) if postponed else JSONResponse(said, status_code=202)
+        return POSTPONED.response(**said) if postponed else JsonResponse(said, status_code=202)
 
     def _letters(
         self,

@@ -18,7 +18,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -297,7 +297,7 @@ def _by_key(
     What a sender says of who acted is anybody's word.
     """
     named, own = record.texts.get(Field.ACTOR), str(Field.ACTOR)
-    record = replace(record, texts={**record.texts, Field.ACTOR: key.name})
+    record = record.changed({"texts": {**record.texts, Field.ACTOR: key.name}})
     if named is None:
         return record, evidence
     if evidence.get(own, named) != named:

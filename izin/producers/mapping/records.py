@@ -26,6 +26,7 @@ from izin.consent import (
     Status,
     Violation,
     admit,
+    changer,
     clean,
     cut,
     expires_at,
@@ -259,7 +260,11 @@ class MappedRecord:
 
     def with_violations(self, more: tuple[Violation, ...]) -> MappedRecord:
         """Return this record with further violations."""
-        return replace(self, violations=(*more, *self.violations)) if more else self
+        return self.changed({"violations": (*more, *self.violations)}) if more else self
+
+    def changed(self, fields: Mapping[str, object]) -> MappedRecord:
+        """Return this record with other values of some ``fields``."""
+        return _changed(self, fields)
 
     def event(self, customer_id: str, brand_code: int, origin: EventOrigin) -> ConsentEvent:
         """Return this record as a consent event."""
@@ -303,7 +308,7 @@ class MappedRecord:
         )
 
 
-_mapped = maker(MappedRecord)
+_mapped, _changed = maker(MappedRecord), changer(MappedRecord)
 
 
 def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:

@@ -55,7 +55,10 @@ async def run(
     """Relay the outbox until ``stopping`` is set; raises BrokerError."""
     access, metrics, broker = access_of(kafka), OutboxMetrics(), BrokerWatch(kafka)
     async with entered(BrandReader(access, codec).follow()) as directory:
-        with KafkaPublisher(access, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher:
+        with (
+            KafkaPublisher(access, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher,
+            publisher.in_loop(asyncio.get_running_loop()),
+        ):
             lanes = {
                 name: OutboxLane(
                     name=name,

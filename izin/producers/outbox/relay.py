@@ -16,7 +16,6 @@ being vacuumed, each claim has to step over all of them.
 import asyncio
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import resources
@@ -31,12 +30,12 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Identifier
 
-from izin.consent import OurError, SourceError, Violation
+from izin.consent import ConsentEvent, ConsentKey, OurError, SourceError, Violation
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.mapping.field_names import violation
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.outbox.rows import OutboxRow, as_json, event_of
-from izin.producers.publishing.publisher import KafkaPublisher, Published
+from izin.producers.publishing.publisher import KafkaPublisher
 from izin.runtime.backoff import Backoff
 from izin.runtime.errors import BrokerError
 from izin.runtime.logs import get_logger
@@ -189,7 +188,7 @@ class OutboxLane:
         """
         now, oldest = self.clock(), timedelta(0)
         refused: dict[int, tuple[Violation, ...]] = {}
-        pending: dict[int, Future[Published]] = {}
+        events: dict[int, tuple[ConsentEvent, ConsentKey]] = {}
         for row in rows:
             judged = self._judged(row, now)
             if isinstance(judged, RefusedRecord):
@@ -202,21 +201,11 @@ class OutboxLane:
                     row=row.id,
                     codes=sorted({one.code for one in judged.violations}),
                 )
-            try:
-                pending[row.id] = self.publisher.publish(
-                    judged.event, judged.key, wait=timedelta(0)
-                )
-            except SourceError as error:
-                refused[row.id] = (violation("", "IZIN-SIZE", what=error),)
+            events[row.id] = judged.event, judged.key
         self.metrics.lag.labels(self.name).set(oldest.total_seconds())
-        results = await asyncio.gather(
-            *map(asyncio.wrap_future, pending.values()), return_exceptions=True
-        )
-        for number, result in zip(pending, results, strict=True):
+        for number, result in (await self.publisher.publish_all(events)).items():
             if isinstance(result, SourceError):
                 refused[number] = (violation("", "IZIN-SIZE", what=result),)
-            elif isinstance(result, BaseException):
-                raise result
         return refused
 
     def _judged(self, row: OutboxRow, now: datetime) -> AcceptedRecord | RefusedRecord:

@@ -13,7 +13,7 @@ contend for the interpreter at every event.
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -43,6 +43,7 @@ from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.records import Headers, event_to_avro, headers
 from izin.schemas.topics import Topic, Topics
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 DEFAULT_WAIT = timedelta(seconds=60)
 """How long a publisher blocks while its queue is full."""
@@ -52,6 +53,8 @@ _POLL_TIMEOUT = 0.1
 _POLL_WAITING = 0.001
 """Seconds until the loop polls again where results are to come."""
 _PURGED_WITHIN = 5.0
+_ACKNOWLEDGED_WITHIN = 15.0
+_NO_WAIT = timedelta(0)
 
 
 class _Portable:
@@ -316,13 +319,55 @@ class KafkaPublisher:
         record = kafka_record(event, key, self._clock(), self._topics, self._codec)
         self._send(event.event_id, record, on_result, wait)
 
+    async def publish_all(
+        self,
+        events: Mapping[K, tuple[ConsentEvent, ConsentKey]],
+        records: Sequence[tuple[str, KafkaRecord]] = (),
+    ) -> Mapping[K, Published | SourceError]:
+        """Publish ``events``, each with its canonical key, and ``records`` as ``append`` does, in
+        an event loop (``in_loop``); return where each event is, or why it cannot be published.
+
+        Raises:
+            BrokerError: Kafka did not acknowledge all the others in time.
+        """
+        loop = asyncio.get_running_loop()
+        found: dict[K, Published | SourceError] = {}
+        pending: dict[K, asyncio.Future[PublishResult]] = {}
+        for name, (event, key) in events.items():
+            future: asyncio.Future[PublishResult] = loop.create_future()
+            try:
+                self.send(event, key, partial(_take, future), wait=_NO_WAIT)
+            except SourceError as error:
+                found[name] = error
+            else:
+                pending[name] = future
+        appended = [asyncio.wrap_future(self.append(*one)) for one in records]
+
+        def give_up() -> None:
+            for name, future in pending.items():
+                _take(future, UndeliveredError(events[name][0].event_id, "no answer in time"))
+
+        # As asyncio.timeout and gather do, in a fifth of the time.
+        timer = loop.call_later(_ACKNOWLEDGED_WITHIN, give_up)
+        try:
+            for name, future in pending.items():
+                result = await future
+                if isinstance(result, UndeliveredError):
+                    raise result
+                found[name] = result
+            for one in appended:
+                await one  # raises where it is not acknowledged in the publisher's time
+        finally:
+            timer.cancel()
+        return found
+
     def append(self, event_id: str, record: KafkaRecord) -> Future[Published]:
         """Enqueue ``record`` about an event; the future is done when it is acknowledged.
 
         Raises as ``send`` does, and never blocks.
         """
         future: Future[Published] = running()
-        self._send(event_id, record, partial(settle, future, ()), timedelta(0))
+        self._send(event_id, record, partial(settle, future, ()), _NO_WAIT)
         return future
 
     def _send(
@@ -429,6 +474,12 @@ class KafkaPublisher:
     def _poll(self) -> None:
         while not self._stopped.is_set():
             self._producer.poll(_POLL_TIMEOUT)
+
+
+def _take(future: asyncio.Future[PublishResult], result: PublishResult) -> None:
+    """Take the result of publishing an event, unless nobody waits for it any more."""
+    if not future.done():
+        future.set_result(result)
 
 
 def _delivered(

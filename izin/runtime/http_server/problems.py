@@ -13,11 +13,12 @@ from secrets import token_hex
 from types import MappingProxyType
 from typing import NamedTuple
 
+import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from izin.consent import SourceError
@@ -32,6 +33,16 @@ _NO_WORD = re.compile(r"[^a-z0-9]+")
 _log = get_logger(__name__)
 Faults = Callable[[], Mapping[str, str]]
 """Returns what is wrong now, by the part that is at fault; it must not wait for anything."""
+
+
+class JsonResponse(Response):
+    """A response with JSON; instants end with ``Z``."""
+
+    media_type = JSON_TYPE
+
+    def render(self, content: object) -> bytes:
+        """Return ``content`` as bytes."""
+        return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
 class ProblemText(NamedTuple):
@@ -54,14 +65,14 @@ class ProblemText(NamedTuple):
         text = ProblemText(self.status, self.title, detail, self.retry_after)
         return RequestRefusedError(text, headers)
 
-    def response(self, headers: Mapping[str, str] = NO_HEADERS, **members: object) -> JSONResponse:
+    def response(self, headers: Mapping[str, str] = NO_HEADERS, **members: object) -> JsonResponse:
         """Return a response with a problem document, which has these ``members`` too. The log has
         its id.
         """
         request_id = token_hex(8)
         _log.info("request refused", request_id=request_id, status=self.status, title=self.title)
         later = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-        return JSONResponse(
+        return JsonResponse(
             {
                 "type": self.type,
                 "title": self.title,
@@ -85,7 +96,7 @@ class RequestRefusedError(SourceError):
         """What the problem document says."""
         self._headers = headers
 
-    def response(self) -> JSONResponse:
+    def response(self) -> JsonResponse:
         """Return the answer."""
         return self.text.response(self._headers)
 
@@ -112,16 +123,16 @@ def health(faults: Faults, *, with_reasons: bool, warnings: Faults = dict) -> Se
     """
 
     async def live(_: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+        return JsonResponse({"status": "ok"})
 
     async def ready(_: Request) -> Response:
         found = faults()
         said = {**unreadable_batches(), **warnings()} if with_reasons else {}
         more = {"warnings": dict(said)} if said else {}
         if not found:
-            return JSONResponse({"status": "ok", **more})
+            return JsonResponse({"status": "ok", **more})
         reasons = found if with_reasons else {}
-        return JSONResponse({"status": "unavailable", **reasons, **more}, 503)
+        return JsonResponse({"status": "unavailable", **reasons, **more}, 503)
 
     return (Route("/health/live", live), Route("/health/ready", ready))
 

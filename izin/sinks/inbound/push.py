@@ -26,7 +26,7 @@ import orjson
 from psycopg.rows import DictRow
 from pydantic import SecretStr
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from izin.consent import Channel
 from izin.iys.errors import UnreadableError
@@ -43,7 +43,7 @@ from izin.ledger.record import (
     key_of,
 )
 from izin.runtime.errors import SettingError
-from izin.runtime.http_server.problems import RequestRefusedError
+from izin.runtime.http_server.problems import JsonResponse, RequestRefusedError
 from izin.runtime.http_server.shedding import read_body
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import SinkSettings
@@ -291,7 +291,7 @@ class PushReceiver:
             self.count_refused("missing" if header is None else "wrong")
             if header is not None:
                 self.refused.note(self.clock())
-            return JSONResponse(
+            return JsonResponse(
                 {"error": "sign in with HTTP Basic"},
                 HTTPStatus.UNAUTHORIZED,
                 {"WWW-Authenticate": 'Basic realm="izin"'},
@@ -301,7 +301,7 @@ class PushReceiver:
         except RequestRefusedError as error:
             return error.response()
         except UnreadableError as error:
-            return JSONResponse({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+            return JsonResponse({"error": str(error)}, HTTPStatus.BAD_REQUEST)
         known = await self.brands.find(movement.brand_code for movement in push.movements)
         found = [one for one in push.movements if one.brand_code in known]
         is_complete = self.brands.is_current or len(found) == len(push.movements)
@@ -309,12 +309,12 @@ class PushReceiver:
             await self.publisher.publish(self._messages(push, known, is_complete=is_complete))
         except StreamUnavailableError as error:
             _log.warning("push failed", error=str(error))
-            return JSONResponse({"error": "try again"}, HTTPStatus.SERVICE_UNAVAILABLE)
+            return JsonResponse({"error": "try again"}, HTTPStatus.SERVICE_UNAVAILABLE)
         if not is_complete:
             # Those of known brands are published: the others may be of a new one.
-            return JSONResponse({"error": "try again"}, HTTPStatus.SERVICE_UNAVAILABLE)
+            return JsonResponse({"error": "try again"}, HTTPStatus.SERVICE_UNAVAILABLE)
         self.count(len(push.movements))
-        return JSONResponse({"status": "ok"})
+        return JsonResponse({"status": "ok"})
 
     def _messages(
         self, push: Push, known: Mapping[int | None, Brand], *, is_complete: bool

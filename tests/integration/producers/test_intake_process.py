@@ -414,7 +414,7 @@ def post_by_key(client: httpx.Client, status: str, key: str, **fields: str) -> h
     [
         pytest.param("first_receipts", "FirstReceipts", "after", id="written-not-read"),
         pytest.param("validation", "RecordValidator", "_settled", id="read-not-published"),
-        pytest.param("server", "Intake", "_measure", id="published-not-answered"),
+        pytest.param("server", "ClockSkew", "observe", id="published-not-answered"),
     ],
 )
 def test_ret_stands_whichever_step_a_replica_is_killed_at(  # cases
