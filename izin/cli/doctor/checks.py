@@ -56,7 +56,7 @@ from izin.consent.forecast import records_per_second
 from izin.iys.tokens import TokenPolicy
 from izin.kafka import clients
 from izin.kafka.bounded_reader import unread
-from izin.ledger import brands as registry, reads, sequences, stream_progress
+from izin.ledger import brands as registry, offsets, reads, sequences, stream_progress
 from izin.ledger.automatic_suspension import decisions
 from izin.ledger.db import Ledger, pending
 from izin.ledger.db.migrate import migrate
@@ -198,6 +198,7 @@ def _sink() -> Iterator[DoctorFinding]:
         for topic in (settings.topics.decisions, settings.topics.gate_receipts)
     ]
     yield faults.of_worker(faults.SINK, found, running=_query(reads.living), now=utc_now())
+    yield from faults.of_held(_query(offsets.held))
 
 
 def _endpoint(

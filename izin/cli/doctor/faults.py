@@ -22,6 +22,7 @@ from izin.ledger import brands as registry
 from izin.ledger.access_tokens import LedgerTokenStore
 from izin.ledger.automatic_suspension.decisions import AutomaticSuspension
 from izin.ledger.db import Ledger
+from izin.ledger.offsets import Held
 from izin.ledger.reads import Backlog, Memory, Parked
 from izin.ledger.record import Brand
 from izin.ledger.registry.granted import ListReading, LostRight
@@ -365,6 +366,17 @@ def of_automatic(suspensions: Sequence[AutomaticSuspension]) -> Iterator[DoctorF
     """Yield what automatic suspensions hold back until a person decides."""
     for suspension in suspensions:
         yield wrong("brands", f"{held_back(suspension)}; {remedy_of_automatic(suspension)}")
+
+
+def of_held(held: Held | None) -> Iterator[DoctorFinding]:
+    """Yield since when the ledger publishes and submits nothing."""
+    if held is not None:
+        yield wrong(
+            "sink",
+            f"nothing is published or submitted since {turkish(held.since)}: the ledger was "
+            "restored, or lost transactions, and reads its decisions again; keep a sink worker "
+            "running until it has caught up",
+        )
 
 
 def of_brands(

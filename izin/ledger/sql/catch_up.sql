@@ -9,6 +9,15 @@ WHERE o.topic = %(topic)s AND o.topic_id = %(topic_id)s AND o.partition = a.part
     AND NOT EXISTS (SELECT FROM bootstraps AS b WHERE b.partition = o.partition AND b.finished_at IS NULL)
 RETURNING o.partition, o.next_offset, a.next_offset AS announced_offset
 
+-- name: ends
+-- The last row of each chain; nothing is appended before the act that names them.
+SELECT shard, place FROM chains ORDER BY shard FOR UPDATE
+
+-- name: continue-numbers
+-- Numbers of anchors that were published are not given again; with the last batch of deliveries.
+SELECT setval('anchors_id_seq', greatest(%(anchor)s, (SELECT last_value FROM anchors_id_seq))),
+    (SELECT last_value FROM delivery_batches) AS batch
+
 -- name: changed
 -- A page of the keys of which something may have happened that the ledger lost: those with a decision since it is held,
 -- which are read again, and those whose obligation was open at the moment to which it was restored.

@@ -10,6 +10,10 @@ So the relay and whatever submits wait. The decisions are read again up to the a
 what İYS holds is unknown for every key of which something may have happened since: its permission
 is withdrawn until İYS was asked (``fold.LOST``), unless it is an opt-out anyway, which is submitted
 at once, for none may wait. İYS settles an opt-out that it has already (H174).
+
+What the chains of the history had beyond the moment is lost. An act says so, within the anchors
+that were published: the next anchor proves it, and ``izin ledger verify`` takes nothing else for
+that loss.
 """
 
 import asyncio
@@ -21,18 +25,21 @@ from typing import Any
 from izin.kafka.bounded_reader import reading, record_of
 from izin.ledger import brands, offsets
 from izin.ledger.db import fetch, statements
-from izin.ledger.history import rebuild_key, record_act
+from izin.ledger.history import RESTORED, rebuild_key, record_act
 from izin.ledger.record import ConsentRow, StreamUnavailableError
 from izin.ledger.record.apply import unregistered
 from izin.ledger.unit_of_work import lock, unit_of_work
 from izin.runtime.errors import BrokerError
 from izin.runtime.logs import get_logger
+from izin.schemas.topics import Topic
 from izin.sinks.ingest.ingested_topics import IngestContext
 
-HELD, RELEASED = "hold ledger that is behind", "release ledger that has caught up"
-"""The acts in the history; nobody orders them."""
+RELEASED = "release ledger"
+"""What the act is called that says that a ledger has caught up; nobody orders it."""
 _BY = "izin"
 _PAGE = 1000
+_UNPUBLISHED = 1000
+"""More anchors than are in the anchor file and not in Kafka yet."""
 _SQL = statements("catch_up")
 _log = get_logger(__name__)
 
@@ -48,16 +55,14 @@ class CatchUp(IngestContext):
             StreamUnavailableError: Kafka cannot be read.
             LedgerUnavailableError: the ledger does not answer.
         """
-        try:
-            announced = await asyncio.to_thread(self._announced)
-        except BrokerError as error:
-            raise StreamUnavailableError(f"ledger-positions: {error}") from error
+        topics = self.settings.topics
+        announced = await self._last(topics.ledger_positions)
         if announced is None:
             return
         nexts = dict(enumerate(announced["decisions_offsets"]))
         now = self.clock()
         values = {
-            "topic": self.settings.topics.decisions.name,
+            "topic": topics.decisions.name,
             "topic_id": announced["decisions_topic_id"],
             "partitions": list(nexts),
             "nexts": list(nexts.values()),
@@ -68,14 +73,23 @@ class CatchUp(IngestContext):
             if not behind:
                 return
             lost = sum(row["announced_offset"] - row["next_offset"] for row in behind)
+            last = await self._last(topics.anchors)
+            anchor = _UNPUBLISHED + (0 if last is None else last["anchor_id"])
+            ends = await fetch(connection, _SQL["ends"])
+            (numbers,) = await fetch(connection, _SQL["continue-numbers"], {"anchor": anchor})
             await record_act(
                 connection,
-                HELD,
+                RESTORED,
                 rebuild_key("ledger"),
                 by=_BY,
                 now=now,
-                before={str(row["partition"]): row["next_offset"] for row in behind},
-                after={str(row["partition"]): row["announced_offset"] for row in behind},
+                before={"offsets": {str(row["partition"]): row["next_offset"] for row in behind}},
+                after={
+                    "offsets": {str(row["partition"]): row["announced_offset"] for row in behind},
+                    "ends": {str(row["shard"]): row["place"] for row in ends},
+                    "anchor": anchor,
+                    "batch": numbers["batch"],
+                },
             )
         _log.critical(
             "ledger is behind what it has announced",
@@ -134,10 +148,20 @@ class CatchUp(IngestContext):
                     asked += 1
         return asked
 
-    def _announced(self) -> Mapping[str, Any] | None:
-        """Return the last record that says how far the ledger has read; None: there is none."""
-        topic = self.settings.topics.ledger_positions
-        with reading(self.settings, topic) as reader:
-            latest = reader.latest(reader.ends()).get(0)
-        record = None if latest is None else record_of(latest, self.codec, topic)
-        return None if record is None else record.value
+    async def _last(self, topic: Topic) -> Mapping[str, Any] | None:
+        """Return the last record of a topic of one partition; None: there is none.
+
+        Raises:
+            StreamUnavailableError: Kafka cannot be read.
+        """
+
+        def read() -> Mapping[str, Any] | None:
+            with reading(self.settings, topic) as reader:
+                latest = reader.latest(reader.ends()).get(0)
+            record = None if latest is None else record_of(latest, self.codec, topic)
+            return None if record is None else record.value
+
+        try:
+            return await asyncio.to_thread(read)
+        except BrokerError as error:
+            raise StreamUnavailableError(f"{topic.name}: {error}") from error

@@ -38,6 +38,7 @@ from izin.iys.errors import (
 )
 from izin.iys.tokens import TokenPolicy
 from izin.kafka import clients
+from izin.ledger.offsets import Held
 from izin.ledger.reads import Backlog, Memory, Parked
 from izin.ledger.record import Brand
 from izin.ledger.registry.granted import STALE_AFTER, ListReading, LostRight
@@ -424,6 +425,14 @@ def test_of_granted_names_old_lists_and_lost_rights() -> None:
     assert f"brand {BRAND} may not read MESAJ at İYS since" in read_right
     assert f"brand {BRAND} may not write ARAMA MESAJ at İYS since" in write_right
     assert "izin deadlines opt-outs" in write_right
+
+
+def test_of_held_says_since_when_and_why() -> None:
+    """Nothing where the ledger is not held."""
+    assert not [*faults.of_held(None)]
+    (found,) = faults.of_held(Held(since=NOON, is_behind=True))
+    assert (found.check, found.state) == ("sink", CheckState.WRONG)
+    assert "lost transactions" in found.what
 
 
 def test_suspensions_name_what_waits_and_both_orders() -> None:

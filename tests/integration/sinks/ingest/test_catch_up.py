@@ -16,10 +16,12 @@ from pydantic import SecretStr
 from izin.kafka.bounded_reader import read_all
 from izin.ledger import offsets
 from izin.ledger.db import Ledger
+from izin.ledger.history import RESTORED, verify
+from izin.ledger.record import Anchor
 from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ingest.catch_up import HELD, RELEASED
+from izin.sinks.ingest.catch_up import RELEASED
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, acts, onay, ret, until
 from tests.integration.sinks.test_worker import a_worker, publish
 from tests.support.builders import PHONE
@@ -40,6 +42,20 @@ def permissions(settings: KafkaSettings, recipient: str) -> list[bool]:
     """Return whether each record of a recipient permits, in their order."""
     found = read_all(settings, Codec(), settings.topics.permissions)
     return [one.value["may_send"] for one in found if one.value["recipient"] == recipient]
+
+
+def anchors_of(settings: KafkaSettings) -> list[Anchor]:
+    """Return what was anchored in Kafka, before the backup and after it."""
+    return [
+        Anchor(
+            id=one.value["anchor_id"],
+            shard=one.value["shard"],
+            place=one.value["place"],
+            link=bytes.fromhex(one.value["link"]),
+            anchored_at=one.value["anchored_at"],
+        )
+        for one in read_all(settings, Codec(), settings.topics.anchors)
+    ]
 
 
 @asynccontextmanager
@@ -97,6 +113,9 @@ async def test_restored_ledger_repeats_nothing(  # noqa: PLR0917  # fixtures
         async with a_worker(kafka_settings, ledger_settings, quick, operations_port=free_port()):
             publish(kafka_settings, *harness.decided(ret(), onay(SECOND)))
             await until(lambda: is_settled(ledger_settings, 2))
+        async with a_worker(kafka_settings, ledger_settings, quick, operations_port=free_port()):
+            # A worker anchors as it starts, so this anchors what the backup lacks.
+            await until(lambda: is_settled(ledger_settings, 2))
         assert iys.register() == {PHONE: "RET", SECOND: "ONAY"}
         before = {one: permissions(kafka_settings, one) for one in (PHONE, SECOND)}
         assert [before[one][-1] for one in (PHONE, SECOND)] == [False, True]
@@ -108,12 +127,22 @@ async def test_restored_ledger_repeats_nothing(  # noqa: PLR0917  # fixtures
             await until(lambda: acts(ledger, RELEASED))
             await until(lambda: is_settled(restored, 2))
             assert await offsets.held(ledger) is None
-            (held,) = await acts(ledger, HELD)
-            assert sum(held["after"].values()) - sum(held["before"].values()) >= 2
+            (act,) = await acts(ledger, RESTORED)
+            before_it, after_it = (sum(act[one]["offsets"].values()) for one in ("before", "after"))
+            assert after_it - before_it >= 2
         assert {one: iys.movements(one) for one in (PHONE, SECOND)} == {
             PHONE: ["ONAY", "RET"],
             SECOND: ["ONAY"],
         }
+        async with a_worker(kafka_settings, restored, quick, operations_port=free_port()):
+            await until(lambda: is_settled(restored, 2))
         since = {one: permissions(kafka_settings, one)[len(before[one]) :] for one in before}
         assert True not in since[PHONE]
         assert since[SECOND] == [False, True]
+        anchors = anchors_of(kafka_settings)
+        async with Ledger(restored, owner=3) as ledger:
+            found = await verify.verify(ledger, anchors)
+            assert found.faults == ()
+            known = await verify.anchors_after(ledger, 0)
+        assert {one.id for one in anchors} - {one.id for one in known}
+        assert len({one.id for one in anchors}) == len(anchors)
