@@ -37,6 +37,8 @@ _LINGER: Final = timedelta(milliseconds=5)
 """How long a post waits to be sent with others: at many a second Kafka's client and the broker have
 a fraction of the work."""
 _DRAIN: Final = 20
+_FRESH_FOR: Final = 0.5
+"""Seconds for which a mapping stays as it was read: its files cost a tenth of a delivery."""
 
 
 def routes_of(
@@ -87,8 +89,8 @@ async def run(
             intake = Intake(
                 publisher, directory, receipts, keys, clock=utc_now, chance=chance.randbytes
             )
-            folder = SourceFolder(settings.sources, SourceMapping)
-            forms = SourceFolder(settings.forms, FormMapping)
+            folder = SourceFolder(settings.sources, SourceMapping, fresh_for=_FRESH_FOR)
+            forms = SourceFolder(settings.forms, FormMapping, fresh_for=_FRESH_FOR)
             link_keys = LinkKeys(settings.link_texts) if settings.link_texts else None
             sources = SourceIntake(intake, folder, directory, codec=codec, topics=kafka.topics)
             routes = routes_of(

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from izin.consent import DateBasis, Violation, clean
 from izin.producers.mapping.field_names import Field, printable, violation
-from izin.producers.mapping.records import InputRecord, evidence_of, text_of
+from izin.producers.mapping.records import InputRecord, evidence_of, input_record, text_of
 from izin.runtime.http_server.problems import (
     JSON_TYPE,
     ProblemText,
@@ -144,7 +144,7 @@ def record_of(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> InputRecord
     basis = values.pop(DATE_BASIS, "").strip().lower()
     if basis and basis not in BASES:
         faults.append(violation(DATE_BASIS, "IZIN-DATE-BASIS"))
-    return InputRecord(
+    return input_record(
         values={Field(name): text for name, text in values.items()},
         reference=reference,
         evidence=evidence,

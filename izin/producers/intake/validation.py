@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from izin.consent import FIRST_DATE, SKEW, Status, Violation, last_second
+from izin.consent import FIRST_DATE, SKEW, Status, Violation, last_second, maker
 from izin.kafka.tables.api_keys import Outside, outside
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.first_receipts import HALF, Lookup, lookup_of
@@ -78,13 +78,24 @@ class ClockSkew:
 
     def __init__(self) -> None:
         self._observed: deque[_Bounds] = deque(maxlen=_OBSERVATIONS)
+        self._least, self._most = timedelta.min, timedelta.max
+        """The narrowest bounds of those observed."""
         self._is_beyond = False
 
     def observe(
         self, *, sent_at: datetime, acknowledged_at: datetime, appended_at: datetime
     ) -> None:
         """Take the instants of one event; warn where the skew leaves what is tolerated."""
-        self._observed.append(_Bounds(sent_at - appended_at, acknowledged_at - appended_at))
+        is_full = len(self._observed) == _OBSERVATIONS
+        dropped = self._observed[0] if is_full else None
+        latest = _Bounds(sent_at - appended_at, acknowledged_at - appended_at)
+        self._observed.append(latest)
+        if dropped is None or (dropped.least < self._least and dropped.most > self._most):
+            self._least = max(self._least, latest.least)
+            self._most = min(self._most, latest.most)
+        else:
+            self._least = max(one.least for one in self._observed)
+            self._most = min(one.most for one in self._observed)
         is_beyond = abs(self.proven) > TOLERATED
         if is_beyond and not self._is_beyond:
             _log.warning(
@@ -99,17 +110,14 @@ class ClockSkew:
         """The skew as far as it is certain: 0 where round trips alone explain the difference."""
         if not self._observed:
             return _NONE
-        least = max(one.least for one in self._observed)
-        most = min(one.most for one in self._observed)
-        return max(least, _NONE) if most >= _NONE else most
+        return max(self._least, _NONE) if self._most >= _NONE else self._most
 
     @property
     def most(self) -> timedelta:
         """How far the clock may be ahead; before the first observation, as far as the law allows
         clocks to differ.
         """
-        most = min((one.most for one in self._observed), default=SKEW)
-        return max(most, _NONE)
+        return max(self._most, _NONE) if self._observed else SKEW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +151,9 @@ class _Draft:
     is_identified: bool
     key: ApiKey
     result: AcceptedRecord | RefusedRecord | ForbiddenRecord
+
+
+_drafted = maker(_Draft)
 
 
 class RecordValidator:
@@ -222,7 +233,7 @@ class RecordValidator:
             evidence=evidence,
             is_live=given.is_live,
         )
-        return _Draft(
+        return _drafted(
             record=record,
             origin=origin,
             is_identified=reference is not None,

@@ -210,6 +210,9 @@ class InputRecord:
     """In which of three fields the sender has the recipient."""
 
 
+input_record = maker(InputRecord)
+
+
 class EventOrigin(NamedTuple):
     """The id and origin of an event, which no field of the record holds."""
 

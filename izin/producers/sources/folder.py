@@ -1,12 +1,14 @@
 """The mappings of an installation: ``NAME.toml`` in a folder, and beside it ``NAME.secret``.
 
-A file that changes is read anew at the next delivery; where it cannot be used, what it said before
-stays in use, and the fault is shown. So a person writes and tries a mapping while everything runs.
+A file that changes is read anew at a delivery soon after; where it cannot be used, what it said
+before stays in use, and the fault is shown. So a person writes and tries a mapping while everything
+runs.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Final, Generic, NamedTuple
 
 from izin.producers.mapping.saved import MappingError, mapping_at
@@ -30,14 +32,18 @@ class _Known(NamedTuple, Generic[P]):
     version: tuple[int, ...]
     source: PayloadSource[P] | None
     fault: str
+    looked_at: float = 0.0
+    """By ``time.monotonic``."""
 
 
 class SourceFolder(Generic[P]):
     """The sources whose mappings, of a ``kind``, are in ``folder``; None: there are none."""
 
-    def __init__(self, folder: Path | None, kind: type[P]) -> None:
+    def __init__(self, folder: Path | None, kind: type[P], *, fresh_for: float = 0.0) -> None:
+        """``fresh_for`` so many seconds after a look at a file it is not looked at again."""
         self._folder = folder
         self._kind = kind
+        self._fresh_for = fresh_for
         self._known: dict[str, _Known[P]] = {}
 
     def names(self) -> Iterator[str]:
@@ -52,6 +58,14 @@ class SourceFolder(Generic[P]):
         Raises:
             RequestRefusedError: there is none (404), or its mapping never could be used (503).
         """
+        known, now = self._known.get(name), monotonic()
+        if known is None or now - known.looked_at >= self._fresh_for:
+            known = self._look(name, known, now)
+        if known.source is None:
+            raise UNUSABLE_SOURCE.error()
+        return known.source
+
+    def _look(self, name: str, known: _Known[P] | None, now: float) -> _Known[P]:
         if self._folder is None or not _NAME.fullmatch(name):
             raise UNKNOWN_SOURCE.error()
         paths = [self._folder / f"{name}.{kind}" for kind in ("toml", "secret")]
@@ -62,12 +76,10 @@ class SourceFolder(Generic[P]):
                 self._known.pop(name, None)
                 raise UNKNOWN_SOURCE.error() from None
             version = (paths[0].stat().st_mtime_ns,)
-        known = self._known.get(name)
         if known is None or known.version != version:
-            known = self._known[name] = self._read(name, version, known)
-        if known.source is None:
-            raise UNUSABLE_SOURCE.error()
-        return known.source
+            known = self._read(name, version, known)
+        self._known[name] = known._replace(looked_at=now)
+        return known
 
     def _read(self, name: str, version: tuple[int, ...], before: _Known[P] | None) -> _Known[P]:
         try:

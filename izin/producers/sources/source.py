@@ -42,7 +42,7 @@ from pydantic import BaseModel, ConfigDict, Field as Setting, model_validator
 from izin.consent import Channel, DateBasis, SourceError, Status, Violation
 from izin.producers.mapping.columns import Columns, RowPart, resolve
 from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, violation
-from izin.producers.mapping.records import InputRecord, evidence_of, text_of
+from izin.producers.mapping.records import InputRecord, evidence_of, input_record, text_of
 from izin.producers.mapping.saved import MappingError, SavedMapping
 from izin.producers.sources.payloads import NOTHING, Delivery, Place, place_of
 from izin.producers.sources.senders import SenderProof
@@ -250,7 +250,7 @@ class PayloadSource(Generic[P]):
             yield Unmapped(tuple(faults), part)
         for one in said:
             for values in self._each(one, brands):
-                record = InputRecord(
+                record = input_record(
                     values=values,
                     reference=reference or _reference(part, values),
                     evidence=evidence,
