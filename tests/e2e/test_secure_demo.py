@@ -17,14 +17,16 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 WRONG = "obviously-fake-and-wrong"
 
 
-def run_demo(folder: Path, *options: str, **environment: str) -> tuple[int, dict[str, Any], str]:
+def run_demo(
+    folder: Path, *options: str, module: str = "izin.cli", **environment: str
+) -> tuple[int, dict[str, Any], str]:
     """Run ``izin demo`` on servers of its own, or those of ``environment``; return exit code,
     report and messages.
     """
     # In the environment, for our workers inherit it: so those that are left behind are found.
     given = {**environment, "IZIN_STATE_DIR": str(folder / "state")}
     export = ("--out", str(folder / "export.csv"))
-    with izin("demo", "--output", "json", *export, *options, **given) as process:
+    with izin("demo", "--output", "json", *export, *options, module=module, **given) as process:
         printed, messages = process.communicate()
     return process.returncode, json.loads(printed) if printed else {}, messages
 

@@ -7,11 +7,12 @@ registry. The tokens (OAuth 2.0, client credentials) are without a signature.
 import asyncio
 import base64
 import json
+import re
 import ssl
 import struct
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,11 +24,20 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import uuid4
 
 import httpx
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from izin.kafka.rights import ROLES, Resource, Right
 from izin.local import Kafka
 from izin.local.reservations import HOST, free_port
 from izin.runtime.settings import KafkaSettings
@@ -419,6 +429,53 @@ class SecureKafka(Kafka):
         }
 
 
+class AclKafka(SecureKafka):
+    """A broker with a principal for each role, which may do nothing that no ACL allows it."""
+
+    def environment(self, mechanism: str = "PLAIN") -> dict[str, str]:
+        """Return the settings of the operator; the password is everybody's."""
+        return {**super().environment(mechanism), "KAFKA_SASL_USERNAME": "operator"}
+
+    def allow(self, role: str, given: Iterable[Right]) -> None:
+        """Create the ACLs of a role."""
+        bindings = [
+            AclBinding(
+                _RESOURCES[one.resource],
+                one.name,
+                ResourcePatternType.PREFIXED if one.is_prefix else ResourcePatternType.LITERAL,
+                f"User:{role}",
+                "*",
+                AclOperation[_SEPARATE.sub(r"\1_\2", one.operation).upper()],
+                AclPermissionType.ALLOW,
+            )
+            for one in dict.fromkeys(given)
+        ]
+        client = AdminClient({"bootstrap.servers": self.address, **self._client_options()})
+        for future in client.create_acls(bindings).values():
+            future.result(_LIMIT)
+
+    def _settings(self, port: int) -> Mapping[str, object]:
+        users = " ".join(f'user_{one}="{PASSWORD}"' for one in (USER, *ROLES))
+        return {
+            **super()._settings(port),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            # Of the broker itself, and of the controller's listener.
+            "super.users": f"User:{USER};User:ANONYMOUS",
+            "listener.name.client.plain.sasl.jaas.config": (
+                f'{_SECURITY}.plain.PlainLoginModule required username="{USER}" '
+                f'password="{PASSWORD}" {users};'
+            ),
+        }
+
+
+_LIMIT = 15
+_SEPARATE = re.compile("([a-z])([A-Z])")
+_RESOURCES = {
+    Resource.TOPIC: ResourceType.TOPIC,
+    Resource.GROUP: ResourceType.GROUP,
+    Resource.TRANSACTIONAL_ID: ResourceType.TRANSACTIONAL_ID,
+    Resource.CLUSTER: ResourceType.BROKER,
+}
 SECRET = "obviously-fake-secret"
 """Of the client of the token endpoint, and of the key of a client's certificate."""
 PASSWORDS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")

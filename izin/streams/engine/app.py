@@ -11,6 +11,7 @@ that comes back what it had, with its former address; so to Faust a worker's add
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, assert_never
@@ -52,6 +53,7 @@ _BUFFERED_BYTES = 64 << 20
 """What of a worker's fetched records may wait to be decided: a batch for each lane it owns."""
 _OFFSETS_PUBLISHED_EVERY = 5.0
 """Seconds between two commits of the group's offsets, which lag tools alone read."""
+_ASKED_EVERY = 1.0
 _SWITCH_INTERVAL = 0.0005
 """Seconds for which a thread may keep the interpreter while another waits for it. Bulk is folded a
 slice of some two milliseconds at a time; who fetches or commits would wait for several."""
@@ -276,6 +278,7 @@ def _topic_faults(kafka: KafkaSettings) -> tuple[str, ...]:
             return topic_faults(kafka)
         except BrokerError as error:
             _log.critical("Kafka not reached", error=str(error), effect="it is waited for")
+            time.sleep(_ASKED_EVERY)  # it may refuse at once
 
 
 def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:

@@ -1,0 +1,135 @@
+"""What each kind of process may do in Kafka: the rights (ACLs) of one principal each.
+
+A process that is broken into can do no more: the intake reads no opt-out, the gate publishes no
+consent, a subscriber writes nothing. ``deploy/kafka/acls.sh`` is made of this.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+from typing import Final, NamedTuple
+
+from izin.schemas.topics import Topics
+
+
+class Resource(StrEnum):
+    """What a right is on."""
+
+    TOPIC = "topic"
+    GROUP = "group"
+    TRANSACTIONAL_ID = "transactional-id"
+    CLUSTER = "cluster"
+
+
+class Right(NamedTuple):
+    """One ACL that allows an operation; names are as ``kafka-acls.sh`` has them."""
+
+    resource: Resource
+    name: str
+    operation: str
+    is_prefix: bool = False
+    """Whether it is on every resource whose name begins with ``name``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """The rights of one kind of process; topics are attributes of ``Topics``."""
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    """What the names of its consumer groups begin with; ``{prefix}`` is that of the topics."""
+    transactions: tuple[str, ...] = ()
+    """The same of its transactional ids."""
+    inspects: bool = False
+    """Whether it looks at the settings of all topics before it begins."""
+    administers: bool = False
+    """Whether it creates topics, and sees and corrects their settings."""
+
+
+_EVENTS: Final = ("events", "express")
+_FEEDS: Final = ("opt_outs", "permissions", "outcomes")
+_ALL: Final = tuple(vars(Topics()).keys() - {"prefix"})
+_ORDER: Final = "{prefix}izin-order"
+"""As ``IZIN_APP_ID`` has it."""
+EVERY: Final = "*"
+_READERS: Final = "izin-"
+"""Groups of readers that keep their positions themselves: Kafka's client looks up who has them."""
+_INSPECTS: Final = ("Describe", "DescribeConfigs")
+_ADMINISTERS: Final = (*_INSPECTS, "Create", "AlterConfigs", "Delete")
+ROLES: Final[Mapping[str, Role]] = {
+    "publisher": Role(reads=("brands",), writes=_EVENTS),
+    "intake": Role(
+        reads=("brands", "api_keys", "first_receipts"),
+        writes=(*_EVENTS, "first_receipts", "dead_letters"),
+    ),
+    "order": Role(
+        reads=(*_EVENTS, "desired_consents", "positions"),
+        writes=(
+            *("decisions", "desired_consents", "positions", "opt_outs"),
+            *("opted_out_merchants", "dead_letters"),
+        ),
+        groups=(_ORDER,),
+        transactions=(_ORDER,),
+        inspects=True,
+    ),
+    "sink": Role(
+        reads=(
+            *(*_EVENTS, "decisions", "desired_consents", "gate_receipts"),
+            *("ledger_positions", "anchors"),
+        ),
+        writes=(
+            *(*_EVENTS, "permissions", "outcomes", "brands", "api_keys", "ledger_positions"),
+            *("freshness", "anchors", "dead_letters"),
+        ),
+        transactions=("{prefix}izin-ledger-outbox",),
+    ),
+    "gate": Role(
+        reads=(
+            *(*_EVENTS, "api_keys", "brands", "decisions", "freshness", "ledger_positions"),
+            *("opted_out_merchants", "permissions", "positions"),
+        ),
+        writes=("gate_receipts",),
+    ),
+    "feeds": Role(reads=("api_keys", "brands", *_FEEDS)),
+    "webhooks": Role(reads=("brands", "decisions", *_FEEDS)),
+    "api": Role(reads=("api_keys", "brands", *_EVENTS), writes=("express",)),
+    "subscriber": Role(reads=_FEEDS, groups=("subscriber-",)),
+    "operator": Role(
+        reads=_ALL, writes=_ALL, groups=(EVERY,), transactions=(EVERY,), administers=True
+    ),
+}
+"""By principal: every process, programs that publish with the library or a Kafka client, those that
+subscribe, and people at the command line."""
+
+
+def rights(role: Role, topics: Topics) -> Iterator[Right]:
+    """Yield the rights of ``role`` on ``topics``."""
+    for name, operations in _on_topics(role, topics).items():
+        for operation in operations:
+            yield Right(Resource.TOPIC, name, operation)
+    if role.reads:
+        yield Right(Resource.GROUP, _READERS, "Describe", is_prefix=True)
+    for names, resource, operations in (
+        (role.groups, Resource.GROUP, ("Read", "Describe")),
+        (role.transactions, Resource.TRANSACTIONAL_ID, ("Write", "Describe")),
+    ):
+        for name, operation in product(names, operations):
+            full = name.format(prefix=topics.prefix)
+            yield Right(resource, full, operation, is_prefix=name != EVERY)
+    if role.administers:
+        for operation in _INSPECTS:
+            yield Right(Resource.CLUSTER, "kafka-cluster", operation)
+
+
+def _on_topics(role: Role, topics: Topics) -> Mapping[str, Sequence[str]]:
+    """Return the operations on each topic."""
+    found: dict[str, list[str]] = {}
+    if role.administers or role.inspects:
+        of_all = _ADMINISTERS if role.administers else _INSPECTS
+        found = {topic.name: [*of_all] for topic in topics}
+    for attributes, operation in ((role.reads, "Read"), (role.writes, "Write")):
+        for attribute in attributes:
+            found.setdefault(getattr(topics, attribute).name, ["Describe"]).append(operation)
+    return found

@@ -1,0 +1,134 @@
+"""The demo where each process has its rights in Kafka and no others, and what they refuse."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from izin.kafka.clients import admin, consumer, ensure_topics, producer
+from izin.kafka.rights import ROLES, rights
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.topics import Topics
+from tests.e2e.demo_of_roles import PREFIX
+from tests.e2e.test_secure_demo import assert_complete, run_demo
+from tests.support.secure import AclKafka, Authority
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+TOPICS = Topics("acts-")
+"""Of the acts; the demo has its own."""
+NAMES = tuple(vars(TOPICS).keys() - {"prefix"})
+REFUSED = KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[AclKafka]:
+    """Run a broker whose principals have the rights of their roles."""
+    with AclKafka(tmp_path_factory.mktemp("acls"), authority) as kafka:
+        for name, role in ROLES.items():
+            kafka.allow(name, [*rights(role, TOPICS), *rights(role, Topics(PREFIX))])
+        yield kafka
+
+
+@pytest.fixture(autouse=True)
+def topics(broker: AclKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Create the topics of the acts, with a record each, as the operator."""
+    settings = settings_of(broker, "operator", monkeypatch)
+    ensure_topics(settings)
+    client = producer(settings)
+    for name in NAMES:
+        client.produce(getattr(TOPICS, name).name, b"made up", b"key")
+    assert client.flush(30) == 0
+
+
+def settings_of(broker: AclKafka, role: str, monkeypatch: pytest.MonkeyPatch) -> KafkaSettings:
+    """Return the settings of a process of a role."""
+    for name, value in {**broker.environment(), "KAFKA_SASL_USERNAME": role}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("IZIN_TOPIC_PREFIX", TOPICS.prefix)
+    monkeypatch.setenv("IZIN_PARTITIONS", "1")
+    return KafkaSettings()
+
+
+async def test_demo_passes_where_each_process_has_its_rights_alone(
+    tmp_path: Path, broker: AclKafka, postgres: str
+) -> None:
+    """With chaos, so that transactions are fenced and workers restart."""
+    code, report, messages = await asyncio.to_thread(
+        run_demo,
+        tmp_path,
+        "--rows",
+        "8000",
+        "--chaos",
+        module="tests.e2e.demo_of_roles",
+        DATABASE_URL=postgres,
+        **broker.environment(),
+    )
+    assert code == 0, messages
+    assert_complete(report)
+
+
+@pytest.mark.parametrize("role", [name for name, role in ROLES.items() if not role.administers])
+def test_role_may_write_what_it_is_for_and_nothing_else(
+    broker: AclKafka, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    """Of every topic: the broker says which."""
+    options = {"enable.idempotence": False}  # else one that may write nothing fails as a whole
+    client = producer(settings_of(broker, role, monkeypatch), **options)
+    found: dict[str, KafkaError | None] = {}
+
+    def take(error: KafkaError | None, message: Message) -> None:
+        found[str(message.topic()).removeprefix(TOPICS.prefix)] = error
+
+    for name in NAMES:
+        client.produce(getattr(TOPICS, name).name, b"made up", b"key", on_delivery=take)
+    assert client.flush(30) == 0
+    writes = {getattr(Topics(), name).name for name in ROLES[role].writes}
+    assert {name for name, error in found.items() if error is None} == writes
+    assert {error.code() for error in found.values() if error is not None} <= {REFUSED}
+
+
+def read_error(client: Consumer, topic: str) -> KafkaError | None:
+    """Return why the first record of a topic cannot be read."""
+    if (error := client.list_topics(topic, timeout=15).topics[topic].error) is not None:
+        return error
+    client.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    message = client.poll(15)
+    assert message is not None
+    return message.error()
+
+
+@pytest.mark.parametrize("role", [name for name, role in ROLES.items() if not role.administers])
+def test_role_may_read_what_it_is_for_and_nothing_else(
+    broker: AclKafka, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    """Of every topic."""
+    readable = set()
+    with closing(consumer(settings_of(broker, role, monkeypatch), "izin-acts")) as client:
+        for name in NAMES:
+            if (error := read_error(client, getattr(TOPICS, name).name)) is None:
+                readable.add(name)
+            else:
+                assert error.code() == REFUSED
+    assert readable == set(ROLES[role].reads)
+
+
+@pytest.mark.parametrize("role", [name for name, role in ROLES.items() if not role.administers])
+def test_role_administers_nothing(
+    broker: AclKafka, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    """It deletes no topic, whatever it writes there."""
+    client = admin(settings_of(broker, role, monkeypatch))
+    for name in NAMES:
+        (future,) = client.delete_topics([getattr(TOPICS, name).name]).values()
+        with pytest.raises(KafkaException):
+            future.result(15)
