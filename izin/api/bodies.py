@@ -107,8 +107,8 @@ CONFIRMATION = (
     ),
 )
 _RULES = DateRules()
-_AHEAD = timedelta(minutes=5)
-"""How far the clock of a sender may be ahead of ours."""
+CLOCKS = timedelta(minutes=5)
+"""How far the clock of a sender may differ from ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,11 +187,14 @@ def read_confirmation(content_type: str, body: bytes, now: datetime) -> Confirme
     asked, event_id = _asked(given), text_in(given, "event_id")
     if event_id is None:
         raise refused("event_id", "is the id of the event by which the consent was given")
+    stated = text_in(given, "confirmed_at")
+    if stated is None:
+        raise refused("confirmed_at", "is needed: when the message went out")
     try:
-        confirmed_at = read_date(text_in(given, "confirmed_at") or "", _RULES)
+        confirmed_at = read_date(stated, _RULES)
     except UnreadableDateError as error:
         raise refused("confirmed_at", f"cannot be read: {error.violation.reason}") from None
-    if confirmed_at > now + _AHEAD:
+    if confirmed_at > now + CLOCKS:
         raise refused("confirmed_at", "is in the future; report it once the message went out")
     return ConfirmedConsent(asked=asked, event_id=event_id, confirmed_at=confirmed_at)
 

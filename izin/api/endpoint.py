@@ -29,6 +29,7 @@ from starlette.routing import Route
 
 from izin.api import answers
 from izin.api.bodies import (
+    CLOCKS,
     MAX_BODY,
     AskedRecipient,
     position_in,
@@ -51,6 +52,7 @@ from izin.ledger.history.append import append
 from izin.ledger.record import ConsentRow
 from izin.producers.publishing.publisher import KafkaPublisher
 from izin.runtime.errors import BrokerError
+from izin.runtime.http_server.json_body import refused
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
 from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.logs import get_logger
@@ -233,6 +235,10 @@ class ApiEndpoint:
         consent = answers.consent_of(facts, given.event_id)
         if consent is None:
             raise ApiRefusal.NO_CONSENT.error()
+        if given.confirmed_at < consent.occurred_at - CLOCKS:
+            raise refused(
+                "confirmed_at", "is before the consent was given; report when it went out"
+            )
         async with self.ledger.transaction() as connection:
             await record_confirmation(connection, consent, given.confirmed_at, by=key.name, now=now)
         known = answers.confirmed_at(facts, given.event_id) or given.confirmed_at

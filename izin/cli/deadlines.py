@@ -93,6 +93,8 @@ _WEEK = {
 }
 _CONFIRMATIONS = {
     "event_id": "event",
+    "origin": "origin",
+    "origin_ref": "reference",
     "brand_code": "brand",
     "type": "type",
     "given_at": "given",

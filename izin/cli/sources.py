@@ -32,8 +32,10 @@ from izin.producers.mapping.records import (
 from izin.producers.mapping.saved import MappingError, mapping_at
 from izin.producers.sources import Delivery, PayloadSource, SourceFolder, SourceRecord
 from izin.producers.sources.folder import RECIPES, secrets_at
-from izin.producers.sources.source import SourceMapping
+from izin.producers.sources.payloads import URLENCODED
+from izin.producers.sources.source import FormMapping, PayloadMapping, SourceMapping
 from izin.replay.dead_letters.reading import DeadLetterReader
+from izin.runtime.http_server.problems import JSON_TYPE
 from izin.runtime.masking import mask
 from izin.runtime.settings import IntakeSettings
 
@@ -107,6 +109,9 @@ def try_(
         list[str] | None,
         typer.Option("--query", help="name=value behind the URL; repeat it for each."),
     ] = None,
+    form: Annotated[
+        bool, typer.Option("--form", help="NAME is a form, and PAYLOAD what it posts.")
+    ] = False,
     folder: FolderOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -117,18 +122,20 @@ def try_(
     """
     if (payload is None) is (letter is None):
         raise typer.BadParameter("give the file of a payload, or --letter", param_hint="PAYLOAD")
-    folder = folder or IntakeSettings().sources
-    source = PayloadSource(name, _mapping(name, folder), ())
+    settings = IntakeSettings()
+    folder = folder or (settings.forms if form else settings.sources)
+    kind, content_type = (FormMapping, URLENCODED) if form else (SourceMapping, JSON_TYPE)
+    source = PayloadSource[PayloadMapping](name, mapping_at(_path(name, folder), kind), ())
     given = {one.lower(): value for one, value in _pairs(headers, ":", "--header").items()}
-    given.setdefault("content-type", "application/json")
-    body = payload.read_bytes() if payload else _body_of(letter or "", source)
+    body = payload.read_bytes() if payload else _letter(letter or "", source, given)
+    given.setdefault("content-type", content_type)
     delivery = Delivery(given, _pairs(query, "=", "--query"), body)
     said, now = delivery.payload(), utc_now()
-    if headers or query:
+    if (headers or query) and source.mapping.sender is not None:
         secrets = secrets_at(folder or Path(), name)
         refusal = source.mapping.sender.refusal(delivery, said, secrets, now)
         say("the sender is proven" if refusal is None else f"{refusal.title}: {refusal.detail}")
-    rows = list(_results(source, delivery, said, now, is_part=letter is not None))
+    rows = list(_results(source, delivery, said, now))
     print_rows(output, _EVENT, rows)
     if not rows:
         say("it says nothing: no part of it is what [only] names, or none states yes or no")
@@ -136,19 +143,16 @@ def try_(
 
 
 def _results(
-    source: PayloadSource[SourceMapping],
+    source: PayloadSource[PayloadMapping],
     delivery: Delivery,
     payload: object,
     now: datetime,
-    *,
-    is_part: bool,
 ) -> Iterator[tuple[object, ...]]:
     directory = BrandDirectory(
         RegisteredBrand(brand_code=code, iys_code=1, customer_id="-", name="-")
         for code in source.mapping.brands
     )
-    whole = source.read_part(delivery, payload, payload) if is_part else None
-    for found in source.read(delivery, payload) if whole is None else whole:
+    for found in source.read(delivery, payload):
         if not isinstance(found, SourceRecord):
             yield (*[""] * 5, _why(RefusedRecord(violations=found.violations)))
             continue
@@ -183,11 +187,14 @@ def _path(name: str, folder: Path | None) -> Path:
     raise SourceError(f"there is no mapping {name}; list them: izin sources list")
 
 
-def _body_of(letter: str, source: PayloadSource[SourceMapping]) -> bytes:
+def _letter(letter: str, source: PayloadSource[PayloadMapping], headers: dict[str, str]) -> bytes:
+    """Return the body of a dead letter, and add the ``headers`` that were kept of its delivery."""
     settings = kafka_settings()
     found, _ = DeadLetterReader(settings, codec(settings)).find(letter)
     if found.topic != source.origin:
         raise SourceError(f"dead letter {letter} is of {found.topic}, not of {source.origin}")
+    for name, value in found.headers or ():
+        headers.setdefault(name, (value or b"").decode("utf-8", "replace"))
     return found.value or b""
 
 

@@ -78,6 +78,7 @@ class ElectronicConsent:
     key: ConsentKey
     customer_id: str
     origin: str
+    origin_ref: str | None
     given_at: datetime
     confirm_by: datetime
     """The end of its day."""
@@ -127,6 +128,7 @@ def _consent(
         key=ConsentKey.parse(row["key"]),
         customer_id=row["customer_id"],
         origin=event["origin"],
+        origin_ref=event["origin_ref"],
         given_at=given_at,
         confirm_by=confirm_by,
         confirmed_at=confirmed_at,

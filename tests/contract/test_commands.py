@@ -58,6 +58,7 @@ MEANINGS: Mapping[str, str] = {
     "--folder": "IZIN_INTAKE_SOURCES",
     "--header": "of the delivery",
     "--letter": "dead letter .* in its place",
+    "--form": "NAME is a form",
     "--query": "behind the URL",
     "--test": "nothing that it sends is published",
     "--links": "the column opt_out",

@@ -6,7 +6,7 @@ has, and is stored nowhere until then: it is sealed in the link. An opt-out neve
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,14 +16,14 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from izin.consent import Status
+from izin.consent import CHANNELS, Status, read_recipient
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.intake.links import CONFIRM, PendingConsent
 from izin.producers.intake.server import Intake, as_json, refusal
 from izin.producers.intake.sources import acting, delivery_of, key_of, payload_of
 from izin.producers.links import LinkKeys, opt_out_link
 from izin.producers.links.pages import HEADERS, PageText, page
-from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field
 from izin.producers.mapping.records import AcceptedRecord, InputRecord
 from izin.producers.sources import PayloadSource, SourceFolder, SourceRecord
 from izin.producers.sources.payloads import PayloadError
@@ -37,10 +37,23 @@ NO_LINKS: Final = ProblemText(
     503, "Links not set up", "the intake has no IZIN_LINK_SECRETS to make links with; set them", 60
 )
 THANKS: Final = PageText("Kaydedildi. Teşekkür ederiz.", "Recorded. Thank you.")
+NOTHING: Final = PageText(
+    "Hiçbir şey seçilmedi, hiçbir şey kaydedilmedi.",
+    "Nothing was chosen, and nothing was recorded.",
+)
 NOT_TAKEN: Final = PageText(
     "Kaydedilemedi. Lütfen girdiğiniz bilgileri denetleyin.",
     "It could not be recorded. Please check what you have entered.",
 )
+
+
+def _recipient_of(record: InputRecord) -> str:
+    """Return to whom a record belongs, in the one form that all notations have."""
+    channel = record.values[Field.TYPE]
+    named = CHANNEL_RECIPIENTS.get(channel, Field.RECIPIENT)
+    given = record.values.get(Field.RECIPIENT) or record.values.get(named) or ""
+    found = read_recipient(given, CHANNELS[channel])
+    return found if isinstance(found, str) else given
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,10 @@ class FormIntake:
         response = await self.intake.answer(self._of(request))
         if "text/html" not in request.headers.get("accept", ""):
             return response
-        said = THANKS if response.status_code == HTTPStatus.ACCEPTED else NOT_TAKEN
+        said = NOT_TAKEN
+        if response.status_code == HTTPStatus.ACCEPTED:
+            content = json.loads(bytes(response.body))
+            said = THANKS if content["events"] or "confirm" in content else NOTHING
         return HTMLResponse(page(said), response.status_code, HEADERS)
 
     async def _of(self, request: Request) -> Response:
@@ -105,9 +121,17 @@ class FormIntake:
             raise NO_LINKS.error()
         if refused := self._refused(waits, key, form):
             return refused
-        pending = PendingConsent(form.origin, waits)
-        sealed = pending.sealed(self.keys, form.mapping.confirm_within_days)
-        said = {**json.loads(bytes(response.body)), "confirm": f"{self.url}{CONFIRM}{sealed}"}
+        of_recipient = defaultdict[str, list[InputRecord]](list)
+        for record in waits:
+            of_recipient[_recipient_of(record)].append(record)
+        links: dict[str, str] = {}
+        for some in of_recipient.values():
+            # Whoever opens it proves one number or address: it confirms nothing of another.
+            pending = PendingConsent(form.origin, some)
+            sealed = pending.sealed(self.keys, form.mapping.confirm_within_days, now)
+            types = (str(record.values[Field.TYPE]) for record in some)
+            links |= dict.fromkeys(types, f"{self.url}{CONFIRM}{sealed}")
+        said = {**json.loads(bytes(response.body)), "confirm": links}
         return JsonResponse(said, HTTPStatus.ACCEPTED)
 
     def _refused(

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
@@ -55,15 +55,16 @@ class PendingConsent:
     origin: str
     records: Sequence[InputRecord]
 
-    def sealed(self, keys: LinkKeys, days: int) -> str:
-        """Return it as a part of a path, which is of use for so many ``days``."""
+    def sealed(self, keys: LinkKeys, days: int, now: datetime) -> str:
+        """Return it as a part of a path, which is of use for so many ``days`` from ``now`` on."""
         return keys.seal(
             {
                 "o": self.origin,
                 "d": days,
                 "v": [dict(record.values) for record in self.records],
                 "e": dict(self.records[0].evidence),
-            }
+            },
+            now,
         )
 
 
@@ -136,7 +137,11 @@ class LinkIntake:
         entered_at = self.keys.sealed_at(sealed)
         if "v" not in found or self.intake.now() > entered_at + timedelta(days=found["d"]):
             raise BrokenLinkError
+        # It counts from when it was entered: whoever opted out since has done so after it, however
+        # late and often the link is opened.
         values = [{Field(name): text for name, text in one.items()} for one in found["v"]]
+        for one in values:
+            one[Field.CONSENT_DATE] = one.get(Field.CONSENT_DATE) or entered_at.isoformat()
         brand = self._brand(int(values[0][Field.BRAND_CODE]))
         if request.method != "POST":
             return ask_confirmation(brand, [Channel(one[Field.TYPE]) for one in values])

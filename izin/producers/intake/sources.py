@@ -8,7 +8,7 @@ it cannot correct. An opt-in whose instant cannot be determined now gets 503, an
 
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ from izin.runtime.logs import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import token_of
-from izin.schemas.records import dead_letter_to_avro, headers
+from izin.schemas.records import MAX_COPIED_BYTES, dead_letter_to_avro, headers
 from izin.schemas.topics import Topics
 from izin.schemas.uuids import CHANCE_BYTES
 
@@ -106,6 +106,26 @@ def key_of(origin: str, codes: Collection[int], directory: BrandDirectory, now: 
     )
 
 
+def _values(
+    source: PayloadSource[SourceMapping],
+    delivery: Delivery,
+    payload: object,
+    why: Sequence[tuple[Sequence[Violation], object]],
+) -> Iterator[tuple[bytes, Sequence[Violation]]]:
+    """Yield the value of each dead letter, with why: the body, which alone is read as it was; of
+    one that is too large the payload with one record that is not mapped.
+    """
+    if why and len(delivery.body) <= MAX_COPIED_BYTES:
+        yield delivery.body, [one for violations, _ in why for one in violations]
+        return
+    parts = {id(part): part for _, part in why}
+    for number, part in parts.items():
+        value = delivery.body
+        if part is not None:
+            value = json.dumps(source.alone(payload, part)).encode()
+        yield value, [one for some, of in why if id(of) == number for one in some]
+
+
 class SourceIntake:
     """The endpoint, in the process of an ``intake``."""
 
@@ -162,7 +182,10 @@ class SourceIntake:
                 accepted[index] = result
             elif isinstance(result, RefusedRecord | ForbiddenRecord):
                 why.append((result.violations, records[index].part))
-        letters = self._letters(source, delivery, why, now)
+        letters = [
+            self._letter(source, delivery, value, violations, now)
+            for value, violations in _values(source, delivery, payload, why)
+        ]
         oversize, written = await self._intake.publish(accepted, letters)
         for index, reason in oversize.items():
             _log.error("event too large", source=source.name, error=str(reason))
@@ -187,38 +210,21 @@ class SourceIntake:
         }
         return POSTPONED.response(**said) if postponed else JsonResponse(said, status_code=202)
 
-    def _letters(
-        self,
-        source: PayloadSource[SourceMapping],
-        delivery: Delivery,
-        why: Sequence[tuple[tuple[Violation, ...], object]],
-        now: datetime,
-    ) -> Sequence[tuple[str, KafkaRecord]]:
-        """Return the dead letters of parts of a payload, each with its id."""
-        reasons: dict[int, list[Violation]] = {}
-        parts: dict[int, object] = {}
-        for violations, part in why:
-            parts[id(part)] = part
-            reasons.setdefault(id(part), []).extend(violations)
-        if reasons:
-            codes = Counter(one.code for several in reasons.values() for one in several)
-            _log.error(
-                "payload not mapped", source=source.name, parts=len(parts), codes=dict(codes)
-            )
-        return [
-            self._letter(source, delivery, reasons[number], part, now)
-            for number, part in parts.items()
-        ]
-
     def _letter(
         self,
         source: PayloadSource[SourceMapping],
         delivery: Delivery,
+        value: bytes,
         violations: Sequence[Violation],
-        part: object,
         now: datetime,
     ) -> tuple[str, KafkaRecord]:
-        value = delivery.body if part is None else json.dumps(part).encode()
+        """Return the dead letter of a delivery, with its id."""
+        codes = Counter(one.code for one in violations)
+        _log.error("payload not mapped", source=source.name, codes=dict(codes))
+        kept = {
+            **source.headers_of(delivery),
+            "content-type": delivery.headers.get("content-type", ""),
+        }
         record: Mapping[str, Any] = dead_letter_to_avro(
             reason=UNMAPPED,
             violations=tuple(dict.fromkeys(violations)),
@@ -228,7 +234,7 @@ class SourceIntake:
             timestamp=now,
             key=None,
             value=value,
-            headers=[("content-type", delivery.headers.get("content-type", "").encode())],
+            headers=[(name, text.encode()) for name, text in kept.items()],
         )
         letter_id = new_event_id(now, self._intake.chance(CHANCE_BYTES))
         return letter_id, KafkaRecord(

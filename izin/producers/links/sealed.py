@@ -44,14 +44,22 @@ class LinkKeys:
         keys = (hashlib.sha256(b"izin link\0" + secret.encode()).digest() for secret in secrets)
         self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
 
-    def seal(self, content: Mapping[str, Any]) -> str:
-        """Return ``content``, JSON, as a part of a path."""
+    def seal(self, content: Mapping[str, Any], at: datetime | None = None) -> str:
+        """Return ``content``, JSON, as a part of a path, sealed ``at`` an instant, else now."""
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
-        return self._fernet.encrypt(text.ljust(-(-len(text) // _STEP) * _STEP)).decode()
+        padded = text.ljust(-(-len(text) // _STEP) * _STEP)
+        instant = datetime.now(UTC) if at is None else at
+        return self._fernet.encrypt_at_time(padded, int(instant.timestamp())).decode()
 
     def open(self, sealed: str) -> Mapping[str, Any]:
-        """Return what was sealed; raises BrokenLinkError."""
+        """Return what was sealed; raises BrokenLinkError.
+
+        A link has one text: base64 is read leniently, and an altered text of the same link would
+        pass for another act of the person.
+        """
         try:
+            if base64.urlsafe_b64encode(base64.urlsafe_b64decode(sealed)).decode() != sealed:
+                raise BrokenLinkError
             found: Mapping[str, Any] = json.loads(self._fernet.decrypt(sealed))
         except (InvalidToken, ValueError) as error:
             raise BrokenLinkError from error

@@ -20,10 +20,17 @@ RECIPES: Final = Path(__file__).with_name("recipes")
 """Mappings of systems that are widely used, to begin with."""
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 UNKNOWN_SOURCE: Final = ProblemText(
-    404, "No such source", "there is no mapping of this name; list them: izin sources list"
+    404,
+    "No such source",
+    "this intake has no mapping of this name in IZIN_INTAKE_SOURCES, or of a form in "
+    "IZIN_INTAKE_FORMS",
 )
 UNUSABLE_SOURCE: Final = ProblemText(
-    503, "Mapping unusable", "the mapping of this source cannot be read; send this again", 60
+    503,
+    "Mapping unusable",
+    "the mapping of this source, or its secret, cannot be read; /health/ready of the operators' "
+    "listener and the log say why; send this again",
+    60,
 )
 _log = get_logger(__name__)
 

@@ -14,7 +14,7 @@ A body is JSON, or a form, which is read as an object of texts.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -107,6 +107,18 @@ def _pointed(value: object, parts: tuple[str, ...]) -> object:
             value = _element(value, part)
         else:
             return NOTHING
+    return value
+
+
+def with_value(value: object, parts: Sequence[str], other: object) -> object:
+    """Return JSON with an ``other`` value at the place of a pointer, where there is one."""
+    if not parts:
+        return other
+    first, *rest = parts
+    if isinstance(value, dict) and first in value:
+        return {**value, first: with_value(value[first], rest, other)}
+    if isinstance(value, list) and (found := _element(value, first)) is not NOTHING:
+        return [with_value(one, rest, other) if one is found else one for one in value]
     return value
 
 

@@ -44,7 +44,7 @@ from izin.producers.mapping.columns import Columns, RowPart, resolve
 from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, violation
 from izin.producers.mapping.records import InputRecord, evidence_of, input_record, text_of
 from izin.producers.mapping.saved import MappingError, SavedMapping
-from izin.producers.sources.payloads import NOTHING, Delivery, Place, place_of
+from izin.producers.sources.payloads import NOTHING, Delivery, Place, place_of, with_value
 from izin.producers.sources.senders import SenderProof
 from izin.schemas.words import fold, word_key
 
@@ -122,7 +122,8 @@ class FormMapping(PayloadMapping):
     """How the consent is captured."""
     double_opt_in: bool = False
     """Whether an opt-in is published only once the person has confirmed it by a link."""
-    confirm_within_days: Annotated[int, Setting(ge=1, le=90)] = 7
+    confirm_within_days: Annotated[int, Setting(ge=1, le=3)] = 2
+    """It counts from when it was entered, and İYS takes it for three business days."""
 
     @model_validator(mode="after")
     def _sent_by_somebody_known(self) -> Self:
@@ -202,6 +203,16 @@ class PayloadSource(Generic[P]):
         texts = {*mapping.columns, *mapping.only, *mapping.evidence.values(), mapping.records}
         texts |= {mapping.reply.text} if mapping.reply else set()
         return {text: place_of(text) for text in texts | set(filter(None, [mapping.id]))}
+
+    def alone(self, payload: object, part: object) -> object:
+        """Return ``payload`` with one of its records alone."""
+        place = self.places[self.mapping.records]
+        return with_value(payload, place.parts, [part])
+
+    def headers_of(self, delivery: Delivery) -> Mapping[str, str]:
+        """Return the headers of ``delivery`` that the mapping reads, but for what proves it."""
+        names = {place.name for place in self.places.values() if place.kind == "header"}
+        return {name: text for name, text in delivery.headers.items() if name in names}
 
     def prove(self, delivery: Delivery, payload: object, now: datetime) -> None:
         """Raise RequestRefusedError (401) where ``delivery`` does not prove its sender."""

@@ -299,6 +299,16 @@ async def test_confirmation_that_cannot_be_used_is_refused(api: Api, wrong: dict
     assert (await api.confirm(**wrong)).status_code == 422
 
 
+async def test_confirmation_before_the_consent_is_refused(api: Api):
+    """But for what clocks may differ: it would count as one of the same day."""
+    api.decided()
+    early = NOON - timedelta(minutes=5, seconds=1)
+    problem(await api.confirm(confirmed_at=early.isoformat()), 422, "Field not usable")
+    allowed = NOON - timedelta(minutes=5)
+    response = await api.confirm(confirmed_at=allowed.isoformat())
+    problem(response, 503, "Ledger does not answer")  # it came as far as that
+
+
 async def test_confirmation_is_not_taken_where_the_ledger_is_away(api: Api):
     """Whoever reports sends it again."""
     api.decided()

@@ -4,7 +4,7 @@ and what was never confirmed is no event.
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -219,20 +219,25 @@ async def test_box_that_is_not_ticked_is_no_event(client: httpx.AsyncClient, fak
     answer = await client.post("/v1/forms/signup", data={"phone": PHONE, "mail": EMAIL})
     assert (answer.status_code, answer.json()) == (202, {"events": []})
     assert fake.events == []
+    page = await client.post(
+        "/v1/forms/signup", data={"phone": PHONE}, headers={"Accept": "text/html"}
+    )
+    assert "nothing was recorded" in page.text
 
 
 async def test_opt_in_waits_until_it_is_confirmed(
     client: httpx.AsyncClient, fake: FakePublisher, clock: MovingClock
 ):
-    """It counts from then, once however often; an opt-out beside it never waits."""
+    """It counts from when it was entered, once however often; an opt-out beside it never waits."""
     secret = {"x-secret": "a secret"}
     assert (await client.post("/v1/forms/double", data=FILLED_IN)).status_code == 401
     answer = await client.post(
         "/v1/forms/double", data={**FILLED_IN, "news": "off"}, headers=secret
     )
     assert [(one.status, one.type) for one in fake.events] == [("RET", "EPOSTA")]
-    link = path_of(answer.json()["confirm"])
+    link = path_of(answer.json()["confirm"]["MESAJ"])
     assert EMAIL not in json.dumps(answer.json())
+    entered_at = clock.now
     clock.now += timedelta(hours=1)
     assert "Stop" not in (page := await client.get(link)).text
     assert "May Example send you commercial messages: text messages?" in page.text
@@ -240,7 +245,7 @@ async def test_opt_in_waits_until_it_is_confirmed(
     for _ in range(2):
         assert (await client.post(link)).status_code == 200
     assert {(one.status, one.type, one.consent_date) for one in fake.events[1:]} == {
-        ("ONAY", "MESAJ", clock.now)
+        ("ONAY", "MESAJ", entered_at)
     }
     assert len({one.event_id for one in fake.events[1:]}) == 1
     event = fake.events[1]
@@ -259,13 +264,66 @@ async def test_confirmation_while_receipts_are_away_is_to_be_repeated(
         answer = await client.post(
             "/v1/forms/double", data=FILLED_IN, headers={"x-secret": "a secret"}
         )
-        link = path_of(answer.json()["confirm"])
+        links = {path_of(link) for link in answer.json()["confirm"].values()}
         receipts.is_away = True
-        page = await client.post(link)
-        assert (page.status_code, "try again" in page.text, fake.events) == (503, True, [])
+        for link in links:
+            page = await client.post(link)
+            assert (page.status_code, "try again" in page.text, fake.events) == (503, True, [])
         receipts.is_away = False
-        assert (await client.post(link)).status_code == 200
-    assert len(fake.events) == 2
+        for link in links:
+            assert (await client.post(link)).status_code == 200
+    assert len(fake.events) == len(links) == 2
+
+
+async def test_link_confirms_for_the_recipient_who_got_it(
+    client: httpx.AsyncClient, fake: FakePublisher
+):
+    """An address that was entered beside a number proves nothing of that."""
+    secret = {"x-secret": "a secret"}
+    answer = await client.post("/v1/forms/double", data=FILLED_IN, headers=secret)
+    assert (await client.post(path_of(answer.json()["confirm"]["EPOSTA"]))).status_code == 200
+    assert [(one.type, one.recipient) for one in fake.events] == [("EPOSTA", EMAIL)]
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda link: f"{link}y",
+        lambda link: f"{link}.",
+        lambda link: f"{link}==",
+        lambda link: f"{link[:30]}!{link[30:]}",
+        lambda link: f"{link[:30]}%0A{link[30:]}",
+    ],
+)
+async def test_altered_text_of_a_link_is_no_link(
+    client: httpx.AsyncClient, fake: FakePublisher, alter: Callable[[str], str]
+):
+    """It would be another act: an opt-in over the opt-out that came since."""
+    secret = {"x-secret": "a secret"}
+    answer = await client.post("/v1/forms/double", data=FILLED_IN, headers=secret)
+    link = path_of(answer.json()["confirm"]["MESAJ"])
+    assert (await client.post(alter(link))).status_code == 404
+    assert fake.events == []
+
+
+async def test_opt_out_outranks_a_link_that_was_made_before_it(
+    client: httpx.AsyncClient, fake: FakePublisher, clock: MovingClock
+):
+    """Also one that is confirmed, or confirmed again, the day after, when nobody remembers it."""
+    secret = {"x-secret": "a secret"}
+    answer = await client.post("/v1/forms/double", data=FILLED_IN, headers=secret)
+    link = path_of(answer.json()["confirm"]["MESAJ"])
+    assert (await client.post(link)).status_code == 200
+    clock.now += timedelta(minutes=1)
+    await client.post(
+        "/v1/forms/double", data={**FILLED_IN, "sms": "off", "news": ""}, headers=secret
+    )
+    clock.now += timedelta(days=1, hours=3)
+    assert (await client.post(link)).status_code == 200
+    first, opted_out, again = fake.events
+    assert (opted_out.status, again.status, again.event_id) == ("RET", "ONAY", first.event_id)
+    assert again.consent_date == first.consent_date
+    assert again.consent_date < opted_out.received_at
 
 
 async def test_confirmation_that_comes_too_late_is_no_event(
@@ -276,8 +334,8 @@ async def test_confirmation_that_comes_too_late_is_no_event(
         answer = await client.post(
             "/v1/forms/double", data=FILLED_IN, headers={"x-secret": "a secret"}
         )
-    link = path_of(answer.json()["confirm"])
-    clock.now = NOW + timedelta(days=7)
+    link = path_of(answer.json()["confirm"]["MESAJ"])
+    clock.now = NOW + timedelta(days=2)
     assert (await client.get(link)).status_code == 200
     clock.now += timedelta(seconds=1)
     assert (await client.post(link)).status_code == 404
@@ -299,7 +357,7 @@ async def test_links_of_one_kind_are_of_no_use_as_the_other(
 ):
     """An opt-out cannot be confirmed, and what waits for its confirmation opts nobody out."""
     answer = await client.post("/v1/forms/double", data=FILLED_IN, headers={"x-secret": "a secret"})
-    sealed = answer.json()["confirm"].rpartition("/")[2]
+    sealed = answer.json()["confirm"]["MESAJ"].rpartition("/")[2]
     assert (await client.post(f"/v1/opt-out/{sealed}")).status_code == 404
     sealed = a_link().rpartition("/")[2]
     assert (await client.post(f"/v1/confirm/{sealed}")).status_code == 404
