@@ -22,8 +22,8 @@ class Resource(StrEnum):
     CLUSTER = "cluster"
 
 
-class Right(NamedTuple):
-    """One ACL that allows an operation; names are as ``kafka-acls.sh`` has them."""
+class Acl(NamedTuple):
+    """An ACL that allows an operation; names are as ``kafka-acls.sh`` has them."""
 
     resource: Resource
     name: str
@@ -104,23 +104,23 @@ ROLES: Final[Mapping[str, Role]] = {
 subscribe, and people at the command line."""
 
 
-def rights(role: Role, topics: Topics) -> Iterator[Right]:
+def rights(role: Role, topics: Topics) -> Iterator[Acl]:
     """Yield the rights of ``role`` on ``topics``."""
     for name, operations in _on_topics(role, topics).items():
         for operation in operations:
-            yield Right(Resource.TOPIC, name, operation)
+            yield Acl(Resource.TOPIC, name, operation)
     if role.reads:
-        yield Right(Resource.GROUP, _READERS, "Describe", is_prefix=True)
+        yield Acl(Resource.GROUP, _READERS, "Describe", is_prefix=True)
     for names, resource, operations in (
         (role.groups, Resource.GROUP, ("Read", "Describe")),
         (role.transactions, Resource.TRANSACTIONAL_ID, ("Write", "Describe")),
     ):
         for name, operation in product(names, operations):
             full = name.format(prefix=topics.prefix)
-            yield Right(resource, full, operation, is_prefix=name != EVERY)
+            yield Acl(resource, full, operation, is_prefix=name != EVERY)
     if role.administers:
         for operation in _INSPECTS:
-            yield Right(Resource.CLUSTER, "kafka-cluster", operation)
+            yield Acl(Resource.CLUSTER, "kafka-cluster", operation)
 
 
 def _on_topics(role: Role, topics: Topics) -> Mapping[str, Sequence[str]]:

@@ -22,15 +22,15 @@ from izin.consent import (
 from izin.kafka.access import KafkaAccess
 from izin.producers.consent_publisher import ConsentPublisher
 from izin.producers.new_event import NewEvent
-from izin.producers.publishing.publisher import (
+from izin.producers.publishing.delivery_errors import (
     BackpressureError,
     EventRefusedError,
     OversizeError,
-    Published,
     PublisherClosedError,
     UnacknowledgedError,
     UndeliveredError,
 )
+from izin.producers.publishing.publisher import Published
 from izin.runtime.errors import BrokerError, RegistryError, SettingError
 
 __all__ = [

@@ -38,15 +38,17 @@ from izin.kafka.access import KafkaAccess
 from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.new_event import NewEvent, accept, never_free, observe_forks, utc_now
-from izin.producers.publishing.publisher import (
+from izin.producers.publishing.delivery_errors import (
     BackpressureError,
     EventRefusedError,
-    KafkaPublisher,
-    Published,
     PublisherClosedError,
-    PublishResult,
     UnacknowledgedError,
     UndeliveredError,
+)
+from izin.producers.publishing.publisher import (
+    KafkaPublisher,
+    Published,
+    PublishResult,
     running,
     settle,
 )

@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from izin.kafka.rights import ROLES, Resource, Right
+from izin.kafka.rights import ROLES, Acl, Resource
 from izin.local import Kafka
 from izin.local.reservations import HOST, free_port
 from izin.runtime.settings import KafkaSettings
@@ -436,7 +436,7 @@ class AclKafka(SecureKafka):
         """Return the settings of the operator; the password is everybody's."""
         return {**super().environment(mechanism), "KAFKA_SASL_USERNAME": "operator"}
 
-    def allow(self, role: str, given: Iterable[Right]) -> None:
+    def allow(self, role: str, given: Iterable[Acl]) -> None:
         """Create the ACLs of a role."""
         bindings = [
             AclBinding(

@@ -48,13 +48,12 @@ from izin.producers.mapping.records import (
     reviewed,
     validate,
 )
+from izin.producers.publishing.delivery_errors import OversizeError, UndeliveredError
 from izin.producers.publishing.event_ids import FileIds
 from izin.producers.publishing.publisher import (
     KafkaPublisher,
-    OversizeError,
     Published,
     PublishResult,
-    UndeliveredError,
     UnencodableError,
 )
 from izin.runtime.errors import BrokerError

@@ -28,7 +28,6 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaExceptio
 from izin.consent import (
     ConsentEvent,
     ConsentKey,
-    OurError,
     SourceError,
     Status,
     Violation,
@@ -37,7 +36,11 @@ from izin.consent import (
 )
 from izin.kafka.access import KafkaAccess
 from izin.kafka.connections import producer
-from izin.runtime.errors import BrokerError
+from izin.producers.publishing.delivery_errors import (
+    BackpressureError,
+    OversizeError,
+    UndeliveredError,
+)
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.records import Headers, event_to_avro, headers
@@ -55,84 +58,6 @@ _POLL_WAITING = 0.001
 _PURGED_WITHIN = 5.0
 _ACKNOWLEDGED_WITHIN = 15.0
 _NO_WAIT = timedelta(0)
-
-
-class _Portable:
-    """Of an error that task queues and pools of processes hand to another process."""
-
-    _given: tuple[object, ...]
-
-    def __new__(cls, *given: object) -> Self:
-        made = super().__new__(cls)
-        made._given = given
-        return made
-
-    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
-        return type(self), self._given
-
-
-class OversizeError(_Portable, SourceError):
-    """An event larger than the broker accepts; its evidence should be stored elsewhere."""
-
-    def __init__(self, event_id: str) -> None:
-        super().__init__(
-            f"event {event_id} is too large for Kafka; store its evidence elsewhere "
-            "and send evidence_hash"
-        )
-        self.event_id = event_id
-
-
-class BackpressureError(_Portable, BrokerError):
-    """The queue to the broker stayed full for as long as the caller would wait."""
-
-    def __init__(self, retry_after: timedelta) -> None:
-        super().__init__("the queue to Kafka is full; the broker is slow or unreachable")
-        self.retry_after = retry_after
-
-
-class UndeliveredError(_Portable, BrokerError):
-    """The broker did not acknowledge an event in time; it may have it.
-
-    Publishing the same event again is safe: its id is the same.
-    """
-
-    def __init__(self, event_id: str, reason: str) -> None:
-        super().__init__(f"event {event_id} was not acknowledged by Kafka: {reason}")
-        self.event_id = event_id
-
-
-class EventRefusedError(_Portable, SourceError):
-    """An event that is not published; ``violations`` has every reason why."""
-
-    def __init__(self, violations: tuple[Violation, ...]) -> None:
-        super().__init__(
-            "; ".join(
-                f"{violation.field}: {violation.reason} ({violation.code})"
-                for violation in violations
-            )
-        )
-        self.violations = violations
-
-
-class UnacknowledgedError(_Portable, BrokerError):
-    """Events that were not acknowledged when the publisher was closed; the broker may have some.
-
-    ``event_ids`` names them. Publishing the same events again is safe.
-    """
-
-    def __init__(self, event_ids: tuple[str, ...]) -> None:
-        super().__init__(
-            f"{len(event_ids)} events were not acknowledged by Kafka when the publisher was "
-            "closed; publish them again"
-        )
-        self.event_ids = event_ids
-
-
-class PublisherClosedError(_Portable, OurError):
-    """The publisher was closed before."""
-
-    def __init__(self) -> None:
-        super().__init__("the publisher is closed; make another one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,9 +114,7 @@ def outbound_loops(
     stopping: asyncio.Event,
     failing: FailingLoops | None = None,
 ) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
-    """Yield the name and the coroutine of each loop; all return once ``stopping`` is set. None
-    begins while the ledger is held.
-    """
+    """Yield each loop with its name; none begins while the ledger is held."""
     sender = Sender(context=context)
     querier = StatusQuerier(context=context)
     swept = SweptQuerier(context=context, querier=querier)

@@ -38,12 +38,8 @@ from izin.local import Kafka, free_port
 from izin.producers.intake.first_receipts import ReceiptsFullError
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.new_event import utc_now
-from izin.producers.publishing.publisher import (
-    KafkaPublisher,
-    KafkaRecord,
-    Published,
-    UndeliveredError,
-)
+from izin.producers.publishing.delivery_errors import UndeliveredError
+from izin.producers.publishing.publisher import KafkaPublisher, KafkaRecord, Published
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro

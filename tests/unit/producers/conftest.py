@@ -30,13 +30,12 @@ from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.intake.server import Intake
 from izin.producers.intake.sources import SourceIntake
 from izin.producers.links import LinkKeys
+from izin.producers.publishing.delivery_errors import OversizeError, UndeliveredError
 from izin.producers.publishing.publisher import (
     KafkaPublisher,
     KafkaRecord,
-    OversizeError,
     Published,
     PublishResult,
-    UndeliveredError,
     kafka_record,
 )
 from izin.producers.sources import SourceFolder
