@@ -39,6 +39,7 @@ from izin.runtime.settings import (
 from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topic, Topics
 from izin.streams import guard
+from tools.generate_acls import acls_script
 from tools.generate_asyncapi import PATH as ASYNCAPI, asyncapi_document, audience_of
 from tools.generate_benchmarks import benchmarks_page
 from tools.generate_commands import commands_page
@@ -64,6 +65,7 @@ def pages() -> Mapping[str, str]:
         "docs/topics.md": _topics(),
         "docs/settings.md": _settings(),
         _SCHEMA: _schema(),
+        "deploy/kafka/acls.sh": acls_script(),
         **documents(),
         **offset_modules(),
         **schema_files(ROOT),

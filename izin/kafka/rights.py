@@ -36,6 +36,7 @@ class Acl(NamedTuple):
 class Role:
     """The rights of one kind of process; topics are attributes of ``Topics``."""
 
+    about: str
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -59,12 +60,18 @@ _READERS: Final = "izin-"
 _INSPECTS: Final = ("Describe", "DescribeConfigs")
 _ADMINISTERS: Final = (*_INSPECTS, "Create", "AlterConfigs", "Delete")
 ROLES: Final[Mapping[str, Role]] = {
-    "publisher": Role(reads=("brands",), writes=_EVENTS),
+    "publisher": Role(
+        about="izin outbox, and programs that publish with the library or a Kafka client.",
+        reads=("brands",),
+        writes=_EVENTS,
+    ),
     "intake": Role(
+        about="izin intake.",
         reads=("brands", "api_keys", "first_receipts"),
         writes=(*_EVENTS, "first_receipts", "dead_letters"),
     ),
     "order": Role(
+        about="izin order.",
         reads=(*_EVENTS, "desired_consents", "positions"),
         writes=(
             *("decisions", "desired_consents", "positions", "opt_outs"),
@@ -75,6 +82,7 @@ ROLES: Final[Mapping[str, Role]] = {
         inspects=True,
     ),
     "sink": Role(
+        about="izin sink.",
         reads=(
             *(*_EVENTS, "decisions", "desired_consents", "gate_receipts"),
             *("ledger_positions", "anchors"),
@@ -86,26 +94,36 @@ ROLES: Final[Mapping[str, Role]] = {
         transactions=("{prefix}izin-ledger-outbox",),
     ),
     "gate": Role(
+        about="izin gate.",
         reads=(
             *(*_EVENTS, "api_keys", "brands", "decisions", "freshness", "ledger_positions"),
             *("opted_out_merchants", "permissions", "positions"),
         ),
         writes=("gate_receipts",),
     ),
-    "feeds": Role(reads=("api_keys", "brands", *_FEEDS)),
-    "webhooks": Role(reads=("brands", "decisions", *_FEEDS)),
-    "api": Role(reads=("api_keys", "brands", *_EVENTS), writes=("express",)),
-    "subscriber": Role(reads=_FEEDS, groups=("subscriber-",)),
+    "feeds": Role(about="izin feeds.", reads=("api_keys", "brands", *_FEEDS)),
+    "webhooks": Role(about="izin webhooks.", reads=("brands", "decisions", *_FEEDS)),
+    "api": Role(about="izin api.", reads=("api_keys", "brands", *_EVENTS), writes=("express",)),
+    "subscriber": Role(
+        about="Programs that subscribe; groups begin with the name of the subscriber.",
+        reads=_FEEDS,
+        groups=("subscriber-",),
+    ),
     "operator": Role(
-        reads=_ALL, writes=_ALL, groups=(EVERY,), transactions=(EVERY,), administers=True
+        about="People at the command line.",
+        reads=_ALL,
+        writes=_ALL,
+        groups=(EVERY,),
+        transactions=(EVERY,),
+        administers=True,
     ),
 }
 """By principal: every process, programs that publish with the library or a Kafka client, those that
 subscribe, and people at the command line."""
 
 
-def rights(role: Role, topics: Topics) -> Iterator[Acl]:
-    """Yield the rights of ``role`` on ``topics``."""
+def acls(role: Role, topics: Topics) -> Iterator[Acl]:
+    """Yield the ACLs of ``role`` on ``topics``."""
     for name, operations in _on_topics(role, topics).items():
         for operation in operations:
             yield Acl(Resource.TOPIC, name, operation)

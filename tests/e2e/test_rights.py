@@ -16,7 +16,7 @@ from confluent_kafka import (
 )
 
 from izin.kafka.clients import admin, consumer, ensure_topics, producer
-from izin.kafka.rights import ROLES, rights
+from izin.kafka.rights import ROLES, acls
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.topics import Topics
 from tests.e2e.demo_of_roles import PREFIX
@@ -35,7 +35,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> It
     """Run a broker whose principals have the rights of their roles."""
     with AclKafka(tmp_path_factory.mktemp("acls"), authority) as kafka:
         for name, role in ROLES.items():
-            kafka.allow(name, [*rights(role, TOPICS), *rights(role, Topics(PREFIX))])
+            kafka.allow(name, [*acls(role, TOPICS), *acls(role, Topics(PREFIX))])
         yield kafka
 
 
