@@ -1,5 +1,5 @@
-"""The demo, with chaos, on servers that are reached through TLS only, with secrets from files: the
-whole pipeline, real servers, real processes, every key compared.
+"""The demo on servers that are reached through TLS only, and refuse it; in ``test_rights`` they do
+not.
 """
 
 import asyncio
@@ -40,38 +40,6 @@ def assert_complete(report: dict[str, Any]) -> None:
     assert sum(report[name] for name in ended) == report["keys"]
     # The demo compares the import with what was written; faults are in differences.
     assert 0 < report["rows_refused"] <= sum(report["refusal_reasons"].values())
-
-
-async def test_demo_with_chaos_through_tls_has_no_differences(
-    tmp_path: Path, secure_kafka: SecureKafka, postgres: str, authority: Authority
-) -> None:
-    """8,000 rows, signups and citizens are explained, though each worker is killed once: nothing
-    lost, nothing twice, no opt-out missing; and no process is left running.
-
-    Kafka speaks SASL_SSL, and PostgreSQL is verified by certificate and host; the demo starts
-    neither, and both secrets come from files.
-    """
-    given = secure_kafka.environment()
-    async with database_with_tls(postgres, authority.issue("ledger"), authority) as url:
-        for name, secret in (
-            ("KAFKA_SASL_PASSWORD", given.pop("KAFKA_SASL_PASSWORD")),
-            ("DATABASE_URL", url),
-        ):
-            file = tmp_path / name
-            file.write_text(f"{secret}\n", encoding="utf-8")
-            given[f"{name}_FILE"] = str(file)
-        code, report, messages = await asyncio.to_thread(
-            run_demo, tmp_path, "--rows", "8000", "--chaos", **given
-        )
-    assert code == 0, messages
-    assert_complete(report)
-    counted = (report["rows_read"], report["signups"], report["push"]["measured"])
-    assert (*counted, report["dead_letters"]) == (8000, 200, 500, 0)
-    killed = sorted(one["killed"] for one in report["chaos"])
-    assert killed == ["intake", "order worker", "sink worker"]
-    assert "KAFKA_BOOTSTRAP_SERVERS names one" in messages
-    assert "DATABASE_URL names one" in messages
-    assert list(left_behind(tmp_path)) == []
 
 
 async def test_demo_on_servers_that_refuse_it_names_the_settings(
