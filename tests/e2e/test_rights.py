@@ -1,7 +1,7 @@
 """The demo where each process has its rights in Kafka and no others, and what they refuse."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -117,12 +117,15 @@ def test_role_may_write_what_it_is_for_and_nothing_else(
     assert {error.code() for error in found.values() if error is not None} <= {REFUSED}
 
 
-def read_error(client: Consumer, topic: str) -> KafkaError | None:
-    """Return why the first record of a topic cannot be read."""
-    client.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-    message = client.poll(15)
-    assert message is not None
-    return message.error()
+def errors_of(client: Consumer, topics: Collection[str]) -> Mapping[str, KafkaError | None]:
+    """Return why the first record of each topic cannot be read; None: it can."""
+    client.assign([TopicPartition(one, 0, OFFSET_BEGINNING) for one in topics])
+    found: dict[str, KafkaError | None] = {}
+    while len(found) < len(topics):
+        message = client.poll(15)
+        assert message is not None
+        found.setdefault(str(message.topic()), message.error())
+    return found
 
 
 @pytest.mark.usefixtures("topics")
@@ -131,16 +134,11 @@ def test_role_may_read_what_it_is_for_and_nothing_else(
     broker: AclKafka, monkeypatch: pytest.MonkeyPatch, role: str
 ) -> None:
     """Of every topic."""
-    readable = set()
     with closing(consumer(settings_of(broker, role, monkeypatch), "izin-acts")) as client:
-        shown = client.list_topics(timeout=15).topics
-        for name in NAMES:
-            if (topic := getattr(TOPICS, name).name) not in shown:
-                continue
-            if (error := read_error(client, topic)) is None:
-                readable.add(name)
-            else:
-                assert error.code() == REFUSED
+        ours = {getattr(TOPICS, name).name: name for name in NAMES}
+        found = errors_of(client, ours.keys() & client.list_topics(timeout=15).topics.keys())
+    readable = {ours[topic] for topic, error in found.items() if error is None}
+    assert {error.code() for error in found.values() if error is not None} <= {REFUSED}
     assert readable == set(ROLES[role].reads)
 
 

@@ -3,8 +3,9 @@ the proof.
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -17,6 +18,7 @@ from tests.integration.sinks.sink_harness import SinkHarness, onay, ret, until
 from tests.integration.sinks.test_worker import a_worker, publish
 from tests.support.builders import PHONE
 from tests.support.project_rules import ROOT
+from tests.support.servers.distribution import copy_database, drop_database
 from tests.support.simulator import SimulatorAdmin
 
 pytestmark = pytest.mark.database
@@ -59,22 +61,27 @@ FORBIDDEN_TO_OPERATORS = (
 )
 
 
-@pytest.fixture
-def logins(ledger_url: str) -> Iterator[dict[str, str]]:
-    """Give the URL of a login of each role."""
-    database = urlsplit(ledger_url).path.strip("/")
+def logins_of(url: str) -> dict[str, str]:
+    """Make the roles in the ledger of ``url``; return the URL of a login of each."""
+    database = urlsplit(url).path.strip("/")
     names = {role: f"{database}_{role}" for role in ("izin_worker", "izin_operator")}
-    with psycopg.connect(ledger_url, autocommit=True) as owner:
+    with psycopg.connect(url, autocommit=True) as owner:
         for _ in range(2):  # it can be repeated
             with owner.transaction():
                 owner.execute(ROLES)
         for role, name in names.items():
             make = "CREATE ROLE {} LOGIN PASSWORD 'of the tests' IN ROLE {}"
             owner.execute(sql.SQL(make).format(*map(sql.Identifier, (name, role))))
-    yield {role: _as(ledger_url, name) for role, name in names.items()}
-    with psycopg.connect(ledger_url, autocommit=True) as owner:
-        for name in names.values():
-            owner.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+        owner.execute("SELECT create_month(current_date)")
+    return {role: _as(url, name) for role, name in names.items()}
+
+
+@pytest.fixture(scope="module")
+def logins(postgres: str, ledger_template: str) -> Iterator[dict[str, str]]:
+    """Give the URL of a login of each role in one ledger."""
+    name = f"t{uuid4().hex[:12]}"
+    yield logins_of(copy_database(postgres, name, ledger_template))
+    drop_database(postgres, name)
 
 
 def _as(url: str, user: str) -> str:
@@ -90,13 +97,9 @@ def _as(url: str, user: str) -> str:
         *(("izin_operator", act) for act in FORBIDDEN_TO_OPERATORS),
     ],
 )
-def test_act_that_would_change_the_proof_is_refused(
-    logins: dict[str, str], ledger_url: str, role: str, act: str
-):
+def test_act_that_would_change_the_proof_is_refused(logins: dict[str, str], role: str, act: str):
     """By the server, whatever program runs it."""
-    with psycopg.connect(ledger_url, autocommit=True) as owner:
-        owner.execute("SELECT create_month(current_date)")
-        (month,) = owner.execute("SELECT 'history_' || to_char(now(), 'YYYY_MM')").fetchone() or ()
+    month = f"history_{datetime.now(UTC):%Y_%m}"
     with psycopg.connect(logins[role]) as client, pytest.raises(errors.InsufficientPrivilege):
         client.execute(act.format(month=month))
 
@@ -110,10 +113,9 @@ def test_operator_may_order_what_people_order(logins: dict[str, str]):
 
 
 @pytest.mark.broker
-async def test_sink_worker_works_as_one_that_owns_nothing(  # noqa: PLR0917  # fixtures
+async def test_sink_worker_works_as_one_that_owns_nothing(  # fixtures
     harness: SinkHarness,
-    ledger_settings: LedgerSettings,
-    logins: dict[str, str],
+    ledger_url: str,
     kafka_settings: KafkaSettings,
     iys_settings: IysSettings,
     iys: SimulatorAdmin,
@@ -122,7 +124,7 @@ async def test_sink_worker_works_as_one_that_owns_nothing(  # noqa: PLR0917  # f
     await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
     quick = iys_settings.model_copy(update={"result_delay": timedelta(seconds=0.3)})
     iys.post("settings", resultDelay=0.2)
-    settings = LedgerSettings(database_url=SecretStr(logins["izin_worker"]))
+    settings = LedgerSettings(database_url=SecretStr(logins_of(ledger_url)["izin_worker"]))
     anchored = "SELECT FROM anchors HAVING count(*) > 0 AND NOT EXISTS (SELECT FROM outbox)"
     async with a_worker(kafka_settings, settings, quick, operations_port=free_port()):
         publish(kafka_settings, *harness.decided(onay()))
