@@ -27,8 +27,10 @@ from benchmarks.process_usage import cpu_seconds
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
 from izin.kafka import clients
+from izin.ledger import brands
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
+from izin.ledger.record import Brand, TopicMessages
 from izin.ledger.registry import customers
 from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber
@@ -40,7 +42,7 @@ from izin.webhooks.partitions import cursors_at_end
 from izin.webhooks.posting import new_secret
 
 _PROCESS = "izin.webhooks"
-_CUSTOMER = "acme"
+_CUSTOMER, _BRAND = "acme", 100001
 _WITHIN = 600.0
 _COUNT = "SELECT count(*) AS n FROM deliveries"
 
@@ -131,6 +133,9 @@ async def _deliver(  # noqa: PLR0913, PLR0917  # where, and how much
     async with Ledger(ledger_settings, owner=1) as ledger:
         now = datetime.now(UTC)
         await customers.add(ledger, _CUSTOMER, "Acme", by="bench", now=now)
+        brand = Brand(brand_code=_BRAND, iys_code=_BRAND, customer_id=_CUSTOMER, name="Acme")
+        messages = TopicMessages(Codec(), settings.topics)
+        await brands.upsert(ledger, messages, brand, by="bench", now=now)
         new = NewSubscriber(
             name="bench",
             url=url,
@@ -197,7 +202,7 @@ def _publish(settings: KafkaSettings, count: int) -> None:
     codec, client, now = Codec(), clients.producer(settings), datetime.now(UTC)
     for number in range(count):
         record = _consent(number, now)
-        key = f"100001/MESAJ/BIREYSEL/{record['recipient']}"
+        key = f"{_BRAND}/MESAJ/BIREYSEL/{record['recipient']}"
         client.produce(
             settings.topics.opt_outs.name,
             key=key.encode(),
@@ -211,7 +216,7 @@ def _publish(settings: KafkaSettings, count: int) -> None:
 def _consent(number: int, now: datetime) -> dict[str, object]:
     return {
         "customer_id": _CUSTOMER,
-        "brand_code": 100001,
+        "brand_code": _BRAND,
         "type": "MESAJ",
         "recipient_type": "BIREYSEL",
         "recipient": f"+90555{number:07d}",
