@@ -21,7 +21,7 @@ instant cannot be determined is not published, and the response is 503; the rest
 
 from collections import Counter as Counts
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -74,8 +74,6 @@ OTHER_BODY = ProblemText(
 _REMEDIES = {"H112": ' (consent_date), or say "date_basis": "received" if it is now'}
 """What only this way in has, by the code of a violation."""
 MAX_BODY = 1024 * 1024
-_DELIVERY = timedelta(seconds=10)
-_DRAIN = 20
 _log = get_logger(__name__)
 
 

@@ -113,17 +113,30 @@ def _values(
     why: Sequence[tuple[Sequence[Violation], object]],
 ) -> Iterator[tuple[bytes, Sequence[Violation]]]:
     """Yield the value of each dead letter, with why: the body, which alone is read as it was; of
-    one that is too large the payload with one record that is not mapped.
+    one that is too large the payload with the records alone that are not mapped, as many as fit.
+    What is beside the records is left out where it has no room, for it would be repeated.
     """
-    if why and len(delivery.body) <= MAX_COPIED_BYTES:
+    if not why:
+        return
+    if len(delivery.body) <= MAX_COPIED_BYTES or payload is None:
         yield delivery.body, [one for violations, _ in why for one in violations]
         return
-    parts = {id(part): part for _, part in why}
-    for number, part in parts.items():
-        value = delivery.body
-        if part is not None:
-            value = json.dumps(source.alone(payload, part)).encode()
-        yield value, [one for some, of in why if id(of) == number for one in some]
+    beside = payload
+    room = MAX_COPIED_BYTES - len(json.dumps(source.holding(payload, [])))
+    if room < MAX_COPIED_BYTES // 2:
+        beside, room = None, MAX_COPIED_BYTES // 2
+    violations: list[Violation] = []
+    parts: dict[int, object] = {}
+    size = 0
+    for some, part in why:
+        added = 0 if id(part) in parts else len(json.dumps(part)) + len(", ")
+        if parts and size + added > room:
+            yield json.dumps(source.holding(beside, [*parts.values()])).encode(), violations
+            violations, parts, size = [], {}, 0
+        violations += some
+        parts[id(part)] = part
+        size += added
+    yield json.dumps(source.holding(beside, [*parts.values()])).encode(), violations
 
 
 class SourceIntake:

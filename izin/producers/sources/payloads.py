@@ -111,15 +111,15 @@ def _pointed(value: object, parts: tuple[str, ...]) -> object:
 
 
 def with_value(value: object, parts: Sequence[str], other: object) -> object:
-    """Return JSON with an ``other`` value at the place of a pointer, where there is one."""
+    """Return JSON with an ``other`` value at the place of a pointer, which is made in objects."""
     if not parts:
         return other
     first, *rest = parts
-    if isinstance(value, dict) and first in value:
-        return {**value, first: with_value(value[first], rest, other)}
-    if isinstance(value, list) and (found := _element(value, first)) is not NOTHING:
+    if isinstance(value, list):
+        found = _element(value, first)
         return [with_value(one, rest, other) if one is found else one for one in value]
-    return value
+    known = value if isinstance(value, dict) else {}
+    return {**known, first: with_value(known.get(first), rest, other)}
 
 
 def _element(values: list[object], name: str) -> object:

@@ -204,10 +204,11 @@ class PayloadSource(Generic[P]):
         texts |= {mapping.reply.text} if mapping.reply else set()
         return {text: place_of(text) for text in texts | set(filter(None, [mapping.id]))}
 
-    def alone(self, payload: object, part: object) -> object:
-        """Return ``payload`` with one of its records alone."""
-        place = self.places[self.mapping.records]
-        return with_value(payload, place.parts, [part])
+    def holding(self, payload: object, parts: Sequence[object]) -> object:
+        """Return ``payload`` with some of its records alone; without a payload these at their
+        place.
+        """
+        return with_value(payload, self.places[self.mapping.records].parts, parts)
 
     def headers_of(self, delivery: Delivery) -> Mapping[str, str]:
         """Return the headers of ``delivery`` that the mapping reads, but for what proves it."""
@@ -228,7 +229,7 @@ class PayloadSource(Generic[P]):
             return
         for part in found if isinstance(found, list) else [found]:
             if self._is_meant(delivery, payload, part):
-                yield from self.read_part(delivery, payload, part)
+                yield from self._read_part(delivery, payload, part)
 
     def _is_meant(self, delivery: Delivery, payload: object, part: object) -> bool:
         return all(
@@ -236,7 +237,7 @@ class PayloadSource(Generic[P]):
             for place, accepted in self.mapping.only.items()
         )
 
-    def read_part(
+    def _read_part(
         self, delivery: Delivery, payload: object, part: object
     ) -> Iterator[SourceRecord | Unmapped]:
         """Yield what one ``part`` of a payload says, whatever it is about."""

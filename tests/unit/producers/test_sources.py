@@ -298,6 +298,28 @@ signature = "query:secret"
 """
 
 
+@pytest.mark.parametrize("beside", [10, 60_000, 500_000])
+async def test_large_delivery_has_few_dead_letters_that_can_be_read(
+    post: Post, fake: FakePublisher, tmp_path: Path, beside: int
+):
+    """However many of its records do not map, and however much stands beside them: each letter is
+    within what is kept, and no record is in none.
+    """
+    (tmp_path / "loyalty.toml").write_text(LOYALTY, "utf-8")
+    (tmp_path / "loyalty.secret").write_text(TEXT, "utf-8")
+    changes = [{"medium": "WHATSAPP", "answer": "hayir", "no": one} for one in range(4000)]
+    payload = {"member": {"phone": PHONE}, "padding": "x" * beside, "changes": changes}
+    body = json.dumps(payload).encode()
+    headers = {"content-type": "application/json"}
+    answer = await post("loyalty", (f"?secret={TEXT}", headers, body))
+    assert answer.status_code == 202
+    letters = letters_of(fake)
+    assert answer.json()["dead_letters"] == len(letters) < 10
+    kept = [json.loads(one["value"]) for one in letters]
+    assert [one for some in kept for one in some["changes"]] == changes
+    assert all(one["value_size"] == len(one["value"]) for one in letters)
+
+
 @pytest.mark.parametrize("others", [1, 3000])
 async def test_dead_letter_of_a_record_has_whose_it_is(
     post: Post, fake: FakePublisher, tmp_path: Path, others: int
