@@ -63,7 +63,6 @@ from izin.schemas.erasure import SuppressionKeys
 RETRY_AFTER_SECONDS = 5
 _DECIDED_WITHIN = 2
 """Seconds in which a decision is usually in the ledger."""
-_ACKNOWLEDGED_WITHIN = 15.0
 _log = get_logger(__name__)
 
 

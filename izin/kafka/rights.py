@@ -43,10 +43,10 @@ class Role:
     """What the names of its consumer groups begin with; ``{prefix}`` is that of the topics."""
     transactions: tuple[str, ...] = ()
     """The same of its transactional ids."""
-    inspects: bool = False
-    """Whether it looks at the settings of all topics before it begins."""
+    of_all: tuple[str, ...] = ()
+    """What it may do with every topic: look at its settings, create and correct it."""
     administers: bool = False
-    """Whether it creates topics, and sees and corrects their settings."""
+    """Whether it is a person's, who may see the cluster's settings too."""
 
 
 _EVENTS: Final = ("events", "express")
@@ -79,7 +79,7 @@ ROLES: Final[Mapping[str, Role]] = {
         ),
         groups=(_ORDER,),
         transactions=(_ORDER,),
-        inspects=True,
+        of_all=_INSPECTS,
     ),
     "sink": Role(
         about="izin sink.",
@@ -115,6 +115,7 @@ ROLES: Final[Mapping[str, Role]] = {
         writes=_ALL,
         groups=(EVERY,),
         transactions=(EVERY,),
+        of_all=_ADMINISTERS,
         administers=True,
     ),
 }
@@ -143,10 +144,7 @@ def acls(role: Role, topics: Topics) -> Iterator[Acl]:
 
 def _on_topics(role: Role, topics: Topics) -> Mapping[str, Sequence[str]]:
     """Return the operations on each topic."""
-    found: dict[str, list[str]] = {}
-    if role.administers or role.inspects:
-        of_all = _ADMINISTERS if role.administers else _INSPECTS
-        found = {topic.name: [*of_all] for topic in topics}
+    found = {topic.name: [*role.of_all] for topic in topics if role.of_all}
     for attributes, operation in ((role.reads, "Read"), (role.writes, "Write")):
         for attribute in attributes:
             found.setdefault(getattr(topics, attribute).name, ["Describe"]).append(operation)

@@ -6,14 +6,14 @@ of the consent, with its event. The day is the Turkish one of the consent.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from izin.consent import ELECTRONIC_SOURCES, TURKEY, ConsentKey, DecisionKind, Status
 from izin.ledger.db import Connection, Ledger, statements
-from izin.ledger.history.append import KIND, HistoryEntry, append
+from izin.ledger.history.append import act, append
 from izin.ledger.history.by_key import history_codec
 from izin.ledger.reads import RecordedFact
 
@@ -41,23 +41,19 @@ async def record_confirmation(
         OurError: the ledger takes no writes.
     """
     event_id = str(consent.event_id)
-    entry = HistoryEntry(
-        kind=KIND,
+    entry = act(
+        "confirm consent",
+        consent.key,
+        by=by,
+        now=confirmed_at,
+        before={},
+        after={CONFIRMED_AT: confirmed_at},
         customer_id=consent.customer_id,
-        key=consent.key,
         event_id=event_id,
         status=consent.status,
-        source=confirmation_source(event_id),
-        occurred_at=confirmed_at,
-        data={
-            "act": "confirm consent",
-            "by": by,
-            "before": {},
-            "after": {CONFIRMED_AT: confirmed_at},
-        },
-        may_repeat=True,
     )
-    await append(connection, [entry], now=now)
+    named = replace(entry, source=confirmation_source(event_id), may_repeat=True)
+    await append(connection, [named], now=now)
 
 
 class Confirmation(StrEnum):
@@ -76,12 +72,9 @@ class ElectronicConsent:
 
     event_id: str
     key: ConsentKey
-    customer_id: str
     origin: str
     origin_ref: str | None
     given_at: datetime
-    confirm_by: datetime
-    """The end of its day."""
     confirmed_at: datetime | None
     confirmation: Confirmation
 
@@ -126,11 +119,9 @@ def _consent(
     return ElectronicConsent(
         event_id=event["event_id"],
         key=ConsentKey.parse(row["key"]),
-        customer_id=row["customer_id"],
         origin=event["origin"],
         origin_ref=event["origin_ref"],
         given_at=given_at,
-        confirm_by=confirm_by,
         confirmed_at=confirmed_at,
         confirmation=confirmation,
     )

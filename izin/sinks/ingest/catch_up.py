@@ -19,7 +19,6 @@ that loss.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from izin.kafka.bounded_reader import reading, record_of
@@ -110,9 +109,10 @@ class CatchUp(IngestContext):
         if held is None or held.is_behind:
             return
         asked, after = 0, ""
-        while keys := await self._changed(held.since, after):
-            asked += await self._ask(keys)
-            after = keys[-1]
+        values = {"since": held.since, "size": _PAGE}
+        while page := await self.ledger.fetch(_SQL["changed"], {**values, "after": after}):
+            asked += await self._ask([row["key"] for row in page])
+            after = page[-1]["key"]
         now = self.clock()
         async with self.ledger.transaction() as connection:
             topic = {"topic": self.settings.topics.permissions.name}
@@ -128,10 +128,6 @@ class CatchUp(IngestContext):
                 after={"keys_asked_about": asked},
             )
         _log.warning("ledger has caught up", keys_asked_about=asked)
-
-    async def _changed(self, since: datetime, after: str) -> Sequence[str]:
-        values = {"since": since, "after": after, "size": _PAGE}
-        return [row["key"] for row in await self.ledger.fetch(_SQL["changed"], values)]
 
     async def _ask(self, keys: Sequence[str]) -> int:
         """Forget what İYS holds of ``keys``, so that it is asked; return of how many."""
