@@ -48,6 +48,7 @@ _POLL = 0.1
 _FRESH = 5.0
 """Seconds for which the table may not have been seen complete where reading it is done."""
 _PAUSE = 1.0
+_ASKED_WITHIN = 1.0
 _PASSED_AFTER = 1.0
 """Seconds without a record, after which a partition is not read that need not be."""
 _LOADED_AT_ONCE = 1000
@@ -321,15 +322,29 @@ class RecordFollower:
             number, offset = message.partition() or 0, message.offset() or 0
             if number in self._misplaced:
                 continue
-            if message.error() is None and offset >= self._ends.get(number, 0):
-                place = TopicPartition(self.topic.name, number)
-                _, self._ends[number] = client.get_watermark_offsets(place, cached=True)
-                if offset >= self._ends[number]:
-                    self._misplaced.add(number)
-                    client.pause([place])
-                    note_unreadable(self.topic.name, number, self.positions[number])
-                    continue
+            place = TopicPartition(self.topic.name, number)
+            if message.error() is None and offset >= self._end_beyond(client, place, offset):
+                self._misplaced.add(number)
+                client.pause([place])
+                note_unreadable(self.topic.name, number, self.positions[number])
+                continue
             yield message
+
+    def _end_beyond(self, client: Consumer, place: TopicPartition, offset: int) -> int:
+        """Return where the partition ends, or ended while it lay beyond ``offset``.
+
+        Raises BrokerError where nobody says: what was fetched is then read again.
+        """
+        end = self._ends.get(place.partition, 0)
+        if offset >= end:
+            _, end = client.get_watermark_offsets(place, cached=True)
+        if offset >= end:
+            # A broker notes the end for its reply before it reads the records: those appended in
+            # between lie beyond that end, and claim nothing false.
+            with broker_errors(self._connection):
+                _, end = client.get_watermark_offsets(place, timeout=_ASKED_WITHIN)
+        self._ends[place.partition] = end
+        return end
 
     def _store(self, client: Consumer, records: Sequence[Message]) -> None:
         while records:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Consumer, Message
 
 from izin.feeds.older_records import OlderRecords
 from izin.kafka.bounded_reader import unread
@@ -96,6 +96,25 @@ def load(follower: TopicFollower, table: Any) -> int:  # noqa: ANN401  # a table
     """Load the topic; return how many records are known."""
     follower.load()
     return len(table)
+
+
+class _EndNotedBefore(Consumer):
+    """Names the end that a broker names which notes it, and reads a record appended since."""
+
+    def get_watermark_offsets(self, *args: Any, **options: Any) -> tuple[int, int]:  # noqa: ANN401  # a client's values
+        low, high = super().get_watermark_offsets(*args, **options)
+        return low, high - options.get("cached", False)
+
+
+def test_record_beyond_the_end_of_its_reply_is_read(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+):
+    """It was appended while the broker answered: nothing about its partition is unreadable."""
+    publish_key(settings, an_api_key())
+    monkeypatch.setattr("izin.kafka.connections.Consumer", _EndNotedBefore)
+    with ApiKeyReader(settings, Codec()).follow() as keys:
+        until(lambda: keys.freshness is Freshness.FRESH)
+        assert (keys.find(API_KEY), unreadable_batches()) == (an_api_key(), {})
 
 
 def test_tombstone_and_unreadable_record_remove_a_key(
