@@ -64,7 +64,7 @@ def pages() -> Mapping[str, str]:
         "docs/retention.md": _retention(),
         "docs/topics.md": _topics(),
         "docs/settings.md": _settings(),
-        _SCHEMA: _schema(),
+        _TRANSITIONS: _guarded(),
         "deploy/kafka/acls.sh": acls_script(),
         **documents(),
         **offset_modules(),
@@ -72,7 +72,7 @@ def pages() -> Mapping[str, str]:
     }
 
 
-_SCHEMA = "izin/ledger/migrations/0001_schema.sql"
+_TRANSITIONS = "izin/ledger/migrations/0003_transitions.sql"
 _GUARD = "        -- Generated from izin.consent.transitions: "
 """Before the words begin and end, around the condition of the trigger that guards transitions."""
 
@@ -358,12 +358,13 @@ def _default(value: object) -> str:
 
 
 def _lifecycle() -> str:
-    return _LIFECYCLE.format(note=_NOTE, schema=_SCHEMA, diagram=transitions.diagram())
+    return _LIFECYCLE.format(note=_NOTE, schema=_TRANSITIONS, diagram=transitions.diagram())
 
 
-def _schema() -> str:
-    """Return the ledger's schema with the guard that the lifecycle has today."""
-    before, _, rest = (ROOT / _SCHEMA).read_text(encoding="utf-8").partition(f"{_GUARD}begin\n")
+def _guarded() -> str:
+    """Return the last migration of the guard with what the lifecycle has today."""
+    text = (ROOT / _TRANSITIONS).read_text(encoding="utf-8")
+    before, _, rest = text.partition(f"{_GUARD}begin\n")
     _, end, after = rest.partition(f"{_GUARD}end\n")
     guard = indent(transitions.guard(), " " * 8)
     return f"{before}{_GUARD}begin\n{guard}{end}{after}"

@@ -111,8 +111,29 @@ FIRST_STATES = frozenset(
 )
 """The states of a new obligation after its first ruling, which is part of the same write."""
 
+_RULED = frozenset({Event.SETTLE, Event.REOPEN, Event.PARK, Event.EXPIRE})
+"""What a ruling may do, but to what is in flight. A page of movements is one write, and each
+movement of a key is ruled on: İYS's consent makes a settled opt-out due again, and the opt-out
+behind it settles that."""
+
+
+def _ruled_from(state: State) -> set[State]:
+    """Return the states to which rulings take ``state``, one after the other."""
+    found = {state}
+    while more := {
+        target
+        for (before, event), target in TRANSITIONS.items()
+        if before in found and event in _RULED and target not in found
+    }:
+        found |= more
+    return found
+
+
 WRITTEN_CHANGES = frozenset(
-    (state, target) for (state, _), target in TRANSITIONS.items() if state is not target
+    (state, target)
+    for state, event in TRANSITIONS
+    for target in {TRANSITIONS[state, event], *(() if state in OPEN else _ruled_from(state))}
+    if state is not target
 )
 """The changes of state that the ledger's database lets pass within one obligation."""
 
@@ -142,7 +163,7 @@ def guard() -> str:
     """Return the condition by which the database's trigger refuses a change, as SQL.
 
     An obligation begins with another event, or where an opt-in is set aside as void. It is between
-    the marker comments of ``ledger/migrations/0001_schema.sql``.
+    the marker comments of ``ledger/migrations/0003_transitions.sql``.
     """
     first = ", ".join(f"'{state}'" for state in sorted(FIRST_STATES))
     pairs = sorted(WRITTEN_CHANGES)
