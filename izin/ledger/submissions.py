@@ -24,7 +24,7 @@ from izin.ledger.db import (
     statements,
     while_waiting,
 )
-from izin.ledger.history import call_facts, item_rows
+from izin.ledger.history import call_facts, history_codec, item_rows
 from izin.ledger.record import (
     Brand,
     CallCheck,
@@ -38,9 +38,11 @@ from izin.ledger.record import (
     item_of,
 )
 from izin.ledger.unit_of_work import UnitOfWork
+from izin.schemas.records import key_from_avro
 
 _OTHERS_FIRST = timedelta(seconds=2)
 """For so long a process leaves a call that it has lost to other processes."""
+_HISTORY = statements("history")
 _SQL = statements("submissions")
 _CONSENTS = statements("consents")
 
@@ -274,15 +276,35 @@ async def release(
 async def submitted_by_us(
     connection: Connection, entries: Sequence[tuple[str, str, datetime | None]]
 ) -> frozenset[int]:
-    """Return which of these (key, status, consent date) we submitted, by their place from 0."""
+    """Return which of these (key, status, consent date) we submitted, by their place from 0.
+
+    Where the ledger lost its submissions (it was restored), our own decisions tell: İYS shows of
+    them what we would submit. Taken for another's, a consent of ours would be one that somebody
+    gave behind an opt-out of ours, and be withdrawn.
+    """
     values = {
         "keys": [key for key, _, _ in entries],
         "statuses": [status for _, status, _ in entries],
         "consent_dates": [date for _, _, date in entries],
     }
-    return frozenset(
-        row["place"] - 1 for row in await fetch(connection, _SQL["submitted-by-us"], values)
-    )
+    ours = {row["place"] - 1 for row in await fetch(connection, _SQL["submitted-by-us"], values)}
+    left = [place for place in range(len(entries)) if place not in ours]
+    decided = await _decided(connection, {entries[place][0] for place in left})
+    return frozenset(ours | {place for place in left if entries[place] in decided})
+
+
+async def _decided(
+    connection: Connection, keys: Collection[str]
+) -> set[tuple[str, str, datetime | None]]:
+    """Return (key, status, consent date) of what was decided on ``keys`` and is not from İYS."""
+    found, codec = set[tuple[str, str, datetime | None]](), history_codec()
+    for row in await fetch(connection, _HISTORY["decisions-of"], {"keys": sorted(keys)}):
+        decision = codec.decode("Decision", row["decision"])
+        event, key = decision["event"], str(key_from_avro(decision["consent"]))
+        if event["iys"] is None:
+            for at in (event["consent_date"], decision["effective_at"]):
+                found.add((key, event["status"], at and at.replace(microsecond=0)))
+    return found
 
 
 async def with_items(connection: Connection, row: Mapping[str, Any], brand: Brand) -> Submission:

@@ -33,6 +33,14 @@ WHERE key > %(after)s ORDER BY key LIMIT %(size)s
 DELETE FROM outbox AS o USING outbox AS newer
 WHERE o.topic = %(topic)s AND newer.topic = o.topic AND newer.key = o.key AND newer.id > o.id
 
+-- name: events
+-- Events of the ledger's own that were not published yet.
+SELECT id, value FROM outbox WHERE topic = ANY(%(lanes)s) AND occurred_at >= %(since)s
+
+-- name: unsaid
+-- Rescues that followed from a state which was not the last: each key is ruled on again.
+DELETE FROM outbox WHERE id = ANY(%(ids)s)
+
 -- name: release
 -- The ledger has caught up.
 UPDATE kafka_offsets SET announced_offset = NULL, held_since = NULL WHERE announced_offset IS NOT NULL

@@ -35,6 +35,7 @@ from izin.ledger import stream_progress, submissions
 from izin.ledger.bulk.saving import BulkChanges, RowChange
 from izin.ledger.db import Connection, exclusive, fetch_one, statements
 from izin.ledger.history import HistoryEntry
+from izin.ledger.offsets import until_released
 from izin.ledger.record import (
     Brand,
     ConcurrentChangeError,
@@ -295,6 +296,8 @@ class Puller:
         async with exclusive(context.ledger, context.lease_owner.exclusive("pull")) as ledger:
             owner = replace(self, context=replace(context, ledger=ledger))
             for behind_first in cycle((False, True)):
+                # A ledger of an earlier moment takes our own consents of since for another's.
+                await until_released(ledger)
                 began = now()
                 has_pulled = await owner.pull_next(behind_first=behind_first)
                 rest = began + 1 / self.requests_per_second - now() if has_pulled else idle

@@ -34,6 +34,7 @@ from izin.iys.wire_format import lower_case_email
 from izin.ledger import brands
 from izin.ledger.db import exclusive
 from izin.ledger.history import HistoryEntry, sweep_key
+from izin.ledger.offsets import until_released
 from izin.ledger.record import Brand, ConsentRow, apply, to_sweep_query
 from izin.ledger.sweep import sweeps
 from izin.ledger.sweep.sweeps import Sweep, SweepCounts, SweptKey
@@ -324,6 +325,7 @@ class Sweeper:
         async with exclusive(context.ledger, context.lease_owner.exclusive("sweep")) as ledger:
             owner = replace(self, context=replace(context, ledger=ledger))
             while True:
+                await until_released(ledger)
                 if not await owner.sweep():
                     await asyncio.sleep(poll_interval.total_seconds())
 

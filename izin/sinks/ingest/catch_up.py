@@ -6,10 +6,11 @@ restored from a backup, or a standby took over that lacked the last transactions
 has was published before, or is no longer true: a permission of then may have been withdrawn since.
 What is due to İYS in it may have been submitted since.
 
-So the relay and whatever submits wait. The decisions are read again up to the announcement. Then
-what İYS holds is unknown for every key of which something may have happened since: its permission
-is withdrawn until İYS was asked (``fold.LOST``), unless it is an opt-out anyway, which is submitted
-at once, for none may wait. İYS settles an opt-out that it has already (H174).
+So the relay waits, and whatever submits, and whatever brings in what İYS has: our own consents of
+since would look like another's, and a rescue would undo them. The decisions are read again up to
+the announcement. Then what İYS holds is unknown for every key of which something may have happened
+since: its permission is withdrawn until İYS was asked (``fold.LOST``), unless it is an opt-out
+anyway, which is submitted at once, for none may wait. İYS settles one that it has already (H174).
 
 What the chains of the history had beyond the moment is lost. An act says so, within the anchors
 that were published: the next anchor proves it, and ``izin ledger verify`` takes nothing else for
@@ -25,7 +26,7 @@ from izin.kafka.bounded_reader import reading, record_of
 from izin.ledger import brands, offsets
 from izin.ledger.db import fetch, statements
 from izin.ledger.history import RESTORED, rebuild_key, record_act
-from izin.ledger.record import ConsentRow, StreamUnavailableError
+from izin.ledger.record import RESCUE, ConsentRow, StreamUnavailableError
 from izin.ledger.record.apply import unregistered
 from izin.ledger.unit_of_work import lock, unit_of_work
 from izin.runtime.errors import BrokerError
@@ -117,6 +118,10 @@ class CatchUp(IngestContext):
         async with self.ledger.transaction() as connection:
             topic = {"topic": self.settings.topics.permissions.name}
             await connection.execute(_SQL["superseded"], topic)
+            lanes = [self.settings.topics.events.name, self.settings.topics.express.name]
+            events = await fetch(connection, _SQL["events"], {"lanes": lanes, "since": held.since})
+            rescues = [row["id"] for row in events if self._is_rescue(row["value"])]
+            await connection.execute(_SQL["unsaid"], {"ids": rescues})
             await connection.execute(_SQL["release"])
             await record_act(
                 connection,
@@ -128,6 +133,9 @@ class CatchUp(IngestContext):
                 after={"keys_asked_about": asked},
             )
         _log.warning("ledger has caught up", keys_asked_about=asked)
+
+    def _is_rescue(self, value: bytes) -> bool:
+        return bool(self.codec.decode("ConsentEvent", value)["origin"] == RESCUE)
 
     async def _ask(self, keys: Sequence[str]) -> int:
         """Forget what İYS holds of ``keys``, so that it is asked; return of how many."""

@@ -34,6 +34,7 @@ from izin.iys.wire_format import (
 from izin.ledger import brands
 from izin.ledger.daily import files, lines
 from izin.ledger.daily.files import DailyFile, FileState
+from izin.ledger.offsets import until_released
 from izin.ledger.record import Brand, LedgerFaultError
 from izin.runtime.backoff import Backoff
 from izin.runtime.errors import SettingError
@@ -80,6 +81,7 @@ class DailyFiles:
 
     async def look(self) -> int:
         """Do what is due now; return for how many files something was."""
+        await until_released(self.context.ledger)
         context, now = self.context, self.context.clock()
         lease_owner = context.lease_owner
         await files.note(context.ledger, self.days(now), lease_owner=lease_owner, now=now)

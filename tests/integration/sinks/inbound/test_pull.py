@@ -404,3 +404,39 @@ async def test_push_of_a_known_brand_does_not_wait_for_the_ledger(
     assert [one.topic for one in topic.messages] == [
         harness.context.topic_messages.topics.express.name
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "state"), [("HS_WEB", "not_needed"), ("IYS_WEB_YENI", "accepted")]
+)
+async def test_page_with_a_consent_and_the_opt_out_behind_it_is_taken(
+    harness: SinkHarness, source: str, state: str
+):
+    """Of somebody whose opt-out we had registered: what a page makes of a key is one change."""
+    await harness.register_onay()
+    await harness.submit_opt_out(ret())
+    assert (await harness.row()).state == "accepted"
+    for status in ("ONAY", "RET"):
+        harness.advance(A_SECOND * 3)
+        if source == "HS_WEB":
+            now = to_turkish(harness.clock())
+            harness.iys.other_writer(status, source=source, consentDate=now)
+        else:
+            harness.iys.citizen(status, source=source if status == "ONAY" else "IYS_WEB_RET")
+    await harness.pull()
+    row = await harness.row()
+    assert (row.state, row.registered) == (state, "RET")
+
+
+async def test_submission_of_ours_that_was_lost_is_no_other_writers(harness: SinkHarness):
+    """A restored ledger has the decision alone: nothing is published of what İYS shows of it. What
+    another writes beside it is published.
+    """
+    await harness.register_onay()
+    async with harness.ledger.transaction() as connection:
+        await connection.execute("DELETE FROM submission_items")
+        await connection.execute("DELETE FROM erasures")
+    assert await harness.pull(Stream.HS) == []
+    harness.iys.other_writer("RET", consentDate=to_turkish(harness.clock()), source="HS_WEB")
+    (other,) = await harness.pull(Stream.HS)
+    assert other.status == "RET"

@@ -47,14 +47,7 @@ def permissions(settings: KafkaSettings, recipient: str) -> list[bool]:
 def anchors_of(settings: KafkaSettings) -> list[Anchor]:
     """Return what was anchored in Kafka, before the backup and after it."""
     return [
-        Anchor(
-            id=one.value["anchor_id"],
-            shard=one.value["shard"],
-            place=one.value["place"],
-            link=bytes.fromhex(one.value["link"]),
-            anchored_at=one.value["anchored_at"],
-        )
-        for one in read_all(settings, Codec(), settings.topics.anchors)
+        Anchor.from_avro(one.value) for one in read_all(settings, Codec(), settings.topics.anchors)
     ]
 
 
