@@ -89,7 +89,7 @@ class UnitOfWork:
         permitted = permitted_row(before, written, self.now)
         if permitted is not None:
             written = permitted
-            self._publish_permission(written, may_send_before(before))
+            self.publish_permission(written, may_send_before(before))
         self._after[key] = written
         if retailers.step(before, written) is retailers.Step.ENDED:
             self._ended[key] = written
@@ -103,7 +103,7 @@ class UnitOfWork:
         """Return ``row`` as it will be written, where it changes."""
         return self._after.get(row.key, row)
 
-    def _publish_permission(self, row: ConsentRow, previous: bool | None) -> None:
+    def publish_permission(self, row: ConsentRow, previous: bool | None) -> None:
         """Publish the permission of ``row``; only one that is given has retailers."""
         self._messages.append(
             _Permitted(row, previous)
@@ -114,7 +114,7 @@ class UnitOfWork:
     def add_retailers(self, row: ConsentRow) -> None:
         """Publish the permission of ``row`` again, if it is given: its retailers changed."""
         if row.may_send:
-            self._publish_permission(row, row.may_send)
+            self.publish_permission(row, row.may_send)
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Publish ``outcome`` and record it in the history."""

@@ -27,6 +27,8 @@ from izin.schemas.topics import Topic, Topics
 
 _PUBLISH_AGAIN = "have its producers publish again what was not decided (duplicates have no effect)"
 
+_REPUBLISH = "izin ledger republish --execute; a sink worker publishes it"
+
 
 class CheckState(StrEnum):
     """How a check ended."""
@@ -138,12 +140,11 @@ def restored_by(topics: Topics) -> Mapping[str, str]:
         topics.desired_consents.name: replay.format("desired-consents"),
         topics.positions.name: "every event is decided again over the rows that stand, so look "
         "at those first: izin replay rebuild desired-consents --plan FILE",
-        topics.permissions.name: "izin reconcile --brand BRAND --plan FILE, then izin reconcile "
-        "--plan FILE --execute, for each brand; a sink worker publishes it",
+        topics.permissions.name: _REPUBLISH,
         topics.opted_out_merchants.name: "nothing else tells which erased merchants opted out: "
         "have no customer in IZIN_GATE_UNREGISTERED_MERCHANTS any more",
-        topics.brands.name: "izin brands add for each brand of izin brands list, as it is",
-        topics.api_keys.name: "izin keys create for each key of izin keys list",
+        topics.brands.name: _REPUBLISH,
+        topics.api_keys.name: _REPUBLISH,
     }
 
 

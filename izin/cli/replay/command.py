@@ -105,6 +105,14 @@ def rebuild(
     recipient: RecipientOption = None,
     brand: BrandsOption = None,
     processes: ProcessesOption = None,
+    from_history: Annotated[
+        bool,
+        typer.Option(
+            "--from-history",
+            help="desired-consents, where Kafka was lost: read the ledger's whole history, not "
+            "only what the lanes lack.",
+        ),
+    ] = False,
     unmasked: UnmaskedOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
@@ -119,7 +127,12 @@ def rebuild(
         chosen = selection_of(recipients=recipient, brands=brand)
         if plan.exists():
             Plan.read(plan, kind=REBUILD, target=target)
-        _REPLAYS[target](plan).dry_run(chosen, processes or multiprocessing.cpu_count(), by=by)
+        if from_history and target is RebuildTarget.LEDGER:
+            raise SourceError("the ledger is rebuilt from its history anyway: leave --from-history")
+        replay = (
+            DesiredConsentsReplay(plan, from_history) if from_history else _REPLAYS[target](plan)
+        )
+        replay.dry_run(chosen, processes or multiprocessing.cpu_count(), by=by)
         found = _summary(plan, "replay rebuild", by, unmasked=unmasked)
     _print(Plan.read(plan), found, output)
     if found.to_execute:

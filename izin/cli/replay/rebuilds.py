@@ -93,12 +93,14 @@ class DesiredConsentsReplay:
     """Rebuilds the order stage's state, by the plan at ``path``."""
 
     path: Path
+    whole: bool = False
+    """Whether the whole history is read, for Kafka was lost."""
 
     def dry_run(self, selection: Selection, workers: int, *, by: str) -> None:
         """Compare what should stand with what does, and write the plan."""
         with showing("reading") as progress:
             StateRebuild(installation=_installation(), workers=workers, report=progress).plan(
-                self.path, selection, by=by
+                self.path, selection, by=by, whole=self.whole
             )
 
     def check(self, plan: Plan) -> None:

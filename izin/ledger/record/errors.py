@@ -50,8 +50,9 @@ class RecreatedTopicError(OurError):
         super().__init__(
             f"topic {topic} {where} than the one that the ledger has read so far; check "
             "KAFKA_BOOTSTRAP_SERVERS and IZIN_TOPIC_PREFIX, for what another installation decided "
-            "must not come in; where Kafka was moved for good, set cluster_id of this topic's rows "
-            f"in kafka_offsets to {cluster_id}, and the ledger is restored from this cluster"
+            "must not come in; where Kafka was moved for good with its topics, set cluster_id of "
+            f"this topic's rows in kafka_offsets to {cluster_id}, and the ledger is restored from "
+            "this cluster; where it was lost, see in docs/replaying.md: Kafka is lost"
         )
         self.is_other_cluster = is_other_cluster
 

@@ -27,6 +27,10 @@ FROM history AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h
     ON h.shard = m.shard AND m.place <= h.place
 WHERE m.kind IN ('decision', 'bootstrap') AND m.commitment IS NULL
 
+-- name: every-erasure
+-- The erasures that are known still: until when each erased its key, and when all before it was in the history.
+SELECT key, requested_at, acknowledged_at, event_id FROM erasures WHERE key IS NOT NULL AND acknowledged_at IS NOT NULL
+
 -- name: copy-in
 -- Add rows of the shadow.
 COPY shadow_consents ({shadow}, passed_over, parked) FROM STDIN (FORMAT binary)

@@ -46,6 +46,7 @@ from izin.kafka.connections import headers_of
 from izin.ledger.history import history_codec
 from izin.replay.order_state.planning import (
     Installation,
+    RemovedDecision,
     decided_offsets,
     records_between,
     removed_decisions,
@@ -148,11 +149,7 @@ def _fold_history(shadow: Shadow, folder: Path, number: int) -> None:
     """Decide again what only the history has; no effect of it depends on the order."""
     state, codec = shadow.state, history_codec()
     for removed_decision in removed_decisions(folder, number):
-        decision = (
-            codec.decode("Decision", removed_decision.decision)
-            if removed_decision.decision
-            else None
-        )
+        decision = _decoded(codec, removed_decision)
         if decision is None:
             shadow.incomplete.add(removed_decision.key)
         elif is_erasure(decision):
@@ -162,6 +159,14 @@ def _fold_history(shadow: Shadow, folder: Path, number: int) -> None:
             current = None if packed is None else state.packing.unpack(removed_decision.key, packed)
             consent = decide(current, admitted_of(decision)).consent
             state.apply({removed_decision.key: state.packing.pack(consent)}, 0)
+
+
+def _decoded(codec: Codec, one: RemovedDecision) -> AvroDecision | None:
+    """Return the decision that the history has; of an erasure what matters of it."""
+    if one.erasure is None:
+        return codec.decode("Decision", one.decision) if one.decision else None
+    at, event_id = one.erasure
+    return {"kind": ERASED, "effective_at": at, "event": {"event_id": event_id}}
 
 
 def settle_erased(
@@ -178,12 +183,11 @@ def settle_erased(
         shadow.erased |= _erased_keys(installation, number)
     if not shadow.erased:
         return
-    decisions = _of_history(shadow.erased, folder, number)
-    for key, value in _decisions(installation, number):
-        if key in shadow.erased:
-            decision = installation.codec.decode("Decision", value)
-            if decision["offset"] < decided.get(decision["topic"], 0):
-                decisions[key].append(decision)
+    decisions = _of_topic(shadow.erased, installation, decided, number)
+    for key, removed in _of_history(shadow.erased, folder, number).items():
+        # What the topic has too is in its order there.
+        known = {_identity(one) for one in decisions[key]}
+        decisions[key][:0] = [one for one in removed if _identity(one) not in known]
     state, changes = shadow.state, dict[bytes, bytes | None]()
     for key in shadow.erased:
         found = decisions[key]
@@ -201,18 +205,41 @@ def settle_erased(
     state.apply(changes, 0)
 
 
+def _identity(decision: AvroDecision) -> object:
+    """Return what tells a decision from others: of an erasure its event, else its place."""
+    if is_erasure(decision):
+        return decision["event"]["event_id"]
+    return decision["topic"], decision["partition"], decision["offset"]
+
+
+def _of_topic(
+    keys: set[bytes], installation: Installation, decided: Mapping[str, int], number: int
+) -> defaultdict[bytes, list[AvroDecision]]:
+    """Return the decisions of ``keys`` that their topic has, in their order, of events below those
+    that are ``decided`` of each lane.
+    """
+    found = defaultdict[bytes, list[AvroDecision]](list)
+    for key, value in _decisions(installation, number):
+        if key in keys:
+            decision = installation.codec.decode("Decision", value)
+            if decision["offset"] < decided.get(decision["topic"], 0):
+                found[key].append(decision)
+    return found
+
+
 def _of_history(
     keys: set[bytes], folder: Path, number: int
 ) -> defaultdict[bytes, list[AvroDecision]]:
-    """Return the decisions of ``keys`` that the history has, in their order."""
+    """Return the decisions of ``keys`` that the ledger has, in their order."""
     codec, found = history_codec(), defaultdict[bytes, list[AvroDecision]](list)
     rows = [
         removed_decision
         for removed_decision in removed_decisions(folder, number)
-        if removed_decision.key in keys and removed_decision.decision
+        if removed_decision.key in keys
     ]
     for one in sorted(rows, key=lambda row: (row.recorded, row.place)):
-        found[one.key].append(codec.decode("Decision", one.decision))
+        if (decision := _decoded(codec, one)) is not None:
+            found[one.key].append(decision)
     return found
 
 
@@ -263,12 +290,12 @@ def decided_again(decisions: Iterable[AvroDecision]) -> Consent | None:
     A repetition changes nothing: each event counts where it was decided first.
     """
     current: Consent | None = None
-    seen: set[tuple[str, int, int]] = set()
+    seen: set[object] = set()
     for decision in decisions:
-        place = decision["topic"], decision["partition"], decision["offset"]
-        if place in seen:
+        identity = _identity(decision)
+        if identity in seen:
             continue
-        seen.add(place)
+        seen.add(identity)
         if not is_erasure(decision):
             current = decide(current, admitted_of(decision)).consent
         elif current is not None and current.effective_at <= decision["effective_at"]:

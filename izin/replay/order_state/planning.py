@@ -3,9 +3,10 @@
 The positions of the order stage say up to where its lanes are decided, and of which topics they
 speak. Where ``desired-consents`` has another id than they say, it was lost: it was deleted and
 created again. Where a lane begins behind its first offset, retention has removed events; if the
-history has the decisions on them, they are read from there. The history says nothing of partitions:
-so one process divides it, once, into files of the work folder, and each partition then reads its
-own.
+history has the decisions on them, they are read from there. Where Kafka itself was lost, all is in
+the history, and the lanes of now have what came since; a person says so. The history says nothing
+of partitions: so one process divides it, once, into files of the work folder, and each partition
+then reads its own.
 """
 
 import asyncio
@@ -42,6 +43,8 @@ from izin.streams.ownership import DecidedOffsets, Positions
 
 _HEAD = Struct(">qqHI")
 """Recorded at (microseconds since 1970), place, and the sizes of key and decision."""
+_ERASURE = (1 << 63) - 1
+"""In place of the place of a row: behind all that were recorded with it."""
 _BUFFER = 1 << 20
 _REPORT_EVERY = 5000
 _HISTORY = statements("history")
@@ -76,8 +79,11 @@ def _installation_of(
     return Installation(kafka=kafka, streams=StreamSettings(**stream_values), codec=codec(kafka))
 
 
-def plan_of(installation: Installation, selection: Selection, *, by: str) -> Plan:
-    """Return the plan of a rebuild as it would be made now.
+def plan_of(
+    installation: Installation, selection: Selection, *, by: str, whole: bool = False
+) -> Plan:
+    """Return the plan of a rebuild as it would be made now, of the ``whole`` history or of what the
+    lanes do not have.
 
     Raises:
         PositionAheadError: a lane ends before what was decided of it.
@@ -94,12 +100,18 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
         raise OurError(
             f"{rows} has {len(found[rows].ends)} partitions; set IZIN_PARTITIONS to that"
         )
+    if whole:
+        positions = {
+            number: one
+            for number, one in positions.items()
+            if _is_of_other(settings, cluster_id, found, one) is None
+        }
     for number, one in positions.items():
         _check_lanes(settings, cluster_id, found, number, one)
     lost = sorted(
         number
         for number, one in positions.items()
-        if one.desired_consents_topic_id != found[rows].topic_id
+        if not whole and one.desired_consents_topic_id != found[rows].topic_id
     )
     if lost and selection != Selection():
         raise SourceError(f"{rows} was created again, so all of it is to be restored: select none")
@@ -122,12 +134,17 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
         for number, end in found[lane].ends.items()
         if number not in decided and end > found[lane].starts[number]
     }
-    uncovered, history = _removed(installation, read)
+    uncovered, history = _removed(installation, read, whole=whole)
     return Plan(
         kind=REBUILD,
         target=DESIRED_CONSENTS,
         selection=selection,
-        options={"lost": lost, "uncovered": uncovered, "undecided": sorted(undecided)},
+        options={
+            "lost": lost,
+            "uncovered": uncovered,
+            "undecided": sorted(undecided),
+            "whole": whole,
+        },
         cluster_id=cluster_id,
         topics={**found, **read},
         history=history,
@@ -175,20 +192,30 @@ def _check_lanes(
     number: int,
     positions: Positions,
 ) -> None:
-    for lane, (cluster, _, lane_id) in positions.logs(settings.topics).items():
-        if (cluster, lane_id) != (cluster_id, found[lane].topic_id):
-            raise OurError(
-                f"{lane} was created again since partition {number} was decided, so its events "
-                "cannot be read again; what stands in desired-consents is all there is. Let an "
-                "order worker start: it keeps that, and decides what the new topic has"
-            )
-        offset = positions.offsets(settings.topics)[lane]
+    if (other := _is_of_other(settings, cluster_id, found, positions)) is not None:
+        raise OurError(
+            f"{other} was created again since partition {number} was decided, so its events "
+            "cannot be read again: with a ledger, --from-history reads the decisions on them. "
+            "Without one, what stands in desired-consents is all there is: let an order worker "
+            "start, which keeps that, and decides what the new topic has"
+        )
+    for lane, offset in positions.offsets(settings.topics).items():
         if offset > found[lane].ends[number]:
             raise PositionAheadError(lane, number, offset, found[lane].ends[number])
 
 
+def _is_of_other(
+    settings: KafkaSettings, cluster_id: str, found: Mapping[str, Bounds], positions: Positions
+) -> str | None:
+    """Return a lane of which ``positions`` do not speak, for it was created again; None: none."""
+    for lane, (cluster, _, lane_id) in positions.logs(settings.topics).items():
+        if (cluster, lane_id) != (cluster_id, found[lane].topic_id):
+            return lane
+    return None
+
+
 def _removed(
-    installation: Installation, read: Mapping[str, Bounds]
+    installation: Installation, read: Mapping[str, Bounds], *, whole: bool
 ) -> tuple[list[int], Mapping[int, int]]:
     """Return the partitions with events that neither the topics nor the history has, and up to
     where the history is read by shard: nothing where it is not needed.
@@ -199,11 +226,15 @@ def _removed(
         for number, start in bounds.starts.items()
         if start and bounds.ends[number]
     }
-    if not needed:
+    if not needed and not whole:
         return [], {}
+    if installation.ledger is None and whole:
+        raise SourceError("DATABASE_URL is not set: the history is in the ledger")
     if installation.ledger is None:
         return sorted({number for _, number in needed}), {}
     heads, recorded = asyncio.run(history_reach(installation.ledger, list(read)))
+    if whole:
+        return [] if recorded else sorted(next(iter(read.values())).ends), heads
     missing = {place[1] for place, offset in needed.items() if recorded.get(place, 0) < offset}
     return sorted(missing), heads
 
@@ -241,7 +272,7 @@ async def history_reach(
 
 
 class RemovedDecision(NamedTuple):
-    """A row of the history, as a file of a partition has it."""
+    """A row of the history, or an erasure, as a file of a partition has it."""
 
     recorded: int
     """In microseconds since 1970."""
@@ -249,6 +280,16 @@ class RemovedDecision(NamedTuple):
     key: bytes
     decision: bytes
     """Empty: the row was restored from the topic, and its decisions are unknown."""
+
+    @property
+    def erasure(self) -> tuple[datetime, str] | None:
+        """Until when the key was erased, and the id of the event that did it; None: it is a row of
+        the history, which has no decision on an erasure.
+        """
+        if self.place != _ERASURE:
+            return None
+        until, _, event_id = self.decision.decode().partition(" ")
+        return datetime.fromisoformat(until), event_id
 
 
 def divide_history(
@@ -293,6 +334,12 @@ async def _divide(
                 read += 1
                 if read % _REPORT_EVERY == 0:
                     report(read, max(read, total))
+            async for row in cursor.stream(_SQL["every-erasure"]):
+                key = row["key"].encode()
+                erased = f"{row['requested_at'].isoformat()} {row['event_id']}".encode()
+                recorded = (row["acknowledged_at"] - EPOCH) // timedelta.resolution
+                head = _HEAD.pack(recorded, _ERASURE, len(key), len(erased))
+                opened[partition_of(key, len(files))].write(head + key + erased)
     for new, file in zip(news, files, strict=True):
         new.replace(file)
 

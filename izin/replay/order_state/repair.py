@@ -122,15 +122,15 @@ class StateRebuild:
     report: OnProgress = silent
     """Gets how many records of how many were read."""
 
-    def plan(self, path: Path, selection: Selection, *, by: str) -> Plan:
-        """Compare, and write the plan to ``path``, with what was found.
+    def plan(self, path: Path, selection: Selection, *, by: str, whole: bool = False) -> Plan:
+        """Compare, and write the plan to ``path``, with what was found; ``whole`` as ``plan_of``.
 
         Raises:
             PlanMovedError: retention has removed records meanwhile.
             and as ``plan_of``.
         """
         installation = self.installation
-        plan, folder = plan_of(installation, selection, by=by), work_folder(path)
+        plan, folder = plan_of(installation, selection, by=by, whole=whole), work_folder(path)
         divide_history(
             installation.ledger, plan.history, folder, installation.kafka.partitions, self.report
         )
@@ -162,7 +162,8 @@ class StateRebuild:
                 f"{count} order workers run; stop them (one that has stopped counts until its "
                 "session ends), then give the command again"
             )
-        plan.check(plan_of(self.installation, plan.selection, by=plan.by))
+        whole: bool = plan.options["whole"]
+        plan.check(plan_of(self.installation, plan.selection, by=plan.by, whole=whole))
 
     def execute(
         self, plan: Plan, path: Path, ledger: LedgerSettings, *, by: str
@@ -445,7 +446,7 @@ class _CurrentPartition(OwnedPartition):
 
         What was decided beyond them is not said: its rows may be lost, so it is decided again.
         """
-        del origin
-        if stored is None or stored.offsets(self._topics) != self.decided:
+        is_other = stored is None or stored.logs(self._topics) != origin.logs(self._topics)
+        if stored is not None and not is_other and stored.offsets(self._topics) != self.decided:
             raise PlanMovedError([f"partition {self.number} was decided further"])
         return {lane: LanePosition(offset) for lane, offset in self.decided.items()}

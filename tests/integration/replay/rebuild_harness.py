@@ -105,13 +105,16 @@ class RebuildHarness:
         selection: Selection | None = None,
         *,
         path: Path | None = None,
+        whole: bool = False,
         workers: int = 1,
         meanwhile: Callable[[], object] = lambda: None,
     ) -> Found:
         """Plan a rebuild, and compare; something may happen meanwhile."""
         self._plans += 1
         path = path or self._folder / f"plan-{self._plans}.json"
-        plan = self.rebuild(workers, meanwhile).plan(path, selection or Selection(), by="ada")
+        plan = self.rebuild(workers, meanwhile).plan(
+            path, selection or Selection(), by="ada", whole=whole
+        )
         return Found(plan=plan, path=path, results=results_of(plan, path)[0])
 
     def rebuild(
@@ -168,6 +171,11 @@ class RebuildHarness:
         """Return the positions of each partition."""
         with closing(DecidedOffsets(self.settings, CODEC)) as decided:
             return decided.positions()
+
+    def lose_everything(self) -> None:
+        """Delete all topics, and create them again."""
+        delete_topics(self.settings)
+        ensure_topics(self.settings)
 
     def lose(self, name: str) -> None:
         """Delete a topic, and create it again."""

@@ -4,6 +4,8 @@ What is missing or differs is written, once, and nobody is notified of anything 
 the worked case of docs/replaying.md: the order state is lost, and restored.
 """
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -16,6 +18,7 @@ from pydantic import SecretStr
 from izin.consent import ConsentEvent, OurError, SourceError, Status
 from izin.kafka import clients
 from izin.kafka.clients import identities, members
+from izin.replay.ledger.republish import Republication, Republished
 from izin.replay.order_state.planning import plan_of
 from izin.replay.order_state.repair import PartitionWork, results_of
 from izin.runtime.plan import Plan, PlanMovedError, Selection
@@ -25,9 +28,11 @@ from izin.schemas.erasure import ERASURE
 from izin.streams.errors import PositionAheadError, StateError
 from izin.streams.ownership import DecidedOffsets
 from tests.integration.replay.rebuild_harness import CODEC, SECRET, RebuildHarness
+from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import BRAND, NOON, PHONE, a_key, an_event
 from tests.support.order.harness import Traffic
 from tests.support.order.verdict import Worker, backlog, committed_records, until
+from tests.support.registration import register_brand
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -372,6 +377,80 @@ def test_removed_events_come_from_the_history(with_ledger: RebuildHarness) -> No
     harness.lose_rows()
     with pytest.raises(OurError, match="in full"):
         harness.execute(harness.dry_run())
+
+
+def test_opt_out_decided_behind_an_erasure_stands_in_the_history(
+    with_ledger: RebuildHarness,
+) -> None:
+    """Though it is of before the erasure; the topic has the order in which they were decided."""
+    harness = with_ledger
+    harness.decide(at(minutes=1, recipient=OTHER), at(minutes=1))
+    harness.decide(an_erasure(5), express=True)
+    harness.decide(at(minutes=4, status="RET"))
+    harness.ingest()
+    harness.remove_below(harness.topics.events.name, 1)
+    assert harness.dry_run().is_identical
+
+
+def test_lost_kafka_is_restored_from_the_history(with_ledger: RebuildHarness) -> None:
+    """All of it is gone: every row and suppression comes from the ledger, and what producers
+    published again meanwhile is decided over it. Subscribers get the opt-outs, for nobody knows
+    which they had got. The ledger then publishes what is its own, and follows the new topics.
+    """
+    harness = with_ledger
+    harness.decide(
+        at(minutes=2, status="RET"), at(minutes=2, recipient=OTHER), at(minutes=3, recipient=THIRD)
+    )
+    harness.decide(replace(an_erasure(5), recipient=THIRD), express=True)
+    harness.ingest()
+    rows, suppressions = harness.rows(), harness.latest().keys() - harness.rows().keys()
+    assert asyncio.run(republication(harness)).followed
+    harness.lose_everything()
+    harness.publish(at(minutes=1), at(minutes=3, recipient=THIRD))
+    with pytest.raises(OurError, match="desired-consents is empty"):
+        asyncio.run(republication(harness))
+    assert not harness.dry_run().changes
+    found = harness.dry_run(whole=True)
+    assert set(found.kinds.values()) == {"missing"}
+    harness.execute(found)
+    assert (harness.rows(), harness.latest().keys()) == (rows, rows.keys() | suppressions)
+    stands = current(harness)
+    harness.decide()
+    assert current(harness) == stands
+    opt_outs = committed_records(harness.settings, harness.topics.opt_outs.name)
+    assert [one.key() for one in opt_outs] == [KEY.encode()]
+    assert harness.dry_run(whole=True).is_identical
+    planned = asyncio.run(republication(harness))
+    assert (planned.permissions, planned.followed) == (3, False)
+    assert asyncio.run(republication(harness, is_executed=True)).followed
+    topics = Counter(row["topic"] for row in harness.query("SELECT topic FROM outbox"))
+    of = harness.topics
+    assert topics >= Counter({of.permissions.name: 3, of.brands.name: 1})
+    harness.ingest()
+    (row,) = harness.query("SELECT data FROM history WHERE data ->> 'act' = 'republish'")
+    assert (row["data"]["by"], row["data"]["after"]) == ("grace", {"permissions": 3})
+
+
+async def republication(harness: RebuildHarness, *, is_executed: bool = False) -> Republished:
+    """Return what is published again, or would be, of a ledger that has a brand."""
+    async with harness.opened_ledger() as ledger:
+        ingester = harness.ingester(ledger)
+        messages = ingester.topic_messages
+        await register_brand(ledger, messages, ACTIVE, by="ada", now=ingester.clock())
+        made = Republication(
+            ledger=ledger,
+            topic_messages=messages,
+            codec=CODEC,
+            settings=harness.settings,
+            clock=ingester.clock,
+        )
+        return await (made.execute(by="grace") if is_executed else made.check())
+
+
+def test_whole_history_needs_a_ledger(harness: RebuildHarness) -> None:
+    """Without one there is no history; it is said which setting names it."""
+    with pytest.raises(SourceError, match="DATABASE_URL"):
+        harness.dry_run(whole=True)
 
 
 def desired(harness: RebuildHarness) -> dict[str, tuple[object, ...]]:
