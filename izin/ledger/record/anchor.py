@@ -7,10 +7,10 @@ heads is what an authority from outside says of them: they were there then.
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from izin.ledger.record.errors import UnreadableAnchorError
 
@@ -37,6 +37,17 @@ class Anchor:
             "anchored_at": self.anchored_at.isoformat(),
         }
         return json.dumps(fields) + "\n"
+
+    @classmethod
+    def from_avro(cls, value: Mapping[str, Any]) -> Self:
+        """Return the anchor of a record of the topic."""
+        return cls(
+            id=value["anchor_id"],
+            shard=value["shard"],
+            place=value["place"],
+            link=bytes.fromhex(value["link"]),
+            anchored_at=value["anchored_at"],
+        )
 
     @classmethod
     def from_line(cls, line: str) -> Self:

@@ -97,7 +97,7 @@ def _consents() -> list[Consent]:
 
 def dump(url: str, file: Path) -> None:
     """Write the database at ``url`` as SQL that any client can run."""
-    program = postgres._programs() / "pg_dump"
+    program = postgres.postgres_programs() / "pg_dump"
     command = [program, "--inserts", "--no-owner", "--no-privileges", "--dbname", url]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     # \restrict is of psql alone.
