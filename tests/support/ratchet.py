@@ -19,6 +19,7 @@ import tokenize
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,7 @@ Finder = Callable[[Path, list[str]], list[str]]
 GLOSSARY = Path("docs/glossary.md")
 EXCEPTIONS = Path(__file__).with_name("vocabulary_exceptions.toml")
 
+_WORD = re.compile(r"\w+")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SQL_NOISE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
 _EXPOSED = re.compile(r"izin_[a-z_]+|--[a-z][a-z-]+")
@@ -87,9 +89,11 @@ def refused_words(root: Path, files: Iterable[str]) -> list[str]:
         word: re.compile(rf"(?<!\w){gap.join(map(re.escape, word.split()))}(?!\w)", re.IGNORECASE)
         for word in WORDS.anywhere
     }
+    any_of = re.compile("|".join(one.pattern for one in patterns.values()), re.IGNORECASE)
     return [
         f"{name}: {word}"
         for name in files
+        if any_of.search(text_of(root / name))  # most files have none, and end here
         for word, pattern in patterns.items()
         if not {(name, word), (name, "*")} & known.keys() and pattern.search(text_of(root / name))
     ]
@@ -100,18 +104,19 @@ def refused_names(root: Path, files: Iterable[str]) -> list[str]:
     known = exceptions()
     # A single word that is refused anywhere may not be part of a name either.
     refused = WORDS.in_names | {word for word in WORDS.anywhere if word.isalpha()}
-    hint = re.compile("|".join(refused), re.IGNORECASE)  # most files have none, and end here
     return [
         f"{name}: {found}"
         for name in files
-        if hint.search(name) or hint.search(text_of(root / name))
+        # Most files have none, and end here.
+        if any(refused & _parts(one) for one in _WORD.findall(f"{name} {text_of(root / name)}"))
         for found in sorted(set(_names_of(root, name)))
         if any((name, part) not in known for part in refused & _parts(found))
     ]
 
 
-def _parts(name: str) -> set[str]:
-    return {part.lower() for part in _PARTS.findall(name)}
+@cache
+def _parts(name: str) -> frozenset[str]:
+    return frozenset(part.lower() for part in _PARTS.findall(name))
 
 
 def _names_of(root: Path, name: str) -> Iterator[str]:
