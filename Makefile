@@ -21,7 +21,7 @@ AS_INSTALLED := order hostile requests
 # Without a C compiler they run interpreted, and say so.
 IZIN_COMPILE ?= $(if $(shell command -v cc),1,0)
 
-.PHONY: help setup demo up wheel test chaos fuzz check check-form check-law check-tests mutants bench format asyncapi docs pins clean
+.PHONY: help setup demo up wheel test chaos drill fuzz check check-form check-law check-tests mutants bench format asyncapi docs pins clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -69,10 +69,14 @@ $(VENV)/mutants/.ready: $(READY)
 		-e '.[dev]' -e ./simulator 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
 
-chaos: $(READY) $(if $(filter $(AS_INSTALLED),$(or $(STAGE),order)),$(COMPILED)/.ready) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=300, STAGE=gate, STAGE=inbound, STAGE=webhooks, STAGE=days DAYS=7, STAGE=outage, STAGE=onboarding, STAGE=reconcile, STAGE=files, STAGE=property, STAGE=late, STAGE=hostile, STAGE=words, STAGE=forgery, STAGE=requests, STAGE=intake, STAGE=bodies, STAGE=outbox FAULTS=40; CHAOS_ARGS=options
+chaos: $(READY) $(if $(filter $(AS_INSTALLED),$(or $(STAGE),order)),$(COMPILED)/.ready) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=300, STAGE=gate, STAGE=inbound, STAGE=webhooks, STAGE=days DAYS=7, STAGE=outage, STAGE=onboarding, STAGE=reconcile, STAGE=files, STAGE=property, STAGE=late, STAGE=hostile, STAGE=words, STAGE=forgery, STAGE=requests, STAGE=intake, STAGE=bodies, STAGE=outbox FAULTS=40, STAGE=upgrade; CHAOS_ARGS=options
 	@$(BIN)/izin download
 	@$(if $(filter $(AS_INSTALLED),$(or $(STAGE),order)),$(COMPILED_PYTHON),$(BIN)/python) -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DAYS),--days $(DAYS)) $(CHAOS_ARGS)
+
+drill: $(READY) ## a disaster and the recovery from it: NAME=restore-to-moment, standby-promoted, kafka-lost, broker-of-three, order-disk-lost, clock-wrong
+	@$(BIN)/izin download
+	@$(BIN)/python -m tests.chaos.drill $(NAME)
 
 fuzz: $(READY) ## generated requests to every operation of the simulator; EXAMPLES=100 for each
 	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.fuzz $(if $(EXAMPLES),--examples $(EXAMPLES))

@@ -79,6 +79,8 @@ OTHER_RUNS = {
     "chaos-requests": "make chaos STAGE=requests",
     "chaos-intake": "make chaos STAGE=intake",
     "chaos-bodies": "make chaos STAGE=bodies",
+    "chaos-upgrade": "make chaos STAGE=upgrade",
+    "chaos-drill": "make drill NAME=kafka-lost",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -374,6 +376,14 @@ _ALL = (
     _at_most("bodies-5xx", "chaos-bodies", 0, "", "of them answered with 5xx, or not at all"),
     _at_most("bodies-partial", "chaos-bodies", 0, "", "events unlike the answers, or not whole"),
     _at_most("bodies-leaks", "chaos-bodies", 0, "", "lines of the log with what no log may have"),
+    _at_least("upgrade-accepted", "chaos-upgrade", 100, "%", "of 200 posts a second, there and back"),
+    _at_most("upgrade-lost", "chaos-upgrade", 0, "", "of them that are not everywhere"),
+    _at_most("upgrade-decided-twice", "chaos-upgrade", 0, "", "opt-ins decided twice"),
+    _at_most("upgrade-chain", "chaos-upgrade", 0, "", "faults of the history"),
+    _at_most("drill-lost", "chaos-drill", 0, "", "recipients unlike their last acknowledged act"),
+    _at_most("drill-doubled", "chaos-drill", 0, "", "events decided or saved twice"),
+    _at_most("drill-repeated", "chaos-drill", 0, "", "opt-ins submitted again without asking"),
+    _at_most("drill-recovery", "chaos-drill", 120, "s", "until everything was done that had come"),
     _at_most("bodies-mib", "chaos-bodies", 250, "MiB", "the most memory of the intake (RSS)"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),

@@ -276,25 +276,33 @@ class CampaignServers:
     """Of data and logs."""
     restart_broker: Callable[[], None]
     restart_database: Callable[[], None]
+    brokers: Sequence[Kafka]
+    database: Postgres
 
 
 @contextmanager
-def running_servers(
+def running_servers(  # which servers, by keyword
     folder: Path,
     *,
     partitions: int,
     network: Network | None = None,
+    brokers: int = 1,
+    database: type[Postgres] = Postgres,
     **broker: Any,  # noqa: ANN401  # as Kafka takes them
 ) -> Iterator[CampaignServers]:
     """Run all three, with data in ``folder`` and every topic; ``broker`` is how Kafka's Java is
-    run. Over a ``network`` the broker is reached by who can be cut off, and killed, not stopped.
+    run. Over a ``network``, or where there are three ``brokers``, a broker is killed, not stopped;
+    over the network it is reached by who can be cut off.
     """
     with (
-        _brokers(folder, network, broker) as (bootstrap_servers, restart_broker),
-        Postgres(folder, port=free_port()) as postgres,
+        _brokers(folder, network, brokers, broker) as (running, restart_broker),
+        database(folder, port=free_port()) as postgres,
         running_simulator(folder) as simulator,
     ):
-        settings = KafkaSettings(bootstrap_servers=bootstrap_servers, partitions=partitions)
+        bootstrap_servers = ",".join(one.bootstrap_servers for one in running)
+        settings = KafkaSettings(
+            bootstrap_servers=bootstrap_servers, partitions=partitions, replication_factor=brokers
+        )
         ensure_topics(settings)
 
         def restart_database() -> None:
@@ -308,30 +316,32 @@ def running_servers(
             folder=folder,
             restart_broker=restart_broker,
             restart_database=restart_database,
+            brokers=running,
+            database=postgres,
         )
 
 
 @contextmanager
 def _brokers(
-    folder: Path, network: Network | None, options: dict[str, Any]
-) -> Iterator[tuple[str, Callable[[], None]]]:
-    if network is None:
+    folder: Path, network: Network | None, count: int, options: dict[str, Any]
+) -> Iterator[tuple[Sequence[Kafka], Callable[[], None]]]:
+    if network is None and count == 1:
         with Kafka(folder, free_port(), **options) as kafka:
 
             def restart() -> None:
                 kafka.stop()
                 kafka.start()
 
-            yield kafka.bootstrap_servers, restart
+            yield [kafka], restart
         return
-    with BrokerCluster(folder, 1, network) as cluster:
-        (broker,) = cluster.brokers.values()
+    with BrokerCluster(folder, count, network) as cluster:
+        first, *_ = running = list(cluster.brokers.values())
 
         def kill() -> None:
-            broker.kill()
-            broker.start()
+            first.kill()
+            first.start()
 
-        yield cluster.bootstrap_servers, kill
+        yield running, kill
 
 
 class ServerFault(StrEnum):

@@ -36,6 +36,7 @@ KNOWN_WITHIN = 4.0
 def event(status: Status, minute: int, second: float, *, lost: bool = False) -> PublishedEvent:
     """Return an event that was acknowledged when it was published, or never."""
     return PublishedEvent(
+        event_id="event-1",
         key=KEY,
         status=status,
         at=NOON + timedelta(minutes=minute),

@@ -5,7 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from math import inf
 from random import Random
@@ -45,6 +45,7 @@ class PublishedEvent:
     """An event that the law admits; instants in seconds since 1970."""
 
     key: str
+    event_id: str
     status: Status
     at: datetime
     """When the recipient acted."""
@@ -173,8 +174,24 @@ class Traffic:
         return self._publish(lane.name, key, Status.RET, at)
 
     def _publish(self, topic: str, key: str, status: Status, at: datetime) -> PublishedEvent:
-        published = PublishedEvent(key=key, status=status, at=at, published_at=time.time())
+        event = self._event(key.rpartition("/")[2], status, at)
+        published = PublishedEvent(
+            key=key, event_id=event.event_id, status=status, at=at, published_at=time.time()
+        )
         self.events.setdefault(key, []).append(published)
+        self._produce(topic, published, event)
+        return published
+
+    def publish_again(self, published: PublishedEvent) -> None:
+        """Publish an event of before once more, under its id, as its producer does."""
+        recipient = published.key.rpartition("/")[2]
+        event = replace(
+            self._event(recipient, published.status, published.at), event_id=published.event_id
+        )
+        self._produce(self.settings.topics.express.name, published, event)
+        self._flush()
+
+    def _produce(self, topic: str, published: PublishedEvent, event: ConsentEvent) -> None:
 
         def acknowledged(error: KafkaError | None, message: Message) -> None:
             assert error is None, error.str()
@@ -184,13 +201,11 @@ class Traffic:
             assert offset is not None
             published.position = LogPosition(topic, partition, offset)
 
-        event = self._event(key.rpartition("/")[2], status, at)
         # Some producers key as they like, and the order stage writes the event once more.
-        written = event.event_id if self.random.random() < _MISPLACED else key
+        written = event.event_id if self.random.random() < _MISPLACED else published.key
         self._client.produce(
             topic, key=written, value=self._encode(event), on_delivery=acknowledged
         )
-        return published
 
     def _opt_out_of_nobody(self, key: str) -> None:
         """Publish an opt-out that the law refuses, under the key of somebody who opted in."""

@@ -16,8 +16,9 @@ hold, 1 one does not, 2 wrong usage. ``CHAOS_ARGS="--seconds 60 --away 20"`` sho
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,16 +61,16 @@ class IntakeVerdict:
     """Opt-outs that were decided again, at a later instant."""
 
 
-def _is_opt_out(name: str) -> bool:
+def is_opt_out(name: str) -> bool:
     """Whether the record of this id is a RET: each fifth."""
     return int(name.rpartition("-")[2]) % 5 == 0
 
 
 @dataclass(slots=True)
 class Client:
-    """Posts each record until it is accepted."""
+    """Posts each record until it is accepted, to the ``urls`` in turn."""
 
-    url: str
+    urls: Sequence[str]
     rate: float
     accepted: dict[str, str] = field(default_factory=dict)
     answers: Counter[str] = field(default_factory=Counter)
@@ -92,16 +93,16 @@ class Client:
         record = {
             "recipient": f"+90555{number:07d}",
             "type": "MESAJ",
-            "status": "RET" if _is_opt_out(f"signup-{number}") else "ONAY",
+            "status": "RET" if is_opt_out(f"signup-{number}") else "ONAY",
             "source": "HS_WEB",
             "brand_code": BRAND,
             "date_basis": "received",
             "id": f"signup-{number}",
         }
-        while record["id"] not in self.accepted:
+        for url in islice(cycle(self.urls), number % len(self.urls), None):
             try:
                 timeout = aiohttp.ClientTimeout(total=30)
-                async with session.post(self.url, json=record, timeout=timeout) as answer:
+                async with session.post(url, json=record, timeout=timeout) as answer:
                     self.answers[str(answer.status)] += 1
                     if answer.status == 202:
                         (event,) = (await answer.json())["events"]
@@ -150,7 +151,7 @@ class IntakeCampaign:
     ) -> IntakeVerdict:
         url = f"http://127.0.0.1:{port}"
         await until(lambda: answers(f"{url}/health/ready"), _UP_WITHIN, what="intake")
-        client, count = Client(f"{url}/v1/consents", self.rate), int(self.rate * self.seconds)
+        client, count = Client([f"{url}/v1/consents"], self.rate), int(self.rate * self.seconds)
         posting = asyncio.create_task(client.run(count))
         quiet = (self.seconds - self.away) / 2
         await asyncio.sleep(quiet / 2)
@@ -175,10 +176,10 @@ class IntakeCampaign:
             not_once=tuple(
                 f"{event} ({name}): {decided[event]} decisions"
                 for name, event in client.accepted.items()
-                if decided[event] != 1 and not (_is_opt_out(name) and decided[event])
+                if decided[event] != 1 and not (is_opt_out(name) and decided[event])
             ),
             repeated=sum(
-                decided[event] > 1 for name, event in client.accepted.items() if _is_opt_out(name)
+                decided[event] > 1 for name, event in client.accepted.items() if is_opt_out(name)
             ),
         )
 
