@@ -440,6 +440,10 @@ class PipelineCampaign(FaultCampaign):
     async def prepare(self, **of_simulator: object) -> None:
         """Migrate the ledger, configure the simulator, and register the brand."""
         await migrate(self.servers.database_url)
+        await self.configure(**of_simulator)
+
+    async def configure(self, **of_simulator: object) -> None:
+        """Configure the simulator, and register the brand."""
         self.simulator.configure(
             requestsPerSecond=10,
             requestWindow="sliding",

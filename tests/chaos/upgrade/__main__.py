@@ -148,7 +148,7 @@ class UpgradeCampaign(PipelineCampaign):
     async def run(self) -> UpgradeVerdict:
         """Post all the while; judge."""
         await asyncio.to_thread(self._izin, self.former, "doctor", "--fix", "--no-running")
-        await self.prepare(tokenLimit=1000, statusLimit=1_000_000, hiddenWindow=0, listSize=1000)
+        await self.configure(tokenLimit=1000, statusLimit=1_000_000, hiddenWindow=0)
         await asyncio.to_thread(publish_key, self.settings, an_api_key())
         processes = Processes(campaign=self, former=self.former)
         try:
