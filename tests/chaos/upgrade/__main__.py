@@ -37,7 +37,7 @@ from tests.chaos.intake.__main__ import Client, is_opt_out
 from tests.chaos.pipeline import UP_WITHIN, PipelineCampaign, differences, running_servers, until
 from tests.support.builders import an_api_key
 from tests.support.order.verdict import Worker
-from tests.support.published import publish_key
+from tests.support.published import publish_brand, publish_key
 from tests.support.simulator import PASSWORD, USERNAME
 
 FORMER = "9b26c5f6"
@@ -150,6 +150,7 @@ class UpgradeCampaign(PipelineCampaign):
         await asyncio.to_thread(self._izin, self.former, "doctor", "--fix", "--no-running")
         await self.configure(tokenLimit=1000, statusLimit=1_000_000, hiddenWindow=0)
         await asyncio.to_thread(publish_key, self.settings, an_api_key())
+        await asyncio.to_thread(publish_brand, self.settings)
         processes = Processes(campaign=self, former=self.former)
         try:
             for name in ("sink", "order", *INTAKES):
