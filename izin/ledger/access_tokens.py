@@ -8,13 +8,17 @@ counted before it was made stays counted.
 Failures count against the password that they were of. Which one that was is known by two bytes of
 a slow keyed digest: they distinguish another password from it, and of a list of guesses they leave
 too many for anybody who reads the ledger.
+
+A token that cannot be decrypted is none, and another is requested. Where two processes have no key
+in common, each would replace the other's token for ever. So each token call of the last hour counts
+as a failure then: the first is made at once, the next ones back off, and some of the hour are left.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import scrypt
 from typing import Any, Self
 
@@ -23,10 +27,13 @@ from pydantic import SecretStr
 from izin.iys.tokens import AccessToken, TokenLease, TokenState
 from izin.ledger import stream_progress
 from izin.ledger.db import Connection, Ledger, fetch, statements
+from izin.ledger.record import SecretKeys, UndecryptableSecretError
+from izin.runtime.logs import get_logger
 from izin.runtime.settings import IysSettings
 
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "dklen": 2}
 _SQL = statements("access_tokens")
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +61,7 @@ class LedgerTokenStore:
 
     async def read(self) -> TokenState:
         """Return the state without waiting for the lock."""
-        return _state((await self.ledger.fetch(_SQL["read"], self._who))[0], self.digest)
+        return self._state((await self.ledger.fetch(_SQL["read"], self._who))[0])
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[TokenLease]:
@@ -64,8 +71,7 @@ class LedgerTokenStore:
             await connection.execute(_SQL["lock-address"], self._who)
             (row,) = await fetch(connection, _SQL["read"], self._who)
             lease = TokenLease(
-                _state(row, self.digest),
-                lambda state: self._store(connection, lease.state, state),
+                self._state(row), lambda state: self._store(connection, lease.state, state)
             )
             yield lease
 
@@ -76,10 +82,8 @@ class LedgerTokenStore:
             _SQL["store"],
             {
                 **self._who,
-                "access_token": None if token is None else token.access.get_secret_value(),
-                "refresh_token": None
-                if token is None or token.refresh is None
-                else token.refresh.get_secret_value(),
+                "access_token": None if token is None else self._encrypted(token.access),
+                "refresh_token": None if token is None else self._encrypted(token.refresh),
                 "issued_at": None if token is None else token.issued_at,
                 "expires_at": None if token is None else token.expires_at,
                 "refresh_expires_at": None if token is None else token.refresh_expires_at,
@@ -92,6 +96,26 @@ class LedgerTokenStore:
         )
         if before.failures and not state.failures:
             await _wake(connection, self.account)
+
+    def _encrypted(self, secret: SecretStr | None) -> str | None:
+        if secret is None:
+            return None
+        return self.ledger.secret_keys.encrypt(
+            secret.get_secret_value(), row_of_token(self.account)
+        )
+
+    def _state(self, row: Mapping[str, Any]) -> TokenState:
+        ours = row["password_digest"] in {None, b"", self.digest}
+        state = TokenState(
+            calls=tuple(row["calls"]),
+            blocked_until=row["silent_until"],
+            failures=row["failures"] if ours else 0,
+        )
+        try:
+            return replace(state, token=_token(row, self.account, self.ledger.secret_keys))
+        except UndecryptableSecretError as error:
+            _log.error("iys token not decrypted", account=self.account, error=str(error))
+            return replace(state, failures=max(state.failures, len(state.calls)))
 
     @property
     def _who(self) -> Mapping[str, Any]:
@@ -116,20 +140,20 @@ async def _wake(connection: Connection, account: str) -> None:
     await stream_progress.wake(connection, account=account)
 
 
-def _state(row: Mapping[str, Any], digest: bytes) -> TokenState:
-    token = None
-    if row["access_token"] is not None:
-        refresh = row["refresh_token"]
-        token = AccessToken(
-            access=SecretStr(row["access_token"]),
-            refresh=None if refresh is None else SecretStr(refresh),
-            issued_at=row["issued_at"],
-            expires_at=row["expires_at"],
-            refresh_expires_at=row["refresh_expires_at"],
-        )
-    return TokenState(
-        token=token,
-        calls=tuple(row["calls"]),
-        blocked_until=row["silent_until"],
-        failures=row["failures"] if row["password_digest"] in {None, b"", digest} else 0,
+def row_of_token(account: str) -> str:
+    """Return what a token of ``account`` is encrypted for."""
+    return f"access_tokens/{account}"
+
+
+def _token(row: Mapping[str, Any], account: str, keys: SecretKeys) -> AccessToken | None:
+    """Return the token of a row; raises UndecryptableSecretError."""
+    if row["access_token"] is None:
+        return None
+    stored, refresh = row_of_token(account), row["refresh_token"]
+    return AccessToken(
+        access=SecretStr(keys.decrypt(row["access_token"], stored)),
+        refresh=None if refresh is None else SecretStr(keys.decrypt(refresh, stored)),
+        issued_at=row["issued_at"],
+        expires_at=row["expires_at"],
+        refresh_expires_at=row["refresh_expires_at"],
     )

@@ -319,6 +319,7 @@ class LocalStack:
             "IZIN_WEBHOOK_ALLOWED": '["127.0.0.0/8", "::1/128"]',
             "IZIN_INSTANCE_ID": "order-1",
             "IZIN_SUPPRESSION_SECRETS": f'["{self._credentials.suppression_secret}"]',
+            "IZIN_SECRET_KEYS": f'["{self._credentials.secret_key}"]',
             "IYS_BASE_URL": self.url("simulator"),
             "IYS_USERNAME": self._credentials.username,
             "IYS_PASSWORD": self._credentials.password,

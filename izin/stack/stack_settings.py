@@ -7,6 +7,7 @@ the data: with them the settings of one run fit the next.
 import os
 import secrets
 import shutil
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -124,6 +125,9 @@ class StackCredentials:
     password: str = field(default_factory=partial(secrets.token_urlsafe, 16), repr=False)
     push_password: str = field(default_factory=partial(secrets.token_urlsafe, 16), repr=False)
     suppression_secret: str = field(default_factory=partial(secrets.token_urlsafe, 32), repr=False)
+    secret_key: str = field(
+        default_factory=lambda: b64encode(secrets.token_bytes(32)).decode(), repr=False
+    )
     api_key: str = field(
         default_factory=lambda: new_api_key(new_family(secrets.token_bytes), secrets.token_bytes)[
             0

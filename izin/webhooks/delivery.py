@@ -223,7 +223,7 @@ class SubscriberDelivery:
     def __post_init__(self) -> None:
         self.dispatcher = EventDispatcher(
             poster=self.poster,
-            secrets=self.subscriber.secrets_at,
+            secrets=partial(self.subscriber.secrets_at, keys=self.writer.ledger.secret_keys),
             health=SubscriberHealth(self.settings.first_pause, self.settings.longest_pause),
             taken=self._take,
             refused=self._refuse,

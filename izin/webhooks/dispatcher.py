@@ -9,6 +9,9 @@ times in a row, or failures of several events without a success between them. Th
 down, and one request at a time tries whether it is back. Pauses double up to the longest, and vary,
 so that many subscribers of one failed server are not tried at once; they have no end.
 
+A subscriber whose secret cannot be decrypted is posted nothing: it fails like one that does not
+reply, and the others go on.
+
 While it fails there are alerts: each is more urgent than the one before, and is raised once, also
 by the next process that delivers to it.
 """
@@ -24,6 +27,7 @@ from itertools import count
 from time import monotonic, time
 
 from izin.consent import TURKEY, Calendar, add_business_days
+from izin.ledger.record import UndecryptableSecretError
 from izin.ledger.webhooks.deliveries import HealthChange
 from izin.ledger.webhooks.registry import LaneName, WebhookSubscriber
 from izin.runtime.backoff import Backoff
@@ -216,11 +220,13 @@ class EventDispatcher:
     async def _deliver(self, pending: PendingDelivery) -> None:
         event, at = pending.event, datetime.now(UTC)
         pending.attempts += 1
-        headers = signed(self.secrets(at), event.webhook_id, at, event.body)
-        if pending.lane.resend_id:
-            headers.append((HEADER, str(pending.lane.resend_id)))
         try:
+            headers = signed(self.secrets(at), event.webhook_id, at, event.body)
+            if pending.lane.resend_id:
+                headers.append((HEADER, str(pending.lane.resend_id)))
             reply = await self.poster.post(headers, event.body)
+        except UndecryptableSecretError as error:
+            reply = Reply(None, f"not posted: {error}")
         except Exception:
             self._retry(pending, Reply(None, "unexpected error"))
             raise

@@ -31,6 +31,7 @@ from izin.cli.cli import app as izin
 from izin.local import kafka, postgres, servers
 from izin.runtime import settings
 from izin.stack.stack_settings import PORTS
+from tests.support.secret_keys import key_setting
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,7 +124,10 @@ class Papers:
 
     def filled(self, value: str) -> str:
         """Return ``value`` with the variables of a filled-in .env."""
-        sample = {"IZIN_SUPPRESSION_SECRETS": f'["{"sample" * 6}"]'}
+        sample = {
+            "IZIN_SUPPRESSION_SECRETS": f'["{"sample" * 6}"]',
+            "IZIN_SECRET_KEYS": key_setting(1),
+        }
         text = VARIABLE.sub(lambda m: sample.get(m["name"] or m["bare"], "sample"), value)
         return text.replace("$$", "$")
 

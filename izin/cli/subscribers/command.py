@@ -290,7 +290,8 @@ async def ping(ledger: Ledger, settings: WebhookSettings, name: str, *, by: str)
     body = body_of(PING, now, {"customer_id": found.customer_id, "subscriber": found.name})
     webhook_id = f"msg_{secrets.token_hex(20)}"
     try:
-        reply = await poster.post(signed(found.secrets_at(now), webhook_id, now, body), body)
+        signing = found.secrets_at(now, ledger.secret_keys)
+        reply = await poster.post(signed(signing, webhook_id, now, body), body)
     finally:
         await poster.close()
     result = reply.failure or f"status {reply.status}"

@@ -59,6 +59,7 @@ from izin.ledger.record import (
     LedgerFaultError,
     LedgerUnavailableError,
     RefusedValueError,
+    SecretKeys,
 )
 from izin.runtime.logs import get_logger
 from izin.runtime.setting_rules.database_checks import CONNECT_TIMEOUT, NETWORK
@@ -198,6 +199,8 @@ class Ledger:
         self._owner = owner
         self.calendar: Calendar = settings.calendar
         """The calendar of the terms in it."""
+        self.secret_keys = SecretKeys(settings.secret_keys)
+        """Under which the secrets in it are encrypted."""
         self.clock = LedgerClock()
         """The clock of the database, as far as this process has read it."""
         self._lease: Mapping[str, str | int] | None = None

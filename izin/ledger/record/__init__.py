@@ -51,6 +51,7 @@ from izin.ledger.record.errors import (
     RefusedValueError,
     StreamUnavailableError,
     TakenNameError,
+    UndecryptableSecretError,
     UnknownComplaintError,
     UnknownCustomerError,
     UnknownKeyError,
@@ -78,6 +79,7 @@ from izin.ledger.record.messages import (
 )
 from izin.ledger.record.outcome import Outcome, outcome_id
 from izin.ledger.record.ruling import RESCUE, RuledRow, closed, rule_row, termed
+from izin.ledger.record.secret_keys import SecretKeys, key_of_secret
 from izin.ledger.record.sequence_gaps import Gap, Numbers, Run, runs, with_runs
 from izin.ledger.record.state_change import OPT_OUT_BACKOFF, begin, first_row, transition
 from izin.ledger.record.submission import (
@@ -149,12 +151,14 @@ __all__ = (
     "RefusedValueError",
     "RuledRow",
     "Run",
+    "SecretKeys",
     "Settled",
     "StreamUnavailableError",
     "Submission",
     "Suspension",
     "TakenNameError",
     "TopicMessages",
+    "UndecryptableSecretError",
     "UnknownComplaintError",
     "UnknownCustomerError",
     "UnknownKeyError",
@@ -173,6 +177,7 @@ __all__ = (
     "is_swept",
     "item_of",
     "key_of",
+    "key_of_secret",
     "may_send_before",
     "observation_of",
     "outcome_id",

@@ -7,6 +7,7 @@ OurError
 ├── UnreadableAnchorError    a line of the anchor file is not an anchor
 ├── UnreadableArchiveError   a file of an archive of the history is gone, damaged or changed
 ├── UnknownSuppressionError  a key was erased under a secret that this process does not have
+├── UndecryptableSecretError a secret whose key this process does not have, or of another row
 ├── FullLedgerError          a ledger that is not empty cannot be restored
 ├── BrokenHistoryError       a row of the history does not continue its chain
 ├── MigrationError           the ledger's schema does not fit this release, or could not be migrated
@@ -85,6 +86,10 @@ class UnknownSuppressionError(OurError):
             "that IZIN_SUPPRESSION_SECRETS does not have; add it, as the order workers have it, "
             "or erased persons would come back"
         )
+
+
+class UndecryptableSecretError(OurError):
+    """A secret of the ledger whose key this process does not have, or that is of another row."""
 
 
 class FullLedgerError(OurError):

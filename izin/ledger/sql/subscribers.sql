@@ -34,7 +34,7 @@ RETURNING *
 
 -- name: rotate
 -- Sign with a new secret, and with the former one too until an instant.
-UPDATE subscribers SET former_secret = secret, former_until = %(until)s, secret = %(secret)s, version = version + 1
+UPDATE subscribers SET former_secret = %(former)s, former_until = %(until)s, secret = %(secret)s, version = version + 1
 WHERE id = %(id)s
 RETURNING *
 

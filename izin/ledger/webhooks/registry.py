@@ -1,11 +1,13 @@
 """The subscribers: where events are posted, which of them, and how they are signed.
 
 They are added, paused, resumed and given new secrets by people, each an entry; none has a secret.
+Secrets are encrypted, each for its subscriber, and decrypted when something is signed.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -13,7 +15,7 @@ from typing import Any, Self
 from izin.consent import SourceError
 from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.history import record_act, subscriber_key
-from izin.ledger.record import ForeignBrandError
+from izin.ledger.record import ForeignBrandError, SecretKeys, UndecryptableSecretError
 from izin.ledger.registry.customers import require_active
 
 _SQL = statements("subscribers")
@@ -90,8 +92,8 @@ class WebhookSubscriber:
     filter: EventFilter
     parallel: int
     """How many requests may be under way at a time."""
-    secrets: tuple[str, ...]
-    """That sign: the present one, and during a rotation the former one."""
+    secrets: tuple[str, ...] = field(repr=False)
+    """That sign, as they are stored: the present one, and during a rotation the former one."""
     former_until: datetime | None
     version: int
     created_at: datetime
@@ -108,11 +110,19 @@ class WebhookSubscriber:
         """Whose it is."""
         return self.filter.customer_id
 
-    def secrets_at(self, now: datetime) -> tuple[str, ...]:
-        """Return the secrets that sign now, the present one first."""
-        if self.former_until is not None and self.former_until <= now:
-            return self.secrets[:1]
-        return self.secrets
+    def secrets_at(self, now: datetime, keys: SecretKeys) -> tuple[str, ...]:
+        """Return the secrets that sign now, the present one first; a former one that cannot be
+        decrypted is left out.
+
+        Raises:
+            UndecryptableSecretError: the present one cannot be.
+        """
+        row, (present, *former) = row_of_subscriber(self.name), self.secrets
+        found = [keys.decrypt(present, row)]
+        if self.former_until is not None and self.former_until > now:
+            with suppress(UndecryptableSecretError):
+                found += [keys.decrypt(one, row) for one in former]
+        return tuple(found)
 
     def state_at(self, now: datetime) -> str:
         """Return what it does now, in a word or two."""
@@ -198,7 +208,12 @@ class NewSubscriber:
     url: str
     filter: EventFilter
     parallel: int
-    secret: str
+    secret: str = field(repr=False)
+
+
+def row_of_subscriber(name: str) -> str:
+    """Return what the secrets of a subscriber are encrypted for."""
+    return f"subscribers/{name}"
 
 
 async def add(
@@ -230,7 +245,7 @@ async def add(
             "url": new.url,
             **chosen.limits(),
             "parallel": new.parallel,
-            "secret": new.secret,
+            "secret": ledger.secret_keys.encrypt(new.secret, row_of_subscriber(new.name)),
             "now": now,
         }
         row = await fetch_one(connection, _SQL["insert"], values)
@@ -331,7 +346,8 @@ async def rotate_secret(  # noqa: PLR0913  # of whom, by what, and by whose orde
     Raises:
         UnknownSubscriberError: there is none of this name.
     """
-    values = {"secret": secret, "until": until, "now": now}
+    encrypted = ledger.secret_keys.encrypt(secret, row_of_subscriber(name))
+    values = {"secret": encrypted, "until": until, "now": now}
     after = {"former_until": until}
     changed = await _change(
         ledger, name, "rotate", "rotate subscriber secret", values, by, {}, after
@@ -371,7 +387,10 @@ async def _change(  # noqa: PLR0913, PLR0917  # which change, and its entry
 ) -> WebhookSubscriber | None:
     async with ledger.transaction() as connection:
         found = await locked(connection, name)
-        row = await fetch_one(connection, _SQL[statement], {**values, "id": found.id})
+        # Of a rotation: one from before there was a key is encrypted with it.
+        former = ledger.secret_keys.renew(found.secrets[0], row_of_subscriber(name))
+        given = {**values, "id": found.id, "former": former}
+        row = await fetch_one(connection, _SQL[statement], given)
         if row is None:
             return None
         changed = WebhookSubscriber.from_row(row)

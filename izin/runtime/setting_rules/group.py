@@ -4,11 +4,16 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Self, get_args
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import SecretStr, model_validator
+from pydantic import BeforeValidator, SecretStr, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from izin.runtime.setting_rules import checks
 from izin.runtime.setting_rules.checks import SUFFIX, secret_of
@@ -124,3 +129,7 @@ def list_of_texts(given: object) -> object:
         if isinstance(found, list) and all(isinstance(one, str) for one in found):
             return found
     raise ValueError('write a JSON list of texts, such as ["..."]')
+
+
+SecretTexts = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(list_of_texts)]
+"""A JSON list of secrets."""

@@ -2,6 +2,7 @@
 ledger's PostgreSQL, İYS and the gate; and of the log.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from functools import cached_property
@@ -18,10 +19,11 @@ from pydantic import (
 from izin.consent import Calendar
 from izin.runtime.setting_rules import checks
 from izin.runtime.setting_rules.checks import SaslMechanism, SecurityProtocol
-from izin.runtime.setting_rules.group import SettingsGroup
+from izin.runtime.setting_rules.group import SecretTexts, SettingsGroup
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
 
 __all__ = ("SaslMechanism", "SecurityProtocol")
+_SECRET_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
 
 
 class KafkaSettings(SettingsGroup):
@@ -137,9 +139,25 @@ class LedgerSettings(SettingsGroup):
     """Days that are no business days besides the public holidays, such as administrative leave:
     ``["2026-05-25"]``. The same for every process; a term that was counted before keeps its end
     until its record changes, its brand is added again, or ``izin deadlines recount-terms``."""
+    secret_keys: SecretTexts = Field((), validation_alias="IZIN_SECRET_KEYS")
+    """Under which the tokens of İYS and the secrets of webhooks are encrypted in the ledger: a JSON
+    list of keys of 32 random bytes in base64, as ``openssl rand -base64 32`` prints one. The first
+    encrypts, all decrypt; the same for every process. Without any they stand readable
+    (docs/security.md)."""
     production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
     """Refuse a ``DATABASE_URL`` without ``sslmode=verify-full`` or ``verify-ca``, unless its host
     is the folder of a Unix socket."""
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _of_32_bytes(cls, given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        texts = {one.get_secret_value() for one in given}
+        if len(texts) < len(given) or not all(map(_SECRET_KEY.fullmatch, texts)):
+            raise ValueError(
+                "each key is 32 random bytes in base64, and none is listed twice; make one with: "
+                "openssl rand -base64 32"
+            )
+        return given
 
     @cached_property
     def calendar(self) -> Calendar:

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from izin.runtime.setting_rules import checks
-from izin.runtime.setting_rules.group import SettingsGroup, list_of_texts
+from izin.runtime.setting_rules.group import SecretTexts, SettingsGroup, list_of_texts
 from izin.runtime.settings.connections import KafkaSettings, plain_database_of
 from izin.schemas.erasure import SHORTEST_SECRET, SuppressionKeys
 
@@ -149,9 +149,7 @@ class IntakeSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZ
     what proves them (NAME.secret); without it there are none."""
     forms: Path | None = Field(None, validation_alias="IZIN_INTAKE_FORMS")
     """The same folder of the mappings of forms."""
-    link_secrets: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(list_of_texts)] = (
-        Field((), validation_alias="IZIN_LINK_SECRETS")
-    )
+    link_secrets: SecretTexts = Field((), validation_alias="IZIN_LINK_SECRETS")
     """Under which links to opt out and to confirm are sealed (a JSON list of texts of 32 characters
     or more, the newest first: it seals, all open). Keep an old one for as long as links of it may
     be opened; without any there are no links."""
@@ -202,9 +200,7 @@ class FeedsSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZI
 class SuppressionSettings(SettingsGroup):
     """What order workers and gates remember of erased keys."""
 
-    suppression_secrets: Annotated[
-        tuple[SecretStr, ...], NoDecode, BeforeValidator(list_of_texts)
-    ] = Field((), validation_alias="IZIN_SUPPRESSION_SECRETS")
+    suppression_secrets: SecretTexts = Field((), validation_alias="IZIN_SUPPRESSION_SECRETS")
     """Under which erased keys are remembered, as digests (a JSON list of texts of 32 characters or
     more, the newest first; the same for every order worker and gate). Keep an old one as long as
     anything was erased under it; without any, nothing can be erased. Commands digest under it at

@@ -32,6 +32,7 @@ from izin.webhooks.posting import (
     signed,
 )
 from tests.integration.sinks.sink_harness import set_environment
+from tests.support.secret_keys import some_keys
 from tests.support.webhooks import a_subscriber
 
 LOOPBACK = AllowedTargets.parse(["127.0.0.0/8"])
@@ -269,10 +270,11 @@ def test_signature_is_verified_by_the_official_library(
     body = body_of("consent.opted-out", now, {"recipient": "ada@example.com", "reason": "ç ş ı"})
     former, present = new_secret(), new_secret()
     rotating = a_subscriber(secrets=(present, former), former_until=now + timedelta(hours=1))
-    headers = dict(signed(rotating.secrets_at(now), "msg_1", now, body))
+    headers = dict(signed(rotating.secrets_at(now, some_keys()), "msg_1", now, body))
     for secret in (former, present):
         assert verify(secret, headers, body) == "consent.opted-out"
-    headers = dict(signed(rotating.secrets_at(now + timedelta(hours=1)), "msg_1", now, body))
+    after = rotating.secrets_at(now + timedelta(hours=1), some_keys())
+    headers = dict(signed(after, "msg_1", now, body))
     assert verify(present, headers, body) == "consent.opted-out"
     for secret in (former, new_secret()):
         with pytest.raises(subprocess.CalledProcessError):

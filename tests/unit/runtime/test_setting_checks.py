@@ -39,6 +39,7 @@ from izin.runtime.settings import (
     StreamSettings,
     WebhookSettings,
 )
+from tests.support.secret_keys import a_key
 from tests.support.secure import Authority
 
 SECRET = "obviously-fake-secret"
@@ -413,6 +414,11 @@ def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         (LedgerSettings, "IZIN_EXTRA_CLOSED_DAYS", '["2026-05-32"]', ""),
         (StreamSettings, "IZIN_SUPPRESSION_SECRETS", "x", "write a JSON list"),
         (StreamSettings, "IZIN_SUPPRESSION_SECRETS", '["short"]', "needs 32 characters"),
+        (LedgerSettings, "IZIN_SECRET_KEYS", a_key(1), "write a JSON list"),
+        *(
+            (LedgerSettings, "IZIN_SECRET_KEYS", json.dumps(keys), "openssl rand -base64 32")
+            for keys in (["short"], [a_key(1)[:-4]], [a_key(1), "ş" * 44], [a_key(1)] * 2)
+        ),
         (LedgerSettings, "DATABASE_URL", None, ""),
     ],
 )
@@ -423,15 +429,16 @@ def test_wrong_or_missing_value_is_named_by_its_variable(
     given: str | None,
     said: str,
 ) -> None:
-    """It stops the start, not the thousandth record. A short secret of suppressions could be
-    guessed, and with it who was erased.
+    """It stops the start, not the thousandth record, and quotes no secret. A short secret of
+    suppressions could be guessed, and with it who was erased.
     """
     if given is None:
         monkeypatch.delenv(variable)
     else:
         monkeypatch.setenv(variable, given)
-    with pytest.raises(ValidationError, match=f"(?s){variable}.*{said}"):
+    with pytest.raises(ValidationError, match=f"(?s){variable}.*{said}") as refused:
         group()
+    assert a_key(1) not in f"{refused.value}{refused.value!r}"
 
 
 def test_closed_day_of_a_mistyped_year_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -487,6 +494,7 @@ def test_every_secret_is_known() -> None:
         "IYS_PASSWORD",
         "KAFKA_SASL_PASSWORD",
         "IZIN_SUPPRESSION_SECRETS",
+        "IZIN_SECRET_KEYS",
     }
     assert known >= {"KAFKA_SSL_KEY_PASSWORD", "SCHEMA_REGISTRY_PASSWORD", "IZIN_PUSH_PASSWORD"}
 
@@ -502,11 +510,15 @@ def test_secret_is_read_from_its_file(
     tmp_path: Path,
 ) -> None:
     """Without the line break that editors add, and with every other character."""
-    is_list = name in {"IZIN_SUPPRESSION_SECRETS", "IZIN_LINK_SECRETS"}
-    text = json.dumps([ANY_SECRET]) if is_list else f" {ANY_SECRET} "
+    listed = {
+        "IZIN_SUPPRESSION_SECRETS": [ANY_SECRET],
+        "IZIN_LINK_SECRETS": [ANY_SECRET],
+        "IZIN_SECRET_KEYS": [a_key(1)],
+    }
+    text = json.dumps(listed[name]) if name in listed else f" {ANY_SECRET} "
     monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(f"{name}{SUFFIX}", str(file_of(tmp_path, f"{text}{end}")))
-    assert value_of(group, name) == ([ANY_SECRET] if is_list else text)
+    assert value_of(group, name) == listed.get(name, text)
 
 
 @EVERY_SECRET

@@ -44,6 +44,7 @@ from izin.webhooks.resends import (
 )
 from izin.webhooks.source import LaneSource, LiveFeed, Taken
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, kafka_message
+from tests.support.secret_keys import some_keys
 from tests.support.webhooks import (
     a_consent,
     a_consent_in_force,
@@ -567,7 +568,7 @@ async def test_repetition_waits_for_what_was_open_at_the_start() -> None:
         subscriber=a_subscriber(),
         epoch=1,
         settings=quick(),
-        writer=Mock(ledger=SimpleNamespace(calendar=None)),
+        writer=Mock(ledger=SimpleNamespace(calendar=None, secret_keys=some_keys())),
         metrics=WebhookMetrics(),
         poster=cast("Poster", None),
         sources=cast("Any", [followed, resend]),
