@@ -1,4 +1,6 @@
-"""``izin ledger``: verify the history, and restore a ledger whose decisions are gone."""
+"""``izin ledger``: verify the history, restore a ledger whose decisions are gone, and encrypt the
+secrets in it.
+"""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -41,11 +43,12 @@ from izin.ledger.db import Ledger, living
 from izin.ledger.history import verify as chains
 from izin.ledger.offsets import Bootstrap, Range
 from izin.ledger.record import Anchor, TopicMessages, UnreadableAnchorError
+from izin.ledger.stored_secrets import SecretCensus, census, encrypt_all
 from izin.ledger.webhooks import deliveries
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.republish import Republication, Republished
 from izin.replay.ledger.restore import LedgerRestoration, Restorable, Restored
-from izin.runtime.errors import BrokerError
+from izin.runtime.errors import BrokerError, SettingError
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.timestamps import roots_in
@@ -357,6 +360,40 @@ def archive(
         done = run_on_ledger(work)
     (row,) = cells(_ARCHIVED, [done])
     print_rows(output, _ARCHIVED, [row], as_json=dict(zip(_ARCHIVED, row, strict=True)))
+
+
+@app.command("encrypt-secrets")
+def encrypt_secrets(
+    *,
+    execute: ExecuteOption = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Encrypt every secret in the ledger under the first of IZIN_SECRET_KEYS: tokens of İYS, and
+    what signs webhooks.
+
+    Processes that have the same keys go on meanwhile. It ends with how many secrets are under which
+    key, the first first: another that has none left can be taken out of the setting. A command that
+    was stopped goes on where it was. Who ordered it is written to the history. Exit code 1 if a
+    secret is not under the first key or cannot be decrypted, 4 without a key.
+    """
+
+    async def work(ledger: Ledger) -> SecretCensus:
+        if not ledger.secret_keys.ids:
+            raise SettingError(
+                "IZIN_SECRET_KEYS is not set, so nothing can be encrypted; make a key with: "
+                "openssl rand -base64 32, and set it here and for every process (docs/security.md)"
+            )
+        if execute:
+            await encrypt_all(ledger, by=by, now=utc_now(), report=shown)
+        return await census(ledger)
+
+    with showing("rows of secrets") as shown:
+        found = run_on_ledger(work)
+    print_rows(output, ("key", "secrets"), found.counts.items(), notes=found.faults)
+    if found.behind and not execute:
+        say_dry_run(f"{sum(found.behind.values())} secrets are not under the first key")
+    exit_if(found.behind or found.faults)
 
 
 def _restore(

@@ -43,6 +43,7 @@ ACTS: Mapping[str, str] = {
     "ledger bootstrap": "restore partitions",
     "replay run": "rebuild",
     "ledger archive": "archive history",
+    "ledger encrypt-secrets": "encrypt secrets",
     "deadlines recount-terms": "count terms again",
     "held-back release": "release opt-outs",
     "held-back withdraw": "withdraw opt-outs",

@@ -29,6 +29,7 @@ from izin.cli.doctor.faults import (
     of_granted,
     of_memory,
     of_missing,
+    of_secrets,
     of_webhooks,
     token_finding,
 )
@@ -61,6 +62,7 @@ from izin.ledger.automatic_suspension import decisions
 from izin.ledger.db import Ledger, pending
 from izin.ledger.db.migrate import migrate
 from izin.ledger.registry import granted
+from izin.ledger.stored_secrets import census
 from izin.ledger.webhooks import registry as subscribers
 from izin.runtime.settings import (
     ApiSettings,
@@ -317,6 +319,7 @@ CHECKS = (
     ),
     Check(name="migrations", run=_migrations, fix=_fix_migrations, needs=frozenset({"database"})),
     Check(name="memory", run=lambda: of_memory(_query(reads.memory)), needs=_LEDGER),
+    Check(name="secrets", run=lambda: of_secrets(_query(census)), needs=_LEDGER),
     Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
     Check(name="intake", run=partial(_endpoint, "intake", IntakeSettings)),
     Check(name="feeds", run=partial(_endpoint, "feeds", FeedsSettings)),
@@ -371,10 +374,10 @@ def doctor(
 ) -> None:
     """Check every part of the installation, and say what to do about each fault.
 
-    Checked are broker, topics, order workers, dead letters, database, migrations, sink workers, the
-    intake, the feeds, the gate, the API, pulls from İYS, deadlines, brands, missing events, schema
-    registry and İYS, by a call with our account's token. Nothing is changed without --fix. Exit
-    code 1 if anything is wrong.
+    Checked are broker, topics, order workers, dead letters, database, migrations, secrets in the
+    ledger, sink workers, the intake, the feeds, the gate, the API, pulls from İYS, deadlines,
+    brands, missing events, schema registry and İYS, by a call with our account's token. Nothing is
+    changed without --fix. Exit code 1 if anything is wrong.
     """
     found: list[DoctorFinding] = []
     made = [check for check in CHECKS if running or check.name not in OF_WORKERS]

@@ -27,6 +27,7 @@ from izin.ledger.reads import Backlog, Memory, Parked
 from izin.ledger.record import Brand
 from izin.ledger.registry.granted import ListReading, LostRight
 from izin.ledger.sequences import Missing
+from izin.ledger.stored_secrets import READABLE, SecretCensus
 from izin.ledger.stream_progress import STALE_AFTER, PulledStream
 from izin.ledger.webhooks.registry import PauseReason, WebhookSubscriber
 from izin.runtime.settings import IysSettings, KafkaSettings
@@ -366,6 +367,19 @@ def of_automatic(suspensions: Sequence[AutomaticSuspension]) -> Iterator[DoctorF
     """Yield what automatic suspensions hold back until a person decides."""
     for suspension in suspensions:
         yield wrong("brands", f"{held_back(suspension)}; {remedy_of_automatic(suspension)}")
+
+
+def of_secrets(found: SecretCensus) -> Iterator[DoctorFinding]:
+    """Yield which secrets stand readable or under a former key, and which cannot be decrypted."""
+    first = "" if found.keys else "set IZIN_SECRET_KEYS for every process (docs/security.md), then "
+    waiting = [
+        f"{count} secrets {'stand readable' if key == READABLE else f'are under key {key}'} in the "
+        f"ledger; {first}run: izin ledger encrypt-secrets --execute"
+        for key, count in found.behind.items()
+    ]
+    yield from (wrong("secrets", fault) for fault in (*found.faults, *waiting))
+    if not (found.faults or waiting):
+        yield ok("secrets", f"{sum(found.counts.values())} secrets, none of them readable")
 
 
 def of_held(held: Held | None) -> Iterator[DoctorFinding]:

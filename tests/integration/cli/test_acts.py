@@ -26,6 +26,7 @@ from tests.support.acts import ACTS, LOOKS
 from tests.support.builders import BRAND, PHONE, a_dead_letter, an_event
 from tests.support.published import produce, remove_below
 from tests.support.replay.dead_letters import a_letter_of
+from tests.support.secret_keys import key_setting
 from tests.support.webhooks import TopicWriter, a_consent, receiving
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
@@ -107,6 +108,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "ledger bootstrap": ("ledger", "bootstrap", "--execute"),
     "replay run": ("replay", "run", "{plan}", "--execute"),
     "ledger archive": ("ledger", "archive", "{archive}"),
+    "ledger encrypt-secrets": ("ledger", "encrypt-secrets", "--execute"),
     "subscribers remove": ("subscribers", "remove", "till", "--execute"),
     "deadlines recount-terms": ("deadlines", "recount-terms", "--execute"),
     "evidence write": (
@@ -198,8 +200,13 @@ def plan(izin: Izin, installation: str, tmp_path: Path) -> str:
     return path
 
 
-def test_each_changing_command_is_a_movement_with_its_actor(
-    izin: Izin, installation: str, hook: str, plan: str, tmp_path: Path
+def test_each_changing_command_is_a_movement_with_its_actor(  # noqa: PLR0917  # fixtures
+    izin: Izin,
+    installation: str,
+    hook: str,
+    plan: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One after the other: each adds the entry of its name, and the chain of hashes holds."""
     assert ORDERS.keys() == ACTS.keys()
@@ -207,6 +214,8 @@ def test_each_changing_command_is_a_movement_with_its_actor(
     for name, words in ORDERS.items():
         if name == "brands retry":
             execute(installation, SUSPENDED, BRAND, "*", "H077")
+        if name == "ledger encrypt-secrets":
+            monkeypatch.setenv("IZIN_SECRET_KEYS", key_setting(1))
         if name == "held-back limit":
             execute(installation, TRIPPED, BRAND)
         if name == "brands requeue":

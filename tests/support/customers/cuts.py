@@ -285,6 +285,7 @@ ORDERING: Mapping[str, Cut] = {
     "retention drop": cut("", "--execute"),
     "ledger bootstrap": cut("", "--execute", counts=False),
     "ledger archive": cut("{archive}", whole="the archive of a ledger is of all that it holds"),
+    "ledger encrypt-secrets": cut("", "--execute", counts=False),
     "ledger restore": cut(refused=("{archive}",), counts=False),
     "customers offboard": cut(
         "acme --reason=ended --out={zip}",

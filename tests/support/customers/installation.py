@@ -45,6 +45,7 @@ from tests.support.published import (
     publish_key,
 )
 from tests.support.replay.dead_letters import a_letter_of
+from tests.support.secret_keys import key_setting
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
 CUSTOMERS, BRANDS = 40, 100
@@ -125,6 +126,7 @@ class Installation:
             "IZIN_ACTOR": "ada",
             "IZIN_API_KEY": API_KEY,
             "IZIN_PARTITIONS": str(self.kafka.partitions),
+            "IZIN_SECRET_KEYS": key_setting(1),
             "IZIN_TOPIC_PREFIX": self.kafka.topic_prefix,
             "IZIN_WEBHOOK_ALLOWED": '["127.0.0.0/8"]',
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
