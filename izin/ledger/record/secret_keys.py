@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from izin.ledger.record.errors import UndecryptableSecretError
 
 _PREFIX = "aes256gcm:"
-"""Migration 0003 has it too."""
+"""Migration 0004 has it too."""
 _ID_BYTES = 4
 _NONCE_BYTES = 12
 
