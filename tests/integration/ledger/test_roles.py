@@ -69,11 +69,16 @@ def logins_of(url: str) -> dict[str, str]:
         for _ in range(2):  # it can be repeated
             with owner.transaction():
                 owner.execute(ROLES)
-        for role, name in names.items():
-            make = "CREATE ROLE {} LOGIN PASSWORD 'of the tests' IN ROLE {}"
-            owner.execute(sql.SQL(make).format(*map(sql.Identifier, (name, role))))
+        found = {role: login_to(owner, url, name, role) for role, name in names.items()}
         owner.execute("SELECT create_month(current_date)")
-    return {role: _as(url, name) for role, name in names.items()}
+    return found
+
+
+def login_to(owner: psycopg.Connection, url: str, name: str, role: str) -> str:
+    """Make a login in a role; return its URL."""
+    make = "CREATE ROLE {} LOGIN PASSWORD 'of the tests' IN ROLE {}"
+    owner.execute(sql.SQL(make).format(*map(sql.Identifier, (name, role))))
+    return _as(url, name)
 
 
 @pytest.fixture(scope="module")
