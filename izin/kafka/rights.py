@@ -4,7 +4,7 @@ A process that is broken into can do no more: the intake reads no opt-out, the g
 consent, a subscriber writes nothing. ``deploy/kafka/acls.sh`` is made of this.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
@@ -140,6 +140,32 @@ def acls(role: Role, topics: Topics) -> Iterator[Acl]:
     if role.administers:
         for operation in _INSPECTS:
             yield Acl(Resource.CLUSTER, "kafka-cluster", operation)
+
+
+_IMPLIED_BY: Final[Mapping[str, frozenset[str]]] = {
+    "Describe": frozenset({"Read", "Write", "Delete", "Alter"}),
+    "DescribeConfigs": frozenset({"AlterConfigs"}),
+}
+
+
+def covers(given: Acl, wanted: Acl) -> bool:
+    """Whether who has ``given`` may do what ``wanted`` says."""
+    is_same = given[:2] == wanted[:2] and given.is_prefix >= wanted.is_prefix
+    is_in = given.is_prefix and wanted.name.startswith(given.name)
+    implied_by = _IMPLIED_BY.get(wanted.operation, frozenset())
+    return (
+        given.resource is wanted.resource
+        and (is_same or is_in or given.name == EVERY)
+        and given.operation in {"All", wanted.operation, *implied_by}
+    )
+
+
+def difference(given: Collection[Acl], wanted: Collection[Acl]) -> tuple[list[Acl], list[Acl]]:
+    """Return which of ``wanted`` nothing gives, and which of ``given`` allows more than it."""
+    return (
+        [one for one in wanted if not any(covers(each, one) for each in given)],
+        [one for one in given if not any(covers(each, one) for each in wanted)],
+    )
 
 
 def _on_topics(role: Role, topics: Topics) -> Mapping[str, Sequence[str]]:

@@ -347,6 +347,23 @@ async def open_opt_outs(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ..
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginRights:
+    """The role of the ledger's login, and where its rights differ from what roles.sql gives it."""
+
+    login: str
+    role: str | None
+    """One of roles.sql, or ``owner``: of the tables, or a superuser. None: it is in none."""
+    missing: Sequence[str]
+    """As ``INSERT on outbox``."""
+    too_wide: Sequence[str]
+
+
+async def rights(ledger: Ledger) -> LoginRights:
+    """Return the rights of this ledger's login; an owner's do not differ, for it has all."""
+    return LoginRights(**(await ledger.fetch(_SQL["rights"]))[0])
+
+
 async def breaches(
     ledger: Ledger, *, customer_id: str | None = None
 ) -> tuple[Mapping[str, Any], ...]:

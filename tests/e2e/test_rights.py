@@ -1,6 +1,7 @@
 """The demo where each process has its rights in Kafka and no others, and what they refuse."""
 
 import asyncio
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from functools import partial
@@ -16,8 +17,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from izin.cli.doctor.rights import of_kafka
 from izin.kafka.clients import admin, consumer, ensure_topics, producer
-from izin.kafka.rights import ROLES, acls
+from izin.kafka.rights import ROLES, Acl, Resource, acls
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.topics import Topics
 from tests.e2e.demo_of_roles import PREFIX
@@ -153,3 +155,73 @@ def test_role_administers_nothing(
         (future,) = client.delete_topics([getattr(TOPICS, name).name]).values()
         with pytest.raises(KafkaException):
             future.result(15)
+
+
+@pytest.mark.usefixtures("topics")
+@pytest.mark.parametrize("role", ROLES)
+def test_doctor_finds_each_role_to_have_its_rights(
+    broker: AclKafka, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    """By what the login itself may do; an operator sees those of every principal."""
+    (found,) = of_kafka(settings_of(broker, role, monkeypatch))
+    assert found.state == "ok", found
+    named = found.what.partition(":")[0].split(", ")
+    assert named == (list(ROLES) if ROLES[role].administers else [role])
+
+
+EVENTS, DECISIONS = TOPICS.events.name, TOPICS.decisions.name
+
+
+@pytest.mark.usefixtures("topics")
+@pytest.mark.parametrize("role", ["gate", "operator"])
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (Acl(Resource.TOPIC, DECISIONS, "Write"), "more than gate: Write on topic {name};"),
+        (Acl(Resource.TOPIC, "*", "AlterConfigs"), "more than gate: .*AlterConfigs on topic"),
+        (Acl(Resource.GROUP, "acts-izin-order", "Read", is_prefix=True), "more .* Read on group"),
+        (Acl(Resource.TOPIC, EVENTS, "Read"), "lacks what gate has: .*Read on topic {name}"),
+        (Acl(Resource.GROUP, "izin-", "Describe", is_prefix=True), "lacks .* group izin-[*];"),
+    ],
+)
+def test_doctor_names_a_right_at_kafka_that_is_missing_or_too_wide(
+    broker: AclKafka, monkeypatch: pytest.MonkeyPatch, role: str, change: Acl, what: str
+) -> None:
+    """Of the gate: to itself, and to an operator."""
+    is_wanted = change in set(acls(ROLES["gate"], TOPICS))
+    there, back = (broker.withdraw, broker.allow)[:: 1 if is_wanted else -1]
+    there("gate", [change])
+    try:
+        found = [*of_kafka(settings_of(broker, role, monkeypatch))]
+    finally:
+        back("gate", [change])
+    assert {one.state for one in found} == {"wrong"}
+    assert re.search(what.format(name=change.name), found[0].what), found
+    assert "kafka-acls.sh" in found[0].what or "acls.sh" in found[0].what
+
+
+@pytest.mark.usefixtures("topics")
+def test_doctor_names_a_right_of_everybody(
+    broker: AclKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is every principal's, whatever its own are."""
+    change = [Acl(Resource.TOPIC, EVENTS, "Write")]
+    broker.allow("*", change)
+    try:
+        found = of_kafka(settings_of(broker, "operator", monkeypatch))
+    finally:
+        broker.withdraw("*", change)
+    assert [one.state for one in found] == ["wrong"]
+    assert found[0].what.startswith(f"User:* may do more than any role: Write on topic {EVENTS};")
+
+
+@pytest.mark.usefixtures("topics")
+def test_doctor_compares_a_nameless_login_with_the_nearest_role(
+    broker: AclKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate has no name that the settings know: what it may do tells the role."""
+    settings = settings_of(broker, "feeds", monkeypatch)
+    # The options have the login; the name is what the doctor sees.
+    monkeypatch.setattr("izin.cli.doctor.rights._is_of", lambda *_: False)
+    (found,) = of_kafka(settings)
+    assert (found.state, found.what.partition(":")[0]) == ("ok", "feeds")

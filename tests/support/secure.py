@@ -26,6 +26,7 @@ from uuid import uuid4
 import httpx
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -273,6 +274,7 @@ class HttpsHandler(BaseHTTPRequestHandler):
 
 
 Server = TypeVar("Server", bound=HTTPServer)
+Binding = TypeVar("Binding", AclBinding, AclBindingFilter)
 
 
 @contextmanager
@@ -437,22 +439,16 @@ class AclKafka(SecureKafka):
         return {**super().environment(mechanism), "KAFKA_SASL_USERNAME": "operator"}
 
     def allow(self, role: str, given: Iterable[Acl]) -> None:
-        """Create the ACLs of a role."""
-        bindings = [
-            AclBinding(
-                _RESOURCES[one.resource],
-                one.name,
-                ResourcePatternType.PREFIXED if one.is_prefix else ResourcePatternType.LITERAL,
-                f"User:{role}",
-                "*",
-                AclOperation[_SEPARATE.sub(r"\1_\2", one.operation).upper()],
-                AclPermissionType.ALLOW,
-            )
-            for one in dict.fromkeys(given)
-        ]
+        """Create ACLs of a role."""
         client = AdminClient({"bootstrap.servers": self.address, **self._client_options()})
-        for future in client.create_acls(bindings).values():
+        for future in client.create_acls(_bindings(role, given, AclBinding)).values():
             future.result(_LIMIT)
+
+    def withdraw(self, role: str, given: Iterable[Acl]) -> None:
+        """Delete ACLs of a role."""
+        client = AdminClient({"bootstrap.servers": self.address, **self._client_options()})
+        for future in client.delete_acls(_bindings(role, given, AclBindingFilter)).values():
+            assert future.result(_LIMIT), "there was none"
 
     def _settings(self, port: int) -> Mapping[str, object]:
         users = " ".join(f'user_{one}="{PASSWORD}"' for one in (USER, *ROLES))
@@ -466,6 +462,22 @@ class AclKafka(SecureKafka):
                 f'password="{PASSWORD}" {users};'
             ),
         }
+
+
+def _bindings(role: str, given: Iterable[Acl], made: type[Binding]) -> list[Binding]:
+    """Return ACLs of a role as the library has them, or filters of each."""
+    return [
+        made(
+            _RESOURCES[one.resource],
+            one.name,
+            ResourcePatternType.PREFIXED if one.is_prefix else ResourcePatternType.LITERAL,
+            f"User:{role}",
+            "*",
+            AclOperation[_SEPARATE.sub(r"\1_\2", one.operation).upper()],
+            AclPermissionType.ALLOW,
+        )
+        for one in dict.fromkeys(given)
+    ]
 
 
 _LIMIT = 15

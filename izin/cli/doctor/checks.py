@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from izin.cli.dead_letters.listing import acknowledged
-from izin.cli.doctor import faults, finding
+from izin.cli.doctor import faults, finding, rights
 from izin.cli.doctor.faults import (
     of_automatic,
     of_backlog,
@@ -84,8 +84,8 @@ _QUERY_TIMEOUT = 15.0
 """Of one query of the ledger; migrations may take longer."""
 _KAFKA = frozenset({"broker", "topics"})
 _LEDGER = frozenset({"database", "migrations"})
-OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks", "api"})
-"""The checks that fail until workers have been started."""
+OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks", "api", "roles"})
+"""The checks that fail until workers have been started: before, it is the owner who checks."""
 _CHECK_WIDTH, _STATE_WIDTH = 12, 7
 
 
@@ -311,6 +311,7 @@ CHECKS = (
         fix=lambda stopped: finding.fix_topics(kafka_settings(), stopped=stopped),
         needs=frozenset({"broker"}),
     ),
+    Check(name="acls", run=lambda: rights.of_kafka(kafka_settings()), needs=frozenset({"broker"})),
     Check(name="order", run=_order, needs=_KAFKA),
     Check(name="dead-letters", run=_dead_letters, needs=_KAFKA),
     Check(
@@ -318,6 +319,11 @@ CHECKS = (
         run=lambda: [ok("database", f"PostgreSQL {_query(_server_version) // 10000}")],
     ),
     Check(name="migrations", run=_migrations, fix=_fix_migrations, needs=frozenset({"database"})),
+    Check(
+        name="roles",
+        run=lambda: rights.of_login(_query(reads.rights), production=_ledger_settings().production),
+        needs=frozenset({"database"}),
+    ),
     Check(name="memory", run=lambda: of_memory(_query(reads.memory)), needs=_LEDGER),
     Check(name="secrets", run=lambda: of_secrets(_query(census)), needs=_LEDGER),
     Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
@@ -374,10 +380,10 @@ def doctor(
 ) -> None:
     """Check every part of the installation, and say what to do about each fault.
 
-    Checked are broker, topics, order workers, dead letters, database, migrations, secrets in the
-    ledger, sink workers, the intake, the feeds, the gate, the API, pulls from İYS, deadlines,
-    brands, missing events, schema registry and İYS, by a call with our account's token. Nothing is
-    changed without --fix. Exit code 1 if anything is wrong.
+    Checked are broker, topics, rights at Kafka, order workers, dead letters, database, migrations,
+    rights at PostgreSQL, secrets in the ledger, sink workers, the intake, the feeds, the gate, the
+    API, pulls from İYS, deadlines, brands, missing events, schema registry and İYS, by a call with
+    our account's token. Nothing is changed without --fix. Exit code 1 if anything is wrong.
     """
     found: list[DoctorFinding] = []
     made = [check for check in CHECKS if running or check.name not in OF_WORKERS]

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from izin.cli.doctor import faults
 from izin.cli.doctor.finding import created_at_any_time, restored_by
@@ -63,6 +65,26 @@ def test_doctor_fix_completes_an_empty_installation(
     code, findings = checked(izin, "--no-running")
     assert code == 0
     assert {state for _, state in states(findings)} <= {"ok", "skipped"}
+    by_check = {one["check"]: one["what"] for one in findings}
+    assert "no authorizer" in by_check["acls"], "a local stack needs none"
+
+
+def test_doctor_names_the_role_that_a_login_lacks(
+    izin: Izin, broker: KafkaSettings, ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may read no table, the migrations among them: that is not what there is to correct."""
+    assert ("roles", "ok") in states(checked(izin)[1]), "whoever will make the tables owns them"
+    izin("doctor", "--fix", "--no-running")
+    name = f"stranger-{uuid4().hex[:12]}"
+    make = "CREATE ROLE {} LOGIN PASSWORD 'obviously-fake'"
+    with psycopg.connect(ledger, autocommit=True) as owner:
+        owner.execute(sql.SQL(make).format(sql.Identifier(name)))
+    login = f"//{name}:obviously-fake@{ledger.rpartition('@')[2]}"
+    monkeypatch.setenv("DATABASE_URL", f"postgresql:{login}")
+    found = {one["check"]: one for one in checked(izin)[1]}
+    assert (found["roles"]["state"], found["migrations"]["state"]) == ("wrong", "wrong")
+    assert f"{name} is in none of the roles" in found["roles"]["what"]
+    assert "deploy/postgres/roles.sql" in found["roles"]["what"]
 
 
 def test_doctor_fix_corrects_a_topic_setting(

@@ -51,6 +51,8 @@ async def test_doctor_completes_an_installation_through_tls(
     findings, _ = await found(izin, "--fix")
     for check in ("broker", "topics", "database", "migrations"):
         assert findings[check]["state"] == "ok", findings[check]
+    assert findings["acls"]["state"] == "wrong"
+    assert "authorizer.class.name" in findings["acls"]["what"]
     monkeypatch.setenv("IZIN_PRODUCTION", "true")
     findings, _ = await found(izin)
     assert findings["broker"]["state"] == findings["database"]["state"] == "ok"

@@ -2,6 +2,7 @@
 the proof.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
@@ -12,6 +13,10 @@ import pytest
 from psycopg import errors, sql
 from pydantic import SecretStr
 
+from izin.cli.doctor.rights import of_login
+from izin.ledger import reads
+from izin.ledger.db import Ledger
+from izin.ledger.reads import LoginRights
 from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from tests.integration.sinks.sink_harness import SinkHarness, onay, ret, until
@@ -64,7 +69,7 @@ FORBIDDEN_TO_OPERATORS = (
 def logins_of(url: str) -> dict[str, str]:
     """Make the roles in the ledger of ``url``; return the URL of a login of each."""
     database = urlsplit(url).path.strip("/")
-    names = {role: f"{database}_{role}" for role in ("izin_worker", "izin_operator")}
+    names = {role: f"{database}_{role}" for role in ("izin_worker", "izin_operator", "izin_reader")}
     with psycopg.connect(url, autocommit=True) as owner:
         for _ in range(2):  # it can be repeated
             with owner.transaction():
@@ -113,8 +118,70 @@ def test_operator_may_order_what_people_order(logins: dict[str, str]):
     """Hold a case, keep a month for longer, and clear what a rebuild has computed."""
     with psycopg.connect(logins["izin_operator"]) as client:
         client.execute("SELECT create_month(current_date)")
+        client.execute("CREATE TEMPORARY TABLE compared (key text)")
         client.execute("UPDATE history_months SET retain_until = retain_until + 1")
         client.execute("TRUNCATE shadow_consents, shadow_slices, shadow_differences")
+
+
+async def rights_of(url: str) -> LoginRights:
+    """Return what the doctor asks of a login."""
+    async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
+        return await reads.rights(ledger)
+
+
+def found_of(rights: LoginRights, *, production: bool = True) -> list[tuple[str, str]]:
+    """Return state and text of each finding of the doctor."""
+    return [(one.state, one.what) for one in of_login(rights, production=production)]
+
+
+async def test_doctor_finds_a_login_to_have_the_rights_of_its_role(ledger_url: str):
+    """As roles.sql gives them; the owner's are for no process."""
+    for role, url in logins_of(ledger_url).items():
+        rights = await rights_of(url)
+        assert (rights.role, rights.missing, rights.too_wide) == (role, [], [])
+        assert [state for state, _ in found_of(rights)] == ["ok"]
+    owner = await rights_of(ledger_url)
+    assert [state for state, _ in found_of(owner, production=False)] == ["ok"]
+    ((state, what),) = found_of(owner)
+    assert state == "wrong"
+    assert "owns the tables" in what
+
+
+@pytest.mark.parametrize(
+    ("change", "role", "what"),
+    [
+        ("GRANT DELETE ON history TO {login}", "izin_worker", "may do more .* DELETE on history;"),
+        ("GRANT UPDATE ON anchors TO izin_worker", "izin_worker", "more .* UPDATE on anchors;"),
+        ("GRANT SELECT ON {month} TO {login}", "izin_worker", "more .* SELECT on history_"),
+        ("GRANT DELETE ON legal_holds TO {login}", "izin_operator", "more .* on legal_holds;"),
+        ("GRANT SELECT ON outbox TO {login}", "izin_reader", "more .* SELECT on outbox;"),
+        ("CREATE TABLE later (id integer)", "izin_worker", "lacks .* INSERT on later.*roles.sql"),
+        ("REVOKE INSERT ON outbox FROM izin_worker", "izin_worker", "lacks .* INSERT on outbox;"),
+        (
+            "REVOKE EXECUTE ON FUNCTION create_month(date) FROM izin_worker",
+            "izin_worker",
+            "lacks .* EXECUTE on create_month",
+        ),
+        (
+            "GRANT EXECUTE ON FUNCTION drop_month(date, timestamptz) TO {login}",
+            "izin_worker",
+            "more .* EXECUTE on drop_month",
+        ),
+        ("REVOKE izin_worker FROM {login}", "izin_worker", "in none of the roles.*GRANT"),
+        ("ALTER TABLE history OWNER TO {login}", "izin_worker", "owns the tables"),
+    ],
+)
+async def test_doctor_names_a_right_that_is_missing_or_too_wide(
+    ledger_url: str, change: str, role: str, what: str
+):
+    """With the remedy, of whichever role the login is."""
+    url = logins_of(ledger_url)[role]
+    login, month = urlsplit(url).username or "", f"history_{datetime.now(UTC):%Y_%m}"
+    with psycopg.connect(ledger_url, autocommit=True) as owner:
+        owner.execute(change.format(login=login, month=month).encode())
+    found = found_of(await rights_of(url))
+    assert [state for state, _ in found] == ["wrong"]
+    assert re.search(what, found[0][1])
 
 
 @pytest.mark.broker
