@@ -22,53 +22,27 @@ from unittest.mock import patch
 import jsonschema_rs
 import pytest
 import yaml
-from iys_simulator.commands.cli import app as simulator
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings
-from typer.main import get_command
 
-from izin.cli.cli import app as izin
 from izin.local import kafka, postgres, servers
 from izin.runtime import settings
 from izin.stack.stack_settings import PORTS
+from tests.support.deploy import (
+    LISTENERS,
+    PROGRAMS,
+    READS,
+    known_variables,
+    leaf,
+    listening as listening_of,
+    read,
+    refusal,
+)
 from tests.support.secret_keys import key_setting
 
 ROOT = Path(__file__).parents[2]
 
-_READS: dict[str, tuple[type[BaseSettings], ...]] = {
-    "order": (settings.KafkaSettings, settings.StreamSettings, settings.LogSettings),
-    "sink": (
-        settings.KafkaSettings,
-        settings.LedgerSettings,
-        settings.IysSettings,
-        settings.SinkSettings,
-        settings.LogSettings,
-    ),
-    "intake": (settings.KafkaSettings, settings.IntakeSettings, settings.LogSettings),
-    "feeds": (settings.KafkaSettings, settings.FeedsSettings, settings.LogSettings),
-    "gate": (settings.KafkaSettings, settings.GateSettings, settings.LogSettings),
-    "webhooks": (
-        *(settings.KafkaSettings, settings.LedgerSettings),
-        *(settings.WebhookSettings, settings.LogSettings),
-    ),
-    "api": (
-        *(settings.KafkaSettings, settings.LedgerSettings),
-        *(settings.ApiSettings, settings.LogSettings),
-    ),
-    "doctor": (
-        settings.KafkaSettings,
-        settings.LedgerSettings,
-        settings.IysSettings,
-        settings.StreamSettings,
-    ),
-    "customers": (settings.LedgerSettings,),
-    "brands": (settings.KafkaSettings, settings.LedgerSettings),
-    "publish": (settings.KafkaSettings,),
-    "explain": (settings.LedgerSettings,),
-    "serve": (),
-}
 _FOREIGN_VARIABLES = {
-    "apache/kafka": {"KAFKA_ADVERTISED_DOORSS", "KAFKA_HEAP_OPTS"},
+    "apache/kafka": {"KAFKA_HEAP_OPTS"},
     "postgres": {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD"},
     "apicurio/apicurio-registry": {
         "APICURIO_STORAGE_KIND",
@@ -89,7 +63,6 @@ _WHERE = {
 """Broker properties in which a container has to differ from `izin local`."""
 
 VARIABLE = re.compile(r"(?<!\$)\$(?:\{(?P<name>\w+)(?P<rest>[^}]*)\}|(?P<bare>\w+))")
-_COMMANDS = {"izin": get_command(izin), "iys-simulator": get_command(simulator)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +125,8 @@ def is_ours(service: Mapping[str, Any]) -> bool:
 
 
 def image_of(service: Mapping[str, Any]) -> str:
-    """Return the image's name without its tag."""
-    return str(service.get("image", "")).rpartition(":")[0]
+    """Return the image's name without its tag and digest."""
+    return str(service.get("image", "")).partition("@")[0].rpartition(":")[0]
 
 
 def instructions(dockerfile: str) -> list[tuple[str, str]]:
@@ -172,34 +145,10 @@ def argvs(service: Mapping[str, Any]) -> list[list[str]]:
     return [shlex.split(line) for line in script.splitlines()]
 
 
-def leaf(argv: list[str]) -> tuple[Any, list[str]]:
-    """Return the command that ``argv`` names, and the remaining arguments."""
-    command: Any = _COMMANDS.get(argv[0])
-    rest = list(argv[1:])
-    while rest and rest[0] in getattr(command, "commands", {}):
-        command = command.commands[rest.pop(0)]
-    return command, rest
-
-
-def refusal(argv: list[str], environment: Mapping[str, str]) -> str | None:
-    """Return why the command line would refuse ``argv``, or None."""
-    command, rest = leaf(argv)
-    if rest == ["--help"]:
-        return None
-    if command is _COMMANDS.get(argv[0]):
-        return f"{shlex.join(argv)}: no such command"
-    try:
-        with patch.dict(os.environ, environment, clear=True):
-            command.make_context(command.name, rest)
-    except Exception as error:  # noqa: BLE001 - whatever the parser raises is its refusal
-        return f"{shlex.join(argv)}: {error}"
-    return None
-
-
 def commands(given: Papers) -> Iterator[str]:
     """Every command and option is one of the command line's."""
     calls: list[tuple[str, list[str], dict[str, str]]] = []
-    for (path, (text, _)), program in zip(given.dockerfiles.items(), _COMMANDS, strict=True):
+    for (path, (text, _)), program in zip(given.dockerfiles.items(), PROGRAMS, strict=True):
         found = dict(instructions(text))
         if json.loads(found.get("ENTRYPOINT", "[]")) != [program]:
             yield f"{path}: ENTRYPOINT is not {program}"
@@ -216,22 +165,11 @@ def commands(given: Papers) -> Iterator[str]:
             yield f"{name}: {refused}"
 
 
-def known_variables(argv: list[str]) -> set[str]:
-    """Return the variables that this command line reads."""
-    aliases = {
-        str(field.validation_alias)
-        for group in _READS[argv[1]]
-        for field in group.model_fields.values()
-    }
-    options = {param.envvar for param in leaf(argv)[0].params if isinstance(param.envvar, str)}
-    return aliases | options
-
-
 def variables(given: Papers) -> Iterator[str]:
     """Every variable is read by the process it is given to."""
     for name, service in given.services.items():
         if is_ours(service):
-            calls = [argv for argv in argvs(service) if len(argv) > 1 and argv[1] in _READS]
+            calls = [argv for argv in argvs(service) if len(argv) > 1 and argv[1] in READS]
             known = set().union(*(known_variables(argv) for argv in calls))
         else:
             known = set(_FOREIGN_VARIABLES.get(image_of(service), ()))
@@ -256,7 +194,7 @@ def values(given: Papers) -> Iterator[str]:
     for name, service in given.services.items():
         environment = given.environment(name)
         if is_ours(service):
-            for group in {group for argv in argvs(service) for group in _READS.get(argv[1], ())}:
+            for group in {group for argv in argvs(service) for group in READS.get(argv[1], ())}:
                 if group is settings.IysSettings and "IYS_USERNAME" not in environment:
                     continue  # the doctor then skips İYS
                 try:
@@ -267,12 +205,6 @@ def values(given: Papers) -> Iterator[str]:
             for variable, value in _broker().items():
                 if value and environment.get(variable, value) != value:
                     yield f"{name}: {variable} is not {value}"
-
-
-def read(group: type[BaseSettings], environment: Mapping[str, str]) -> Any:  # noqa: ANN401 - any group
-    """Return the settings as a process with this environment reads them."""
-    with patch.dict(os.environ, environment, clear=True):
-        return group()
 
 
 def simulated_account(given: Papers) -> Iterator[str]:
@@ -361,17 +293,11 @@ _COMPOSE = {
     },
 }
 _CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
-_TAG = re.compile(r"\d+(?:\.\d+)*(?:-[a-z]+)?")
+_TAG = re.compile(r"3\.11\.\d+-slim-[a-z]+(?:@sha256:[0-9a-f]{64})?")
+"""Of the line that figures are measured on, by patch and Debian; with a digest, or without."""
 _SECRET = re.compile(r"PASSWORD|TOKENS|SECRETS|ACCOUNT|DATABASE_URL")
-_INSTRUCTIONS = {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "EXPOSE", "ENTRYPOINT", "CMD"}
-_LISTENERS = {
-    "order": settings.StreamSettings,
-    "sink": settings.SinkSettings,
-    "intake": settings.IntakeSettings,
-    "feeds": settings.FeedsSettings,
-    "gate": settings.GateSettings,
-    "webhooks": settings.WebhookSettings,
-    "api": settings.ApiSettings,
+_INSTRUCTIONS = {"FROM", "ARG", "LABEL", "WORKDIR", "COPY", "RUN", "ENV", "USER", "EXPOSE"} | {
+    *("HEALTHCHECK", "STOPSIGNAL", "ENTRYPOINT", "CMD")
 }
 _ADDRESS = re.compile(r"(?:^|//|@)([a-z][\w-]*):(\d+)")
 _PROBE = re.compile(r'urlopen\("http://127\.0\.0\.1:(\d+)(/[\w/]+)"\)')
@@ -420,15 +346,17 @@ def images(given: Papers) -> Iterator[str]:
     for name, service in given.services.items():
         if is_ours(service):
             continue
-        image, _, tag = service["image"].rpartition(":")
+        image, _, tag = service["image"].partition("@")[0].rpartition(":")
         if image not in VERSIONS:
             yield f"{name}: {service['image']} is not one of ours"
-        elif tag != VERSIONS[image]:
+        elif not f"{tag}.".startswith(f"{VERSIONS[image]}."):
             yield f"{name}: {image} {tag}, where `izin local` has {VERSIONS[image]}"
+        elif "." not in tag:
+            yield f"{name}: {image} {tag} is no exact tag"
     for path, (text, _) in given.dockerfiles.items():
         for instruction, rest in instructions(text):
             if instruction == "FROM" and not _TAG.fullmatch(rest.split()[0].partition(":")[2]):
-                yield f"{path}: FROM {rest} has no fixed tag"
+                yield f"{path}: FROM {rest} has no exact tag of Python 3.11"
 
 
 def secrets(given: Papers) -> Iterator[str]:
@@ -484,9 +412,14 @@ def _image(dockerfile: str, ignored: str) -> Iterator[str]:
             yield from _installed(rest)
         if name == "FROM" and rest.startswith("python:"):
             yield from _too_old(rest)
-    users = [rest for name, rest in found if name == "USER"]
+    yield from _user([rest for name, rest in found if name == "USER"])
+
+
+def _user(users: list[str]) -> Iterator[str]:
     if not users or users[-1].split(":")[0] in {"root", "0"}:
         yield "runs as root"
+    elif not re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", users[-1]):
+        yield f"USER {users[-1]} is no number"
 
 
 def _installed(rest: str) -> Iterator[str]:
@@ -520,12 +453,9 @@ def listening(given: Papers, name: str) -> set[int]:
         command, rest = leaf(argv)
         with patch.dict(os.environ, environment, clear=True):
             host, port = map(command.make_context("serve", rest).params.get, ("host", "port"))
-    elif argv[1] in _LISTENERS:
-        listener = read(_LISTENERS[argv[1]], environment)
-        addresses = [(listener.host, listener.port)]
-        if hasattr(listener, "operations_port"):
-            addresses.append((listener.operations_host, listener.operations_port))
-        return {port for host, port in addresses if host == "0.0.0.0"}
+    elif argv[1] in LISTENERS:
+        found = listening_of(argv[1], environment).values()
+        return {port for host, port in found if host == "0.0.0.0"}
     else:
         return set()
     return {port} if host == "0.0.0.0" else set()
@@ -587,7 +517,7 @@ BROKEN = [
     (structure, YAML, "restart: unless-stopped", "restarts: no", "restarts"),
     (structure, YAML, "restart: unless-stopped", "restart: sometimes", "sometimes"),
     (structure, YAML, "build: .", "build: [.]", "build: "),
-    (structure, YAML, "image: postgres:18", "hostname: db", "hostname"),
+    (structure, YAML, "image: postgres:18.6", "hostname: db", "hostname"),
     (
         structure,
         YAML,
@@ -623,22 +553,26 @@ BROKEN = [
     (images, YAML, "kafka:4.2.2", "kafka:latest", "apache/kafka latest"),
     (images, YAML, "kafka:4.2.2", "kafka:4.2.1", "where `izin local` has"),
     (images, YAML, "registry:3.3.3", "registry:3", "apicurio-registry 3,"),
-    (images, YAML, "image: postgres:18", "image: mysql:9", "not one of ours"),
-    (images, DOCKERFILE, "python:3.13-slim AS", "python AS", "no fixed tag"),
-    (images, DOCKERFILE, "python:3.13-slim\n", "python:latest\n", "no fixed tag"),
+    (images, YAML, "image: postgres:18.6", "image: mysql:9.1", "not one of ours"),
+    (images, YAML, "image: postgres:18.6", "image: postgres:18", "no exact tag"),
+    (images, YAML, "image: postgres:18.6", "image: postgres:180.6", "where `izin local` has"),
+    (images, DOCKERFILE, "python:3.11.16-slim-trixie\n", "python:3.11-slim\n", "no exact tag"),
+    (images, DOCKERFILE, "python:3.11.16-slim-trixie AS", "python AS", "no exact tag"),
+    (images, DOCKERFILE, "python:3.11.16-slim-trixie\n", "python:latest\n", "no exact tag"),
     (secrets, SECRETS, "IYS_PASSWORD=", "IYS_PASSWORD=made-up", "has a value"),
     (secrets, SECRETS, "\nIYS_PASSWORD=", "", "IYS_PASSWORD is not in .env"),
     (secrets, SECRETS, "\nIYS_PASSWORD=", "\nIYS_PASSWORD=\nOTHER=", "uses OTHER"),
     (secrets, YAML, "${IYS_PASSWORD:?set it in .env}", "${IYS_PASSWORD}", "empty"),
     (secrets, YAML, "${IYS_PASSWORD:?set it in .env}", "made-up", "not come from"),
     (secrets, YAML, "[order]", "['${WHAT}']", "WHAT stands outside"),
-    (image, DOCKERFILE, "USER 10001", "", "runs as root"),
-    (image, DOCKERFILE, "USER 10001", "USER root", "runs as root"),
+    (image, DOCKERFILE, "USER 10001:10001", "", "runs as root"),
+    (image, DOCKERFILE, "USER 10001:10001", "USER root", "runs as root"),
+    (image, DOCKERFILE, "USER 10001:10001", "USER izin", "is no number"),
     (image, DOCKERFILE, "-c constraints.txt '.[server]'", ".", "without constraints"),
     (image, DOCKERFILE, "IZIN_COMPILE=1 ", "", "an interpreted hot path"),
     (image, DOCKERFILE, "README.md", "LIESMICH.md", "which does not exist"),
     (image, DOCKERFILE, "WORKDIR /src", "WORKING /src", "WORKING"),
-    (image, DOCKERFILE, "python:3.13-slim", "python:3.9-slim", "older than"),
+    (image, DOCKERFILE, "python:3.11.16-slim", "python:3.9.16-slim", "older than"),
     (image, IGNORED, "!izin\n", "", "keeps out"),
     (image, IGNORED, "!izin\n", "!izin\n!.env\n", "lets .env in"),
     (image, IGNORED, "*\n", "", "begin with everything"),
