@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from izin.local import kafka, postgres, servers
 from izin.runtime import settings
 from izin.stack.stack_settings import PORTS
-from tests.support.deploy import (
+from tests.support.deploy.processes import (
     LISTENERS,
     PROGRAMS,
     READS,

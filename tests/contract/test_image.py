@@ -13,7 +13,7 @@ from runpy import run_path
 import pytest
 
 from tests.contract.test_compose import ROOT, instructions
-from tests.support.deploy import LISTENERS, known_variables
+from tests.support.deploy.processes import LISTENERS, known_variables
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 HEALTHCHECK = ROOT / "deploy" / "healthcheck.py"

@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 from izin.runtime.setting_rules.group import SUFFIX
-from tests.support.deploy import ENDS_WITHIN, LISTENERS, listening, refusal, secrets_of, unreadable
+from tests.support.deploy.kustomize import settings_of
+from tests.support.deploy.processes import (
+    ENDS_WITHIN,
+    LISTENERS,
+    listening,
+    refusal,
+    secrets_of,
+    unreadable,
+)
 from tests.support.project_rules import ROOT
 
 FOLDER = ROOT / "deploy" / "systemd"
@@ -77,12 +85,6 @@ def lines_of(text: str) -> list[Line]:
             name, _, value = line.partition("=")
             found.append((section, name, value))
     return found
-
-
-def settings_of(text: str) -> dict[str, str]:
-    """Return the variables of an environment file."""
-    lines = [one for one in text.splitlines() if one and not one.startswith("#")]
-    return dict(one.split("=", 1) for one in lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

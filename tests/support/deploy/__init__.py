@@ -1,0 +1,1 @@
+"""What deployments are compared with: processes, and Kubernetes as far as manifests need it."""
