@@ -10,9 +10,9 @@ from izin.cli.cli import COMMANDS, app
 
 _INTRODUCTION = """# Commands
 
-Every command, by what people do. `izin COMMAND --help` has effects and exit codes. Those with a
-result take `--output json`; what is dangerous says what it would do, and does it with `--execute`.
-One option has one meaning everywhere.
+Every command, by what people do. `izin COMMAND --help` has effects and exit codes, `izin --version`
+the release. Those with a result take `--output json`; what is dangerous says what it would do, and
+does it with `--execute`. One option has one meaning everywhere.
 
 | exit code | |
 |---|---|

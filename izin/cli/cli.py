@@ -9,8 +9,9 @@ import logging
 import sys
 from collections import UserDict
 from collections.abc import Mapping
+from importlib import metadata
 from pkgutil import resolve_name
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -152,8 +153,22 @@ class WarningLogger(structlog.PrintLogger):
     debug = info
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"izin {metadata.version('izin')}")
+        raise typer.Exit
+
+
 @app.callback(help=_HELP)
-def izin() -> None:
+def izin(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the release, and end."
+        ),
+    ] = False,
+) -> None:
     """Print help where no command is given."""
     if not structlog.is_configured():
         # A command's result is on standard output; logs are beside it, as everywhere.

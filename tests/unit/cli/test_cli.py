@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -403,6 +404,12 @@ ALONE = {
     for name, command in typer.main.get_command(app).commands.items()
     if getattr(command, "invoke_without_command", False)
 }
+
+
+def test_version_is_that_of_the_installation() -> None:
+    """An operator who upgrades asks each host which release it has."""
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"izin {metadata.version('izin')}\n")
 
 
 def test_demo_imports_as_many_rows_as_help_and_readme_say() -> None:
