@@ -1,7 +1,7 @@
 """The fields of Kubernetes' API that our manifests use, with their types: any other is an error.
 
-A closed list, for no package of the API's schemas is small, and the API server alone is their
-authority. Who uses another field adds it here, as the reference of the API has it.
+A closed list: the packages that carry the API's schemas are 70 MB, or clients of clusters. Who uses
+another field adds it here, as the reference of the API has it.
 """
 
 from collections.abc import Mapping
