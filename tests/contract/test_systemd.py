@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from izin.runtime.setting_rules.group import SUFFIX
-from tests.support.deploy.kustomize import settings_of
 from tests.support.deploy.processes import (
     ENDS_WITHIN,
     LISTENERS,
@@ -85,6 +84,12 @@ def lines_of(text: str) -> list[Line]:
             name, _, value = line.partition("=")
             found.append((section, name, value))
     return found
+
+
+def settings_of(text: str) -> dict[str, str]:
+    """Return the variables of an environment file, which shells read too."""
+    found = (shlex.split(line, comments=True) for line in text.splitlines())
+    return dict(one.split("=", 1) for words in found for one in words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
