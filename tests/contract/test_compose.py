@@ -28,6 +28,7 @@ from izin.local import kafka, postgres, servers
 from izin.runtime import settings
 from izin.stack.stack_settings import PORTS
 from tests.support.deploy.processes import (
+    ENDS_WITHIN,
     LISTENERS,
     PROGRAMS,
     READS,
@@ -494,6 +495,14 @@ def addresses(given: Papers) -> Iterator[str]:
                 yield f"{name}: {variable} would find the container itself"
 
 
+def ends(given: Papers) -> Iterator[str]:
+    """Every process has the time that it may take to end."""
+    for name, service in given.services.items():
+        seconds = float(service.get("stop_grace_period", "10s").removesuffix("s"))
+        if name in LISTENERS and seconds < ENDS_WITHIN[name] + 2:
+            yield f"{name}: it may take {ENDS_WITHIN[name]} s to end, and has {seconds}"
+
+
 Check = Callable[[Papers], Iterator[str]]
 
 CHECKS = (
@@ -508,6 +517,7 @@ CHECKS = (
     simulated_account,
     ports,
     addresses,
+    ends,
 )
 
 YAML, DOCKERFILE, SECRETS, IGNORED = "text", "dockerfile", "secrets", "ignored"
@@ -660,6 +670,7 @@ BROKEN = [
         "127.0.0.1:8083/",
         "asks elsewhere",
     ),
+    (ends, YAML, "stop_grace_period: 40s", "stop_grace_period: 30s", "intake: it may take 30"),
     (addresses, YAML, "@postgres:5432", "@database:5432", "leads nowhere"),
     (addresses, YAML, "@postgres:5432", "@postgres:15432", "leads nowhere"),
     (addresses, YAML, "http://simulator:8085", "http://localhost:8085", "itself"),
