@@ -318,3 +318,12 @@ def test_systemd_has_nothing_to_say_of_the_units(tmp_path: Path) -> None:
         check=False,
     )
     assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_page_says_where_each_unit_runs() -> None:
+    """A process that is added is placed: on one host, on three, and what it may not."""
+    page = (ROOT / "docs" / "deploying.md").read_text("utf-8")
+    found = re.findall(r"^\| `izin (\w+)` \| `izin-(\w+)@\w+` \|", page, re.MULTILINE)
+    assert sorted(found) == sorted((command, command) for command in LISTENERS)
+    paths = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page)
+    assert [one for one in paths if not (ROOT / "docs" / one).exists()] == []
