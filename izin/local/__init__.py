@@ -6,6 +6,7 @@ on 127.0.0.1 only and end with the process that started them, even when that is 
 """
 
 from izin.local.errors import (
+    DigestError,
     DownloadError,
     JavaMissingError,
     LocalError,
@@ -24,6 +25,7 @@ __all__ = (
     "ApicurioRegistry",
     "Child",
     "Command",
+    "DigestError",
     "DownloadError",
     "JavaMissingError",
     "Kafka",

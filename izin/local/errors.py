@@ -1,6 +1,7 @@
 """What can go wrong with servers on one machine.
 
 LocalError
+├── DigestError          a jar or archive is not the one that is recorded   (repository, cache)
 ├── DownloadError        a jar or archive could not be downloaded           (network, repository)
 ├── JavaMissingError     no Java new enough on this machine                 (installation)
 ├── PackageMissingError  the `local` extra of this project is not installed (installation)
@@ -14,6 +15,18 @@ from pathlib import Path
 
 class LocalError(Exception):
     """Any failure to bring up, keep or stop a server on this machine."""
+
+
+class DigestError(LocalError):
+    """`name` of the folder `home` is not the file that is recorded, or only one of the two is."""
+
+    def __init__(self, home: Path, name: str, *, found: str | None, recorded: str | None) -> None:
+        super().__init__(
+            f"{home / name} is not what this release was tested with: its SHA-256 is "
+            f"{found or 'missing, for there is no such file'}; recorded is {recorded or 'none'}. "
+            f"Nothing was started from it. Delete the folder {home} and try again. Where that "
+            "changes nothing, your mirror has another file of this name: do not run it."
+        )
 
 
 class DownloadError(LocalError):

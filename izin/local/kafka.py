@@ -38,7 +38,7 @@ from izin.local.server import Server
 VERSION = "4.2.2"
 JAVA = 17
 
-_JARS = FileSet(
+BROKER = FileSet(
     name=f"kafka-{VERSION}",
     # The second one prints Kafka's log to standard error; without it a failure is silent.
     coordinates=(f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36"),
@@ -56,16 +56,16 @@ _FORMAT_SECONDS = 60
 SINK_VERSION = "3.6.0.Final"
 CONVERTER_VERSION = "2.6.13.Final"
 
-_WORKER = FileSet(
+WORKER = FileSet(
     name=f"kafka-connect-{VERSION}",
     coordinates=(f"org.apache.kafka:connect-runtime:{VERSION}", "org.slf4j:slf4j-simple:1.7.36"),
 )
-_SINK = FileSet(
+SINK = FileSet(
     name=f"debezium-connector-jdbc-{SINK_VERSION}",
     coordinates=(f"io.debezium:debezium-connector-jdbc:{SINK_VERSION}:plugin:tar.gz:",),
     transitive=False,
 )
-_CONVERTER = FileSet(
+CONVERTER = FileSet(
     name=f"apicurio-connect-converter-{CONVERTER_VERSION}",
     coordinates=(f"io.apicurio:apicurio-registry-utils-converter:{CONVERTER_VERSION}",),
 )
@@ -102,13 +102,13 @@ class Kafka(Server):
 
     def prepare(self) -> None:
         """Download the jars of broker and log, and make the archive of their classes."""
-        jars = fetch(_JARS, on_progress=self._on_progress)
+        jars = fetch(BROKER, on_progress=self._on_progress)
         java = java_at_least(JAVA)
         sharing = self._sharing(java)
         self._java = (str(java), *sharing, *self._options, "-cp", os.pathsep.join(map(str, jars)))
 
     def _sharing(self, java: Path) -> tuple[str, ...]:
-        return class_archive(_JARS.name, java, _rehearse, on_progress=self._on_progress)
+        return class_archive(BROKER.name, java, _rehearse, on_progress=self._on_progress)
 
     def _command(self, port: int) -> Command:
         settings = self._folder / "server.properties"
@@ -257,19 +257,19 @@ def fetch_connect(*, on_progress: Progress = silent) -> tuple[list[Path], dict[s
     """Return the jars of the worker, and those of each plugin by its name, downloading what is
     missing.
 
-    Raises DownloadError, PackageMissingError or StateInUseError.
+    Raises DigestError, DownloadError, PackageMissingError or StateInUseError.
     """
     plugins = fetch_plugins(on_progress=on_progress)
-    return fetch(_WORKER, on_progress=on_progress), plugins
+    return fetch(WORKER, on_progress=on_progress), plugins
 
 
 def fetch_plugins(*, on_progress: Progress = silent) -> dict[str, list[Path]]:
     """Return the jars of each plugin by its name, downloading what is missing.
 
-    Raises DownloadError, PackageMissingError or StateInUseError.
+    Raises DigestError, DownloadError, PackageMissingError or StateInUseError.
     """
-    sink = fetch_unpacked(_SINK, on_progress=on_progress)
-    converter = fetch(_CONVERTER, on_progress=on_progress)
+    sink = fetch_unpacked(SINK, on_progress=on_progress)
+    converter = fetch(CONVERTER, on_progress=on_progress)
     return {
         "jdbc-sink": sorted(sink.rglob("*.jar")),
         # Kafka's own classes are the worker's: a converter that brought others would not fit them.

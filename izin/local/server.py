@@ -66,7 +66,7 @@ class Server(ABC):
     def start(self) -> None:
         """Prepare, start, and wait until the server answers.
 
-        Raises DownloadError, PackageMissingError, JavaMissingError, PortTakenError,
+        Raises DigestError, DownloadError, PackageMissingError, JavaMissingError, PortTakenError,
         StateInUseError or StartError, after which nothing is left running.
         """
         if self.is_alive:

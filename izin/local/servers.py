@@ -13,7 +13,7 @@ from typing import Self
 
 from izin.local.errors import LocalError
 from izin.local.java import QUICK_START, FileSet, Progress, fetch_unpacked, java_at_least, silent
-from izin.local.kafka import Kafka
+from izin.local.kafka import BROKER, CONVERTER, SINK, WORKER, Kafka
 from izin.local.postgres import Postgres
 from izin.local.processes import Command, Supervisor
 from izin.local.reservations import HOST, free_port
@@ -26,11 +26,13 @@ _PROTOCOL, _PLAINTEXT = "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"
 VERSION = "3.3.3"
 JAVA = 21
 
-_ARCHIVE = FileSet(
+_REGISTRY = FileSet(
     name=f"apicurio-registry-{VERSION}",
     coordinates=(f"io.apicurio:apicurio-registry-app:{VERSION}:all:tar.gz:",),
     transitive=False,
 )
+FILE_SETS = (BROKER, WORKER, SINK, CONVERTER, _REGISTRY)
+"""Everything that is downloaded for servers on one machine."""
 
 
 class ApicurioRegistry(Server):
@@ -52,7 +54,7 @@ class ApicurioRegistry(Server):
 
     def prepare(self) -> None:
         """Download the archive and unpack it."""
-        home = fetch_unpacked(_ARCHIVE, on_progress=self._on_progress)
+        home = fetch_unpacked(_REGISTRY, on_progress=self._on_progress)
         self._program = home / "quarkus-run.jar"
 
     def _command(self, port: int) -> Command:

@@ -11,7 +11,13 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks.order.contenders.java_program import AVRO, LOGGING, JavaProgram, write_properties
+from benchmarks.order.contenders.java_program import (
+    AVRO,
+    DIGESTS,
+    LOGGING,
+    JavaProgram,
+    write_properties,
+)
 from benchmarks.order.contenders.task import Task
 from izin.local.java import FileSet
 
@@ -23,6 +29,7 @@ PROGRAM = JavaProgram(
     name="FlinkLatestWins",
     jars=FileSet(
         name=f"flink-{VERSION}",
+        digests=DIGESTS,
         coordinates=(
             f"org.apache.flink:flink-streaming-java:{VERSION}",
             f"org.apache.flink:flink-clients:{VERSION}",

@@ -25,7 +25,13 @@ LOGGING = "org.slf4j:slf4j-simple:1.7.36"
 """What both contenders read events with, and write warnings with."""
 
 _JAVA = 17
-COMPILER = FileSet(name="ecj-3.38.0", coordinates=("org.eclipse.jdt:ecj:3.38.0",), transitive=False)
+DIGESTS = Path(__file__).with_name("jars.sha256")
+COMPILER = FileSet(
+    name="ecj-3.38.0",
+    coordinates=("org.eclipse.jdt:ecj:3.38.0",),
+    transitive=False,
+    digests=DIGESTS,
+)
 _RULE = "LatestWinsRule"
 _COMPILE_WITHIN = 120.0
 
@@ -46,7 +52,8 @@ class JavaProgram:
     def prepare(self, on_progress: Progress = silent, *, cache: Path | None = None) -> str:
         """Download the jars, compile the sources, and return the class path.
 
-        Raises DownloadError, JavaMissingError, PackageMissingError, NotCompiledError.
+        Raises DigestError, DownloadError, JavaMissingError, PackageMissingError,
+        NotCompiledError.
         """
         cache = cache or cache_folder()
         jars = [str(path) for path in fetch(self.jars, on_progress=on_progress, cache=cache)]

@@ -9,7 +9,13 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks.order.contenders.java_program import AVRO, LOGGING, JavaProgram, write_properties
+from benchmarks.order.contenders.java_program import (
+    AVRO,
+    DIGESTS,
+    LOGGING,
+    JavaProgram,
+    write_properties,
+)
 from benchmarks.order.contenders.task import Task
 from izin.local.java import FileSet
 
@@ -21,6 +27,7 @@ PROGRAM = JavaProgram(
     name="StreamsLatestWins",
     jars=FileSet(
         name=f"kafka-streams-{VERSION}",
+        digests=DIGESTS,
         coordinates=(f"org.apache.kafka:kafka-streams:{VERSION}", AVRO, LOGGING),
     ),
     options=("-Xmx1g",),
