@@ -21,6 +21,14 @@ AS_INSTALLED := order hostile requests
 # Without a C compiler they run interpreted, and say so.
 IZIN_COMPILE ?= $(if $(shell command -v cc),1,0)
 
+# By hash, from a list that is complete. Wheels alone, for what a build runs no hash covers: BUILD names packages that have
+# none for this platform and may be built.
+PINNED = install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: $(addprefix --no-binary ,$(BUILD)) -r
+# After the pins, which have what ours need and what builds them.
+OURS = --quiet --disable-pip-version-check --no-deps --no-build-isolation
+# What `make pins` runs, apart from what izin is tested with.
+TOOLS := $(VENV)/tools
+
 .PHONY: help setup demo up wheel test chaos drill fuzz check check-form check-law check-tests mutants bench format asyncapi docs pins clean
 
 help: ## list these commands
@@ -31,7 +39,8 @@ $(READY): pyproject.toml simulator/pyproject.toml constraints.txt
 		{ echo "izin needs Python 3.11 or newer; set PYTHON=…"; exit 1; }
 	@echo "installing into $(VENV)"
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e './simulator[dev]'
+	@$(BIN)/pip $(PINNED) constraints.txt
+	@$(BIN)/pip install $(OURS) -e . -e ./simulator
 	@touch $(READY)
 
 setup: $(READY) ## install izin, the simulator and their tools into .venv
@@ -44,7 +53,7 @@ up: $(READY) ## the local stack, until Ctrl-C
 
 wheel: $(READY) ## a wheel with compiled hot paths for this kind of machine, into dist; needs a C compiler, takes minutes
 	@rm -rf build dist/izin-*.whl
-	@IZIN_COMPILE=1 $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@IZIN_COMPILE=1 $(BIN)/pip wheel $(OURS) --wheel-dir dist .
 
 # Those of the law run under coverage; those of benchmarks measure, so they run with the benchmarks.
 NOT_HERE = --ignore tests/unit/consent --ignore tests/integration/benchmarks
@@ -64,7 +73,7 @@ mutants: $(VENV)/mutants/.ready ## mutation testing of the law and of the rows: 
 # In an environment of its own: mutmut 3.7 does not support pytest 9.2.
 $(VENV)/mutants/.ready: $(READY)
 	@$(PYTHON) -m venv $(VENV)/mutants
-	@grep -v '^pytest==' constraints.txt > $(VENV)/mutants/constraints.txt
+	@$(BIN)/python -m tools.pins versions | grep -v '^pytest==' > $(VENV)/mutants/constraints.txt
 	@$(VENV)/mutants/bin/pip install --quiet --disable-pip-version-check -c $(VENV)/mutants/constraints.txt \
 		-e '.[dev]' -e ./simulator 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
@@ -109,10 +118,10 @@ $(COMPILED)/.ready: $(READY) setup.py build_backend.py $(shell find izin simulat
 	@echo "$(if $(filter 1,$(IZIN_COMPILE)),compiling,installing) into $(COMPILED)"
 	@rm -rf build
 	@test -d $(COMPILED) || $(PYTHON) -m venv $(COMPILED)
-	@IZIN_COMPILE=$(IZIN_COMPILE) $(COMPILED)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[local]' ./simulator \
-		pytest time-machine
+	@$(COMPILED)/bin/pip $(PINNED) constraints.txt
+	@IZIN_COMPILE=$(IZIN_COMPILE) $(COMPILED)/bin/pip install $(OURS) . ./simulator
 	@mkdir -p $(COMPILED)/imports
-	@ln -sfn ../../../benchmarks ../../../tests $(COMPILED)/imports/
+	@ln -sfn ../../../benchmarks ../../../tests ../../../tools $(COMPILED)/imports/
 	@touch $@
 
 format: $(READY) ## format the code
@@ -130,11 +139,22 @@ docs: $(READY) ## regenerate documentation and code that is generated
 	@$(BIN)/python -m tools.generate
 	@$(BIN)/iys-simulator switches --output markdown > simulator/docs/switches.md
 
-pins: ## renew constraints.txt with the newest releases
-	@rm -rf $(VENV)/pins && $(PYTHON) -m venv $(VENV)/pins
-	@$(VENV)/pins/bin/pip install --quiet -e '.[dev]' -e './simulator[dev]'
-	@{ head -1 constraints.txt; $(VENV)/pins/bin/pip freeze --exclude-editable --exclude setuptools; } > $(VENV)/pins.txt
-	@mv $(VENV)/pins.txt constraints.txt && rm -rf $(VENV)/pins
+# For every Python from 3.11 and every platform; a file that names no host serves behind any mirror.
+COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-build $(if $(KEEP),,--upgrade) \
+	--generate-hashes --no-header --no-annotate
+pins: $(READY) $(TOOLS)/.ready ## renew the pins with the newest releases, their hashes, and the digests of the jars; KEEP=1 keeps versions
+	@cp constraints.txt $(TOOLS)/izin.txt && cp tools/constraints.txt $(TOOLS)/tools.txt
+	@$(COMPILE) --output-file $(TOOLS)/izin.txt --extra dev pyproject.toml simulator/pyproject.toml
+	@$(COMPILE) --output-file $(TOOLS)/tools.txt --group tools
+	@for list in izin tools; do \
+		{ echo "# Renewed by make pins; see docs/supply-chain.md"; cat $(TOOLS)/$$list.txt; } > $(TOOLS)/$$list.pins || exit; done
+	@mv $(TOOLS)/izin.pins constraints.txt && mv $(TOOLS)/tools.pins tools/constraints.txt
+	@$(BIN)/python -m tools.pins jars
+
+$(TOOLS)/.ready: tools/constraints.txt
+	@$(PYTHON) -m venv --clear $(TOOLS)
+	@$(TOOLS)/bin/pip $(PINNED) tools/constraints.txt
+	@touch $@
 
 clean: ## remove everything that was installed or left behind
 	@rm -rf $(VENV) .izin mutants build dist *.egg-info simulator/build simulator/dist simulator/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ import pytest
 from izin.kafka.clients import committed_ends
 from izin.runtime.settings import KafkaSettings
 from tests.integration.producers.conftest import publish_brand_and_key
+from tools.pins import versions
 
 ROOT = Path(__file__).parents[3]
 SOURCES = (
@@ -83,9 +84,8 @@ def build_requirements() -> list[str]:
 
 def pinned_mypy() -> str:
     """Return the mypy that checks the types, as ``constraints.txt`` has it."""
-    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    (pinned,) = re.findall(r"^mypy==.+$", pins, re.MULTILINE)
-    return str(pinned)
+    (pinned,) = (line for line in versions().splitlines() if line.startswith("mypy=="))
+    return pinned
 
 
 def in_copy(
@@ -249,7 +249,8 @@ def test_light_install_publishes_in_a_project_with_such_packages(
     settings = make_settings(1)
     publish_brand_and_key(settings)
     project, home = tmp_path / "project", tmp_path / "environment"
-    environment(home, "-c", str(ROOT / "constraints.txt"), str(wheel))
+    (tmp_path / "versions.txt").write_text(versions(), encoding="utf-8")
+    environment(home, "-c", str(tmp_path / "versions.txt"), str(wheel))
     for name in ("producers", "schemas", "sinks", "streams"):
         (project / name).mkdir(parents=True)
         (project / name / "__init__.py").write_text("MINE = True\n", encoding="utf-8")
