@@ -26,10 +26,10 @@ IZIN_COMPILE ?= $(if $(shell command -v cc),1,0)
 PINNED = install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: $(addprefix --no-binary ,$(BUILD)) -r
 # After the pins, which have what ours need and what builds them.
 OURS = --quiet --disable-pip-version-check --no-deps --no-build-isolation
-# What `make pins` runs, apart from what izin is tested with.
+# What `make pins` and `make sbom` run, apart from what izin is tested with.
 TOOLS := $(VENV)/tools
 
-.PHONY: help setup demo up wheel test chaos drill fuzz check check-form check-law check-tests mutants bench format asyncapi docs pins clean
+.PHONY: help setup demo up wheel test chaos drill fuzz check check-form check-law check-tests mutants bench format asyncapi docs pins sbom clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -155,6 +155,12 @@ $(TOOLS)/.ready: tools/constraints.txt
 	@$(PYTHON) -m venv --clear $(TOOLS)
 	@$(TOOLS)/bin/pip $(PINNED) tools/constraints.txt
 	@touch $@
+
+sbom: $(READY) $(TOOLS)/.ready ## what is installed and downloaded, as CycloneDX: dist/izin.cdx.json; OF=folder of another environment
+	@mkdir -p dist
+	@$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --mc-type application \
+		--output-file $(TOOLS)/environment.json $(or $(OF),$(VENV))
+	@$(TOOLS)/bin/python -m tools.sbom $(TOOLS)/environment.json dist/izin.cdx.json
 
 clean: ## remove everything that was installed or left behind
 	@rm -rf $(VENV) .izin mutants build dist *.egg-info simulator/build simulator/dist simulator/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

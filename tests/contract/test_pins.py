@@ -1,9 +1,10 @@
 """What is installed is what the pins name, each by the hashes of its files, and from no named host.
 
-The digests of jars.
+The digests of jars, and the list of components.
 """
 
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -16,9 +17,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from izin.local import java
 from izin.local.java import FileSet, Progress
 from tests.support.project_rules import ROOT
-from tools import pins
+from tools import pins, sbom
 from tools.pins import JAR_SETS, record
 
 LISTS = ("constraints.txt", "tools/constraints.txt")
@@ -192,3 +194,37 @@ def test_release_that_has_changed_is_not_recorded(
     with pytest.raises(SystemExit, match=r"kit-1\.0/a\.jar: its SHA-256 is .* A release never"):
         record([files])
     assert files.digests.read_text(encoding="ascii") == before
+
+
+BOM = {
+    "bomFormat": "CycloneDX",
+    "metadata": {"tools": {"components": [{"name": "t", "externalReferences": [{"url": "x"}]}]}},
+    "components": [{"name": "jgo", "externalReferences": [{"url": "https://example.com"}]}],
+}
+
+
+def test_list_of_components_has_the_jars_and_no_references() -> None:
+    """Each file once, with its digest; which folder or mirror something came from is left out."""
+    lines = [
+        f"{'1' * 64}  set-1/com/example/kit/1.0/kit-1.0.jar",
+        f"{'1' * 64}  set-2/com/example/kit/1.0/kit-1.0.jar",
+        f"{'2' * 64}  set-2/com/example/app/2.0/app-2.0-all.tar.gz",
+    ]
+    found = sbom.complete(BOM, "\n".join(lines) + "\n")
+    assert "externalReferences" not in json.dumps(found)
+    assert [one.get("purl") for one in found["components"]] == [
+        None,
+        "pkg:maven/com.example/app@2.0?classifier=all&type=tar.gz",
+        "pkg:maven/com.example/kit@1.0",
+    ]
+    assert found["components"][1]["hashes"] == [{"alg": "SHA-256", "content": "2" * 64}]
+    assert found["components"][1]["group"] == "com.example"
+    assert java.FileSet.digests == sbom.JARS
+    assert sys.modules.get("cyclonedx") is None
+
+
+def test_list_of_processes_alone_has_no_jars() -> None:
+    """An environment that cannot download them."""
+    bom = {**BOM, "components": [{"name": "kit", "externalReferences": []}]}
+    found = sbom.complete(bom, f"{'1' * 64}  set-1/com/example/kit/1.0/kit-1.0.jar\n")
+    assert found["components"] == [{"name": "kit"}]
