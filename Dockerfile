@@ -7,10 +7,15 @@ FROM python:3.11.16-slim-trixie AS build
 # A C compiler, for the compiled hot paths.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev
 WORKDIR /src
-COPY pyproject.toml setup.py build_backend.py constraints.txt README.md LICENSE ./
+COPY constraints.txt ./
+# Every package by its hash; what is installed comes from here alone. BUILD names those without a wheel for this platform.
+ARG BUILD
+RUN pip wheel --quiet --no-cache-dir --disable-pip-version-check --no-deps --require-hashes \
+    --only-binary :all: ${BUILD:+--no-binary $BUILD} --wheel-dir /pins -r constraints.txt
+COPY pyproject.toml setup.py build_backend.py README.md LICENSE ./
 COPY izin ./izin
 RUN python -m venv /opt/izin \
-    && IZIN_COMPILE=1 /opt/izin/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[server]'
+    && IZIN_COMPILE=1 /opt/izin/bin/pip install --no-cache-dir --disable-pip-version-check --no-index --find-links /pins '.[server]'
 
 FROM python:3.11.16-slim-trixie
 ARG REVISION=unknown

@@ -423,9 +423,14 @@ def _user(users: list[str]) -> Iterator[str]:
         yield f"USER {users[-1]} is no number"
 
 
+BY_HASH = ("--require-hashes", "--only-binary :all:", "--wheel-dir /pins", "-r constraints.txt")
+
+
 def _installed(rest: str) -> Iterator[str]:
-    if "pip install" in rest and "-c constraints.txt" not in rest:
-        yield "pip install without constraints.txt"
+    if "pip wheel" in rest and not all(words in rest for words in BY_HASH):
+        yield "pip wheel without the hashes of constraints.txt"
+    if "pip install" in rest and "--no-index --find-links /pins" not in rest:
+        yield "pip install from elsewhere than the verified wheels"
     if "'.[server]'" in rest and "IZIN_COMPILE=1" not in rest:
         yield "pip install of an interpreted hot path"
 
@@ -578,7 +583,8 @@ BROKEN = [
     (image, DOCKERFILE, "USER 10001:10001", "", "runs as root"),
     (image, DOCKERFILE, "USER 10001:10001", "USER root", "runs as root"),
     (image, DOCKERFILE, "USER 10001:10001", "USER izin", "is no number"),
-    (image, DOCKERFILE, "-c constraints.txt '.[server]'", ".", "without constraints"),
+    (image, DOCKERFILE, "--require-hashes ", "", "without the hashes"),
+    (image, DOCKERFILE, "--no-index --find-links /pins '.[server]'", ".", "from elsewhere"),
     (image, DOCKERFILE, "IZIN_COMPILE=1 ", "", "an interpreted hot path"),
     (image, DOCKERFILE, "README.md", "LIESMICH.md", "which does not exist"),
     (image, DOCKERFILE, "WORKDIR /src", "WORKING /src", "WORKING"),
