@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from izin.cli.terminal import (
+    ByOption,
     OutputFormat,
     OutputOption,
     cells,
@@ -27,8 +28,9 @@ from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.kafka.bounded_reader import read_all
 from izin.kafka.clients import codec, watermarks
 from izin.ledger import reads
+from izin.ledger.archive.writer import KEY
 from izin.ledger.db import Ledger
-from izin.ledger.history import by_key, verify
+from izin.ledger.history import by_key, record_act, verify
 from izin.ledger.record import Anchor, TopicMessages
 from izin.local.backups import Moment, RestoredPostgres, backup_programs, take_backup, verify_backup
 from izin.local.errors import LocalError
@@ -44,6 +46,7 @@ ProgramsOption = Annotated[
         help="The folder of PostgreSQL's programs, of the server's version; else that on the PATH.",
     ),
 ]
+BACKED_UP = "back up ledger"
 _FAULTS = ("shard", "after", "place", "what")
 _ARCHIVING = """SELECT current_setting('archive_mode') <> 'off' AS archives, last_archived_time,
     last_failed_time > coalesce(last_archived_time, '-infinity') AS fails FROM pg_stat_archiver"""
@@ -55,20 +58,22 @@ def backup(
     ],
     *,
     programs: ProgramsOption = None,
+    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Back up the ledger's server by pg_basebackup, and verify the copy.
 
     A backup is a folder named by its instant (UTC), complete or absent. It has recipients in full,
     and the secrets that are not encrypted: only its owner may read it. To restore a moment after
-    it, the server must archive its WAL; exit code 1 if it does not, or fails to.
+    it, the server must archive its WAL; exit code 1 if it does not, or fails to. Who ordered it is
+    written to the history.
     """
     settings = LedgerSettings()
     url = settings.database_url.get_secret_value()
     with exit_on_error(LocalError), exit_on_signals(), showing("KiB copied") as shown:
         began = time.monotonic()
         made = take_backup(url, folder, backup_programs(programs), shown)
-        (archiving,) = run_on_ledger(lambda ledger: ledger.fetch(_ARCHIVING))
+        archiving = run_on_ledger(lambda ledger: _noted(ledger, made, by))
     facts = {
         "backup": str(made),
         "bytes": sum(one.stat().st_size for one in made.rglob("*") if one.is_file()),
@@ -94,7 +99,7 @@ def restore_check(
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option(parser=instant, metavar="INSTANT", help="The moment; else the last there is."),
+        typer.Option(parser=instant, metavar="INSTANT", help="What came before then; else all there is."),
     ] = None,
     work: Annotated[
         Path | None,
@@ -130,6 +135,15 @@ def restore_check(
     if faults:
         print_rows(output, _FAULTS, cells(_FAULTS, faults))
     exit_if(faults or facts["decisions_gone"])
+
+
+async def _noted(ledger: Ledger, made: Path, by: str) -> Mapping[str, Any]:
+    """Record who made a backup; return whether the server archives its WAL."""
+    now, after = utc_now(), {"backup": str(made)}
+    async with ledger.transaction() as connection:
+        await record_act(connection, BACKED_UP, KEY, by=by, now=now, before={}, after=after)
+    (archiving,) = await ledger.fetch(_ARCHIVING)
+    return archiving
 
 
 async def _compared(ledger: Ledger) -> tuple[Any, Mapping[str, Any]]:

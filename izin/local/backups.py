@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import file_digest, sha256
@@ -103,16 +102,14 @@ def verify_backup(backup: Path) -> None:
     if not is_whole:
         raise LocalError(f"{backup} is damaged: backup_manifest was changed")
     for name, checksum in files.items():
-        if _digest(backup / name) != checksum:
+        file = backup / name
+        if not file.is_file() or _digest(file) != checksum:
             raise LocalError(f"{backup} is damaged: {name} is missing, or was changed")
 
 
 def _digest(file: Path) -> str:
-    try:
-        with file.open("rb") as opened:
-            return file_digest(opened, "sha256").hexdigest()
-    except FileNotFoundError:
-        return ""
+    with file.open("rb") as opened:
+        return file_digest(opened, "sha256").hexdigest()
 
 
 class Moment(NamedTuple):
@@ -133,8 +130,8 @@ class Moment(NamedTuple):
 class RestoredPostgres(Postgres):
     """A server on a copy of ``backup``, recovered to ``moment``.
 
-    Its data is in ``state_dir``. It has the database and the user of ``url``; who may log in is
-    said by its socket's folder alone.
+    Its data is in ``state_dir``, which whoever runs it removes. It has the database and the user of
+    ``url``; who may log in is said by its socket's folder alone.
     """
 
     name = "the restored PostgreSQL"
@@ -153,7 +150,6 @@ class RestoredPostgres(Postgres):
         self._backup, self._moment = backup, moment
         self._given = conninfo_to_dict(url)
         self._found = programs
-        self._socket = Path()
 
     @property
     def url(self) -> str:
@@ -181,7 +177,7 @@ class RestoredPostgres(Postgres):
 
     def _create_data(self, programs: Path, owner: tuple[int, int] | None) -> None:
         del programs
-        self._socket = Path(tempfile.mkdtemp(prefix="izin-"))
+        self._socket.mkdir(mode=0o700)
         shutil.copytree(self._backup, self._data)
         (self._data / "recovery.signal").touch()
         (self._data / "postgresql.conf").touch()
@@ -190,6 +186,10 @@ class RestoredPostgres(Postgres):
             if owner is not None:
                 os.chown(path, *owner)
         self._data.chmod(0o700)
+
+    @property
+    def _socket(self) -> Path:
+        return self._folder / "s"  # a socket's path has room for 107 characters
 
     def _initialize(self) -> None:
         """Create nothing: the backup has it."""
@@ -200,10 +200,3 @@ class RestoredPostgres(Postgres):
                 return True
         except psycopg.OperationalError:
             return False
-
-    def stop(self) -> None:
-        """Stop it, and remove its copy."""
-        super().stop()
-        if self._socket.is_absolute():
-            shutil.rmtree(self._socket, ignore_errors=True)
-        shutil.rmtree(self._data, ignore_errors=True)

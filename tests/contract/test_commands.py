@@ -56,12 +56,15 @@ MEANINGS: Mapping[str, str] = {
     "--at": "The instant in question",
     "--at-least": "A token",
     "--folder": "IZIN_INTAKE_SOURCES",
+    "--from-history": "whole history",
     "--header": "of the delivery",
     "--letter": "dead letter .* in its place",
     "--form": "NAME is a form",
+    "--programs": "PostgreSQL's programs",
     "--query": "behind the URL",
     "--test": "nothing that it sends is published",
     "--links": "the column opt_out",
+    "--wal": "archive of the server's WAL",
     "--with": "of the same person",
     "--basis": "exempt class rests on",
     "--because": "[Oo]nly those with this reason",
@@ -173,6 +176,7 @@ MEANINGS: Mapping[str, str] = {
     "--wait": "waits for the order workers",
     "--waiting": "nobody has acknowledged",
     "--what": "Calls to İYS",
+    "--work": "copy is made",
 }
 """By option, what the help of every command that has it says of it."""
 

@@ -21,8 +21,7 @@ installation frames stays as it is, any other one (an older schema, another regi
 written again.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -33,20 +32,25 @@ from confluent_kafka import Message
 
 from izin.consent import (
     LAW_VERSION,
-    AdmittedEvent,
     Consent,
-    Status,
-    Violation,
     decide,
     merge,
     outranks,
 )
-from izin.kafka import clients
 from izin.kafka.connections import headers_of
 from izin.ledger.history import history_codec
+from izin.replay.order_state.decisions import (
+    admitted_of,
+    decided_again,
+    decoded,
+    erased_keys,
+    identity_of,
+    is_erasure,
+    of_history,
+    of_topic,
+)
 from izin.replay.order_state.planning import (
     Installation,
-    RemovedDecision,
     decided_offsets,
     records_between,
     removed_decisions,
@@ -54,9 +58,9 @@ from izin.replay.order_state.planning import (
 from izin.replay.processes import Advance
 from izin.runtime.plan import Plan, Selection
 from izin.schemas.codec import Codec, UndecodableError
-from izin.schemas.erasure import ERASED, SUPPRESSED
-from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
-from izin.schemas.records import consent_to_avro, event_from_avro, key_from_avro
+from izin.schemas.erasure import SUPPRESSED
+from izin.schemas.fast.writer import EPOCH, MILLISECOND
+from izin.schemas.records import consent_to_avro
 from izin.streams.errors import StateError
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
@@ -64,11 +68,7 @@ from izin.streams.outputs import suppression_row
 from izin.streams.ownership import Effects
 from izin.streams.state.state import MemoryState, erased_until, suppression
 
-AvroDecision = Mapping[str, Any]
-"""A decoded Avro Decision."""
 _Headers = Sequence[tuple[str, bytes | None]]
-_ERASED = writer_of("string")(ERASED)
-"""How a decision on an erasure begins."""
 
 
 @dataclass(slots=True)
@@ -149,7 +149,7 @@ def _fold_history(shadow: Shadow, folder: Path, number: int) -> None:
     """Decide again what only the history has; no effect of it depends on the order."""
     state, codec = shadow.state, history_codec()
     for removed_decision in removed_decisions(folder, number):
-        decision = _decoded(codec, removed_decision)
+        decision = decoded(codec, removed_decision)
         if decision is None:
             shadow.incomplete.add(removed_decision.key)
         elif is_erasure(decision):
@@ -159,14 +159,6 @@ def _fold_history(shadow: Shadow, folder: Path, number: int) -> None:
             current = None if packed is None else state.packing.unpack(removed_decision.key, packed)
             consent = decide(current, admitted_of(decision)).consent
             state.apply({removed_decision.key: state.packing.pack(consent)}, 0)
-
-
-def _decoded(codec: Codec, one: RemovedDecision) -> AvroDecision | None:
-    """Return the decision that the history has; of an erasure what matters of it."""
-    if one.erasure is None:
-        return codec.decode("Decision", one.decision) if one.decision else None
-    at, event_id = one.erasure
-    return {"kind": ERASED, "effective_at": at, "event": {"event_id": event_id}}
 
 
 def settle_erased(
@@ -180,14 +172,14 @@ def settle_erased(
         return
     decided = decided_offsets(plan, installation.kafka, number)
     if any(plan.topics[lane].starts[number] for lane in decided):  # else each is in a lane
-        shadow.erased |= _erased_keys(installation, number)
+        shadow.erased |= erased_keys(installation, number)
     if not shadow.erased:
         return
-    decisions = _of_topic(shadow.erased, installation, decided, number)
-    for key, removed in _of_history(shadow.erased, folder, number).items():
+    decisions = of_topic(shadow.erased, installation, decided, number)
+    for key, removed in of_history(shadow.erased, folder, number).items():
         # What the topic has too is in its order there.
-        known = {_identity(one) for one in decisions[key]}
-        decisions[key][:0] = [one for one in removed if _identity(one) not in known]
+        known = {identity_of(one) for one in decisions[key]}
+        decisions[key][:0] = [one for one in removed if identity_of(one) not in known]
     state, changes = shadow.state, dict[bytes, bytes | None]()
     for key in shadow.erased:
         found = decisions[key]
@@ -203,104 +195,6 @@ def settle_erased(
             changes[suppressed] = suppression((at - EPOCH) // MILLISECOND)
             shadow.suppression_rows[suppressed] = suppression_row(installation.codec, at, event_id)
     state.apply(changes, 0)
-
-
-def _identity(decision: AvroDecision) -> object:
-    """Return what tells a decision from others: of an erasure its event, else its place."""
-    if is_erasure(decision):
-        return decision["event"]["event_id"]
-    return decision["topic"], decision["partition"], decision["offset"]
-
-
-def _of_topic(
-    keys: set[bytes], installation: Installation, decided: Mapping[str, int], number: int
-) -> defaultdict[bytes, list[AvroDecision]]:
-    """Return the decisions of ``keys`` that their topic has, in their order, of events below those
-    that are ``decided`` of each lane.
-    """
-    found = defaultdict[bytes, list[AvroDecision]](list)
-    for key, value in _decisions(installation, number):
-        if key in keys:
-            decision = installation.codec.decode("Decision", value)
-            if decision["offset"] < decided.get(decision["topic"], 0):
-                found[key].append(decision)
-    return found
-
-
-def _of_history(
-    keys: set[bytes], folder: Path, number: int
-) -> defaultdict[bytes, list[AvroDecision]]:
-    """Return the decisions of ``keys`` that the ledger has, in their order."""
-    codec, found = history_codec(), defaultdict[bytes, list[AvroDecision]](list)
-    rows = [
-        removed_decision
-        for removed_decision in removed_decisions(folder, number)
-        if removed_decision.key in keys
-    ]
-    for one in sorted(rows, key=lambda row: (row.recorded, row.place)):
-        if (decision := _decoded(codec, one)) is not None:
-            found[one.key].append(decision)
-    return found
-
-
-def _erased_keys(installation: Installation, number: int) -> set[bytes]:
-    """Return the keys that were erased, by the decisions that their topic has."""
-    codec = installation.codec
-    header = codec.header("Decision")
-    beginning = header + _ERASED
-    return {
-        key
-        for key, value in _decisions(installation, number)
-        if value.startswith(beginning)
-        or (not value.startswith(header) and is_erasure(codec.decode("Decision", value)))
-    }
-
-
-def _decisions(installation: Installation, number: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the decisions of a partition that their topic has, with their keys, in order."""
-    settings, topic = installation.kafka, installation.kafka.topics.decisions.name
-    start, end = clients.watermarks(settings, topic)[number]
-    for messages in records_between(settings, topic, number, start, end):
-        for message in messages:
-            value = message.value()
-            if value is not None:
-                yield message.key() or b"", value
-
-
-def is_erasure(decision: AvroDecision) -> bool:
-    """Whether it was made on an erasure of its key."""
-    return bool(decision["kind"] == ERASED)
-
-
-def admitted_of(decision: AvroDecision) -> AdmittedEvent:
-    """Return the event that was decided, as it was admitted."""
-    return AdmittedEvent(
-        key=key_from_avro(decision["consent"]),
-        status=Status(decision["event"]["status"]),
-        effective_at=decision["effective_at"],
-        event=event_from_avro(decision["event"]),
-        violations=tuple(Violation(**one) for one in decision["violations"]),
-    )
-
-
-def decided_again(decisions: Iterable[AvroDecision]) -> Consent | None:
-    """Return the consent of a key after ``decisions`` on all of its events, in their order; None
-    where it is erased.
-
-    A repetition changes nothing: each event counts where it was decided first.
-    """
-    current: Consent | None = None
-    seen: set[object] = set()
-    for decision in decisions:
-        identity = _identity(decision)
-        if identity in seen:
-            continue
-        seen.add(identity)
-        if not is_erasure(decision):
-            current = decide(current, admitted_of(decision)).consent
-        elif current is not None and current.effective_at <= decision["effective_at"]:
-            current = None
-    return current
 
 
 def row_of(codec: Codec, consent: Consent) -> bytes:

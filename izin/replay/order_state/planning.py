@@ -100,14 +100,7 @@ def plan_of(
         raise OurError(
             f"{rows} has {len(found[rows].ends)} partitions; set IZIN_PARTITIONS to that"
         )
-    if whole:
-        positions = {
-            number: one
-            for number, one in positions.items()
-            if _is_of_other(settings, cluster_id, found, one) is None
-        }
-    for number, one in positions.items():
-        _check_lanes(settings, cluster_id, found, number, one)
+    positions = _usable(settings, cluster_id, found, positions, whole=whole)
     lost = sorted(
         number
         for number, one in positions.items()
@@ -116,18 +109,7 @@ def plan_of(
     if lost and selection != Selection():
         raise SourceError(f"{rows} was created again, so all of it is to be restored: select none")
     decided = {number: one.offsets(topics) for number, one in positions.items()}
-    # Until the plan is executed nothing else may be decided.
-    read = {
-        lane: replace(
-            found[lane],
-            ends={
-                number: decided[number][lane] if number in decided else start
-                for number, start in found[lane].starts.items()
-            },
-            stands_still=True,
-        )
-        for lane in lanes
-    }
+    read = {lane: _decided(found[lane], lane, decided) for lane in lanes}
     undecided = {
         number
         for lane in lanes
@@ -151,6 +133,17 @@ def plan_of(
         made_at=datetime.now(UTC),
         by=by,
     )
+
+
+def _decided(bounds: Bounds, lane: str, decided: Mapping[int, Mapping[str, int]]) -> Bounds:
+    """Return the ``bounds`` of a lane up to where it is decided: until the plan is executed nothing
+    else may be.
+    """
+    ends = {
+        number: decided[number][lane] if number in decided else start
+        for number, start in bounds.starts.items()
+    }
+    return replace(bounds, ends=ends, stands_still=True)
 
 
 def _at_rest(
@@ -185,33 +178,36 @@ def decided_offsets(plan: Plan, settings: KafkaSettings, number: int) -> Mapping
     return {lane: plan.topics[lane].ends[number] for lane in lanes}
 
 
-def _check_lanes(
+def _usable(
     settings: KafkaSettings,
     cluster_id: str,
     found: Mapping[str, Bounds],
-    number: int,
-    positions: Positions,
-) -> None:
-    if (other := _is_of_other(settings, cluster_id, found, positions)) is not None:
-        raise OurError(
-            f"{other} was created again since partition {number} was decided, so its events "
-            "cannot be read again: with a ledger, --from-history reads the decisions on them. "
-            "Without one, what stands in desired-consents is all there is: let an order worker "
-            "start, which keeps that, and decides what the new topic has"
-        )
-    for lane, offset in positions.offsets(settings.topics).items():
-        if offset > found[lane].ends[number]:
-            raise PositionAheadError(lane, number, offset, found[lane].ends[number])
-
-
-def _is_of_other(
-    settings: KafkaSettings, cluster_id: str, found: Mapping[str, Bounds], positions: Positions
-) -> str | None:
-    """Return a lane of which ``positions`` do not speak, for it was created again; None: none."""
-    for lane, (cluster, _, lane_id) in positions.logs(settings.topics).items():
-        if (cluster, lane_id) != (cluster_id, found[lane].topic_id):
-            return lane
-    return None
+    positions: Mapping[int, Positions],
+    *,
+    whole: bool,
+) -> Mapping[int, Positions]:
+    """Return the ``positions`` that speak of the lanes of now; with the ``whole`` history, others
+    need not. Raises as ``plan_of``.
+    """
+    usable = {}
+    for number, one in positions.items():
+        offsets = one.offsets(settings.topics)
+        for lane, (cluster, _, lane_id) in one.logs(settings.topics).items():
+            if (cluster, lane_id) != (cluster_id, found[lane].topic_id):
+                if whole:
+                    break
+                raise OurError(
+                    f"{lane} was created again since partition {number} was decided, so its events "
+                    "cannot be read again: with a ledger, --from-history reads the decisions on "
+                    "them. Without one, what stands in desired-consents is all there is: let an "
+                    "order worker start, which keeps that, and decides what the new topic has"
+                )
+            if offsets[lane] > found[lane].ends[number]:
+                end = found[lane].ends[number]
+                raise PositionAheadError(lane, number, offsets[lane], end)
+        else:
+            usable[number] = one
+    return usable
 
 
 def _removed(

@@ -287,6 +287,9 @@ ORDERING: Mapping[str, Cut] = {
     "ledger archive": cut("{archive}", whole="the archive of a ledger is of all that it holds"),
     "ledger encrypt-secrets": cut("", "--execute", counts=False),
     "ledger restore": cut(refused=("{archive}",), counts=False),
+    "ledger backup": cut(refused=("{new_folder} --programs={archive}",), counts=False),
+    "ledger restore-check": cut(refused=("{archive}",), counts=False),
+    "ledger republish": cut(refused=("",), counts=False),
     "customers offboard": cut(
         "acme --reason=ended --out={zip}",
         "acme --reason=ended --out={zip} --opt-outs={new}.csv --execute",

@@ -40,9 +40,9 @@ from izin.replay.order_state.comparison import (
     StateComparison,
     StateDifference,
     StateDifferenceKind,
-    decided_again,
     in_one_form,
 )
+from izin.replay.order_state.decisions import decided_again
 from izin.replay.order_state.planning import Installation
 from izin.replay.processes import Advance, working
 from izin.runtime.plan import Plan, PlanMovedError, Selection
