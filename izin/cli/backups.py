@@ -99,7 +99,7 @@ def restore_check(
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option(parser=instant, metavar="INSTANT", help="What came before then; else all there is."),
+        typer.Option(parser=instant, metavar="INSTANT", help="What came before then; else all."),
     ] = None,
     work: Annotated[
         Path | None,

@@ -44,6 +44,18 @@ async def positions(
     return {row["partition"]: row["next_offset"] for row in rows}
 
 
+async def of_other(
+    topic: str, cluster_id: str, topic_id: str, ledger: Ledger
+) -> list[RecreatedTopicError]:
+    """Return the error if the ledger has read another ``topic`` than the one with these ids."""
+    rows = await ledger.fetch(_SQL["known"], {"topic": topic})
+    ids = {(row["cluster_id"], row["topic_id"]) for row in rows} - {(cluster_id, topic_id)}
+    return [
+        RecreatedTopicError(topic, cluster_id=cluster_id, is_other_cluster=one != cluster_id)
+        for one, _ in sorted(ids)[:1]
+    ]
+
+
 async def forget(ledger: Ledger, topic: str) -> None:
     """Forget how far ``topic`` was read: it is another one now, and is read from its beginning."""
     await ledger.execute(_SQL["forget"], {"topic": topic})

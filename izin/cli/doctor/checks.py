@@ -60,7 +60,7 @@ from izin.kafka.bounded_reader import unread
 from izin.ledger import brands as registry, offsets, reads, sequences, stream_progress
 from izin.ledger.automatic_suspension import decisions
 from izin.ledger.db import Ledger, pending
-from izin.ledger.db.migrate import migrate
+from izin.ledger.db.migrate import migrate, migrations
 from izin.ledger.registry import granted
 from izin.ledger.stored_secrets import census
 from izin.ledger.webhooks import registry as subscribers
@@ -75,6 +75,7 @@ from izin.runtime.settings import (
     StreamSettings,
 )
 from izin.schemas.fast import BUILD, TO_COMPILE
+from izin.sinks.ingest.ingested_topics import identity
 from izin.streams.ownership import DecidedOffsets
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
@@ -184,8 +185,12 @@ def _fix_migrations(_stopped: bool) -> Iterator[DoctorFinding]:
 
 def _migrations() -> Iterator[DoctorFinding]:
     missing = asyncio.run(_within(pending(_ledger_settings().database_url.get_secret_value())))
+    ends = [f"; {one.name} {one.ends}" for one in migrations() if one.ends and one.name in missing]
     yield (
-        wrong("migrations", f"{', '.join(missing)} not run; run: izin doctor --fix")
+        wrong(
+            "migrations",
+            f"{', '.join(missing)} not run{''.join(ends)}; run: izin doctor --fix",
+        )
         if missing
         else ok("migrations", "the ledger is up to date")
     )
@@ -199,6 +204,10 @@ def _sink() -> Iterator[DoctorFinding]:
         unread(settings, topic, positions)
         for topic in (settings.topics.decisions, settings.topics.gate_receipts)
     ]
+    name = settings.topics.decisions.name
+    cluster_id, topic_id, _ = identity(settings, name)
+    for other in _query(partial(offsets.of_other, name, cluster_id, topic_id)):
+        yield wrong("sink", str(other))
     yield faults.of_worker(faults.SINK, found, running=_query(reads.living), now=utc_now())
     yield from faults.of_held(_query(offsets.held))
 

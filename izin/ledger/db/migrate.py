@@ -29,6 +29,8 @@ OUTSIDE = "-- Runs outside a transaction."
 """The first line of a file with one statement that may not be in a transaction."""
 MONTH = "{month}"
 """In such a statement: the table of a month of the history; it is run for each."""
+_ENDS = re.compile(r"^-- Ends (.*)$", re.MULTILINE)
+"""A line of a migration beside which the release before cannot run."""
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _REPEATABLE = re.compile(
     r"\s*(?:DROP|CREATE(?: UNIQUE)?) INDEX CONCURRENTLY IF (?:NOT )?EXISTS ([\w{}]+)[^;]*;?\s*"
@@ -51,6 +53,14 @@ class Migration:
     def digest(self) -> str:
         """The SHA-256 of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def ends(self) -> str:
+        """What it ends, as a person reads it before it runs: the way back to a release; empty:
+        nothing.
+        """
+        found = _ENDS.search(self.text)
+        return "" if found is None else f"ends {found[1]}"
 
     @property
     def is_outside(self) -> bool:

@@ -5,10 +5,12 @@ Reading a topic from beginning to end, and topics that are missing.
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +22,7 @@ from izin.cli.doctor import faults
 from izin.cli.doctor.finding import created_at_any_time, restored_by
 from izin.kafka.bounded_reader import read_all
 from izin.kafka.clients import codec, consumer, missing_topics
+from izin.ledger.db import migrate
 from izin.local import free_port
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
@@ -67,6 +70,27 @@ def test_doctor_fix_completes_an_empty_installation(
     assert {state for _, state in states(findings)} <= {"ok", "skipped"}
     by_check = {one["check"]: one["what"] for one in findings}
     assert "no authorizer" in by_check["acls"], "a local stack needs none"
+
+
+def test_doctor_says_what_a_migration_ends_before_it_runs(
+    izin: Izin, broker: KafkaSettings, ledger: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of a ledger that has read another Kafka, where to read on."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(str(migrate.FOLDER), folder)
+    (folder / "0099_end.sql").write_text("-- Ends the way back to 0.2.0: it is a test.\nSELECT 1;")
+    monkeypatch.setattr(migrate, "FOLDER", folder)
+    said = {one["check"]: one["what"] for one in checked(izin)[1]}["migrations"]
+    assert "; 0099_end ends the way back to 0.2.0: it is a test.; run: izin doctor" in said
+    izin("doctor", "--fix", "--no-running")
+    with psycopg.connect(ledger, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO kafka_offsets (topic, partition, cluster_id, topic_id, next_offset)"
+            " VALUES (%s, 0, 'gone', 'gone', 7)",
+            [broker.topics.decisions.name],
+        )
+    wrong = [one["what"] for one in checked(izin)[1] if one["check"] == "sink"]
+    assert any("Kafka is lost" in one for one in wrong), wrong
 
 
 def test_doctor_names_the_role_that_a_login_lacks(
