@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
+from sysconfig import get_path
 
 import pytest
 from packaging.requirements import Requirement
@@ -101,7 +102,10 @@ def test_pin_without_a_hash_or_with_a_host_is_found(text: str, found: list[str])
 def test_installed_packages_are_the_pinned_ones() -> None:
     """Run `make clean`, then `make setup`, where this environment has others."""
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    installed = {canonicalize_name(one.name): one.version for one in distributions()}
+    installed = {
+        canonicalize_name(one.name): one.version
+        for one in distributions(path=[get_path("purelib")])
+    }
     apart = OURS | WITH_PYTHON
     ours = {name: version for name, version in installed.items() if name not in apart}
     assert differences(pinned, ours) == set(), "run: make clean, then make setup"

@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -89,16 +90,16 @@ class Installation:
 
 
 @dataclass(slots=True, kw_only=True)
-class Drill(PipelineCampaign):
+class Drill(PipelineCampaign, ABC):
     """One drill; ``brokers`` and ``database`` say what it needs of the servers."""
 
     brokers: ClassVar[int] = 1
     database: ClassVar[type[Postgres]] = Postgres
     traffic: Traffic = field(init=False)
 
+    @abstractmethod
     async def run(self) -> DrillVerdict:
         """Let recipients act, lose something, recover, and judge."""
-        raise NotImplementedError
 
     @asynccontextmanager
     async def running(self, **of_sinks: Any) -> AsyncIterator[Installation]:  # noqa: ANN401  # a field's value each
