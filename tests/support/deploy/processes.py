@@ -25,6 +25,7 @@ from izin.runtime.setting_rules.group import SUFFIX, secret_variables
 from izin.sinks import worker as sink
 from izin.streams.engine import watches
 from izin.webhooks import process as webhooks
+from tests.support.secret_keys import key_setting
 
 Environment = Mapping[str, str]
 
@@ -79,6 +80,7 @@ SAMPLES = {
     "DATABASE_URL": "postgresql://izin:sample@db.example.com/izin?sslmode=verify-full",
     "IZIN_OUTBOX_DATABASE_URL": "postgresql://izin:sample@crm.example.com/crm?sslmode=verify-full",
     "IZIN_SUPPRESSION_SECRETS": f'["{"sample" * 6}"]',
+    "IZIN_SECRET_KEYS": key_setting(1),
 }
 """Secrets that have a form."""
 
