@@ -376,9 +376,7 @@ _ALL = (
     _at_most("bodies-5xx", "chaos-bodies", 0, "", "of them answered with 5xx, or not at all"),
     _at_most("bodies-partial", "chaos-bodies", 0, "", "events unlike the answers, or not whole"),
     _at_most("bodies-leaks", "chaos-bodies", 0, "", "lines of the log with what no log may have"),
-    _at_least(
-        "upgrade-accepted", "chaos-upgrade", 100, "%", "of 200 posts a second, both ways"
-    ),
+    _at_least("upgrade-accepted", "chaos-upgrade", 100, "%", "of 200 posts a second, both ways"),
     _at_most("upgrade-lost", "chaos-upgrade", 0, "", "of them that are not everywhere"),
     _at_most("upgrade-decided-twice", "chaos-upgrade", 0, "", "opt-ins decided twice"),
     _at_most("upgrade-chain", "chaos-upgrade", 0, "", "faults of the history"),

@@ -95,11 +95,17 @@ def restore_check(
     *,
     wal: Annotated[
         Path | None,
-        typer.Option(file_okay=False, exists=True, help="The archive of the server's WAL."),
+        typer.Option(
+            file_okay=False, exists=True, resolve_path=True, help="The archive of the server's WAL."
+        ),
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option(parser=instant, metavar="INSTANT", help="What came before then; else all."),
+        typer.Option(
+            parser=instant,
+            metavar="INSTANT",
+            help="What came before then, in Turkish time unless it has an offset; else all.",
+        ),
     ] = None,
     work: Annotated[
         Path | None,
@@ -113,7 +119,8 @@ def restore_check(
     The copy is verified, recovered by a PostgreSQL of its own, and compared: its history with the
     anchors of the topic, its offsets with what Kafka still has. Nothing is published, and İYS is
     not called; the copy is removed. DATABASE_URL names user and database. Exit code 1 if decisions
-    behind it are gone from Kafka, or a row of the history is wrong, 4 if it cannot be restored.
+    after it are gone from Kafka, or a row of the history is wrong, 4 if it cannot be restored: the
+    moment is before the end of the backup, or the archive ends before it.
     """
     found = backup_programs(programs)
     url = LedgerSettings().database_url.get_secret_value()
@@ -169,7 +176,7 @@ async def _compared(ledger: Ledger) -> tuple[Any, Mapping[str, Any]]:
     return verified.faults, {
         "rows": verified.rows,
         "anchors": len(known),
-        "anchors_behind_it": len(anchors) - len(known),
+        "anchors_after_it": len(anchors) - len(known),
         "decisions_to_read_again": sum(behind),
         "decisions_gone": len(gone),
     }

@@ -276,8 +276,9 @@ class CampaignServers:
     """Of data and logs."""
     restart_broker: Callable[[], None]
     restart_database: Callable[[], None]
-    brokers: Sequence[Kafka]
-    database: Postgres
+    brokers: Sequence[Kafka] = ()
+    database: Postgres | None = None
+    """Those that it runs itself, for who takes them away."""
 
 
 @contextmanager

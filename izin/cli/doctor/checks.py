@@ -307,7 +307,9 @@ async def _within(work: Awaitable[T]) -> T:
 
 
 def _build(build: str) -> str:
-    remedy = "" if build == "compiled" else f", at half the speed; for all of it: {TO_COMPILE}"
+    remedy = (
+        "" if build == "compiled" else f", at two thirds of the speed; for all of it: {TO_COMPILE}"
+    )
     return f"the hot path is {build}{remedy}"
 
 

@@ -14,6 +14,10 @@ DELETE FROM kafka_offsets
 WHERE cluster_id <> %(cluster_id)s OR topic = %(topic)s AND topic_id <> %(topic_id)s
 RETURNING topic, partition, next_offset
 
+-- name: forget-lanes
+-- How far the decisions on the former lanes were recorded says nothing of those that are there now.
+DELETE FROM recorded_offsets WHERE topic = ANY(%(topics)s)
+
 -- name: keys
 -- A page of the keys that have a permission.
 SELECT key FROM consents WHERE permission_since IS NOT NULL AND key > %(after)s ORDER BY key LIMIT %(size)s

@@ -34,7 +34,9 @@ RETURNING *
 
 -- name: rotate
 -- Sign with a new secret, and with the former one too until an instant.
-UPDATE subscribers SET former_secret = %(former)s, former_until = %(until)s, secret = %(secret)s, version = version + 1
+UPDATE subscribers SET secret = %(secret)s, version = version + 1,
+    former_secret = CASE WHEN %(until)s > %(now)s THEN %(former)s END,
+    former_until = CASE WHEN %(until)s > %(now)s THEN %(until)s END
 WHERE id = %(id)s
 RETURNING *
 

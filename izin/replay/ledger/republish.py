@@ -83,6 +83,9 @@ class Republication(IngestContext):
         ]
         async with self.ledger.transaction() as connection:
             former = await fetch(connection, _SQL["follow"], await self._decisions())
+            if former:
+                topics = sorted({row["topic"] for row in former})
+                await connection.execute(_SQL["forget-lanes"], {"topics": topics})
             await record_act(
                 connection,
                 REPUBLISHED,

@@ -230,8 +230,9 @@ def _removed(
         return sorted({number for _, number in needed}), {}
     heads, recorded = asyncio.run(history_reach(installation.ledger, list(read)))
     if whole:
-        return [] if recorded else sorted(next(iter(read.values())).ends), heads
-    missing = {place[1] for place, offset in needed.items() if recorded.get(place, 0) < offset}
+        return sorted(next(iter(read.values())).ends) if recorded is None else [], heads
+    known = recorded or {}
+    missing = {place[1] for place, offset in needed.items() if known.get(place, 0) < offset}
     return sorted(missing), heads
 
 
@@ -254,9 +255,9 @@ def records_between(
 
 async def history_reach(
     settings: LedgerSettings, topics: Collection[str]
-) -> tuple[Mapping[int, int], Mapping[tuple[str, int], int]]:
+) -> tuple[Mapping[int, int], Mapping[tuple[str, int], int] | None]:
     """Return the last place of each shard of the history, and by topic and partition of ``topics``
-    the offset of events below which it has every decision; none where a month of it was dropped.
+    the offset of events below which it has every decision; None where a month of it was dropped.
     Raises LedgerUnavailableError.
     """
     async with Ledger(settings, owner=0) as ledger:
@@ -264,7 +265,7 @@ async def history_reach(
         is_cut = bool(await ledger.fetch(_HISTORY["cuts"]))
         found = await ledger.fetch(_HISTORY["recorded"], {"topics": list(topics)})
     recorded = {(row["topic"], row["partition"]): row["next_offset"] for row in found}
-    return heads, {} if is_cut else recorded
+    return heads, None if is_cut else recorded
 
 
 class RemovedDecision(NamedTuple):

@@ -295,6 +295,7 @@ def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
     shutdown = BoundedShutdown()
     app = create_app(kafka, streams, codec)
     worker = _Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
+    worker.spinner = None  # it writes a terminal's controls, also where the log is a file
     worker.shutdown = shutdown
     tune_gc_for_batches()
     sys.setswitchinterval(_SWITCH_INTERVAL)

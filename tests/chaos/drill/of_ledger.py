@@ -156,6 +156,7 @@ class StandbyPromoted(Drill):
     async def run(self) -> DrillVerdict:
         """See the class."""
         primary = self.servers.database
+        assert primary is not None
         standby = Standby(self.servers.folder, port=(port := free_port()))
         both = f"{primary.address},127.0.0.1:{port}"
         url = primary.url.replace(primary.address, both) + "?target_session_attrs=read-write"

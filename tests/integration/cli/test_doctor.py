@@ -144,7 +144,7 @@ def test_doctor_fix_creates_no_lost_state_beneath_a_worker(
     with running_workers(topics, ledger):
         said = fixed("--fix", "--no-running")
     assert {*missing_topics(topics)} == {*lost[:2]}
-    for part in ("stop every order", "rebuild desired-consents", "izin reconcile --brand"):
+    for part in ("stop every order", "rebuild desired-consents", "izin ledger republish"):
         assert part in said
     assert "rebuild desired-consents" in fixed("--fix")
     assert {*missing_topics(topics)} == {*lost[:2]}, "one may be about to start again"
