@@ -141,6 +141,7 @@ def test_second_worker_of_an_instance_id_ends_and_the_first_goes_on(
     until(lambda: all_held([first], 3), within=30, what="owner after a restart")
     assert first.process.poll() is None
     assert "in use already" not in first.log.read_text(encoding="utf-8")
+    assert "\x1b" not in first.log.read_text(encoding="utf-8"), "the controls of a terminal"
 
 
 class PatientKafka(Kafka):
