@@ -227,7 +227,10 @@ async def test_expired_secrets_are_dropped_with_the_keys_they_are_under(database
         await add_customer(ledger)
         await subscribe(ledger)
         await store_token(ledger)
-        secret = await rotate_secret(ledger, grace=timedelta(0))
+        await rotate_secret(ledger, grace=timedelta(0))
+        assert (await standing(ledger))[id_of(1)] == 3, "what signs no more from now on"
+        secret = await rotate_secret(ledger)
+        await ledger.execute("UPDATE subscribers SET former_until = now()")
         await ledger.execute(
             "UPDATE access_tokens SET expires_at = now(), refresh_expires_at = now()"
         )
