@@ -57,11 +57,11 @@ wheel: $(READY) ## a wheel with compiled hot paths for this kind of machine, int
 
 # Those of the law run under coverage; those of benchmarks measure, so they run with the benchmarks.
 NOT_HERE = --ignore tests/unit/consent --ignore tests/integration/benchmarks
-# More processes than CI has cores: while a test waits for a server, others run. Each finds all tests, and has a broker.
+# Three processes for each core that CI has: while a test waits for a server, others run.
 test: $(READY) ## the whole test suite: what CI runs
 	@$(BIN)/izin download --registry --connect
 	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.browser
-	@$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder \
+	@$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder \
 		--hypothesis-profile=same $(or $(PYTEST_ARGS),$(NOT_HERE))
 	@$(if $(PYTEST_ARGS),:,$(LAW) -n 2 --hypothesis-profile=same)
 
