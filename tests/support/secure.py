@@ -185,6 +185,22 @@ async def database_with_tls(
         yield f"postgresql://{login}@127.0.0.1:{port}{parts.path}?{urlencode(query)}"
 
 
+@contextmanager
+def behind_tls(url: str, certificate: Certificate, authority: Authority) -> Iterator[str]:
+    """Yield the same to whoever has no event loop: the proxy runs in a thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="proxy", daemon=True)
+    thread.start()
+    proxy = database_with_tls(url, certificate, authority)
+    try:
+        yield asyncio.run_coroutine_threadsafe(proxy.__aenter__(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(proxy.__aexit__(None, None, None), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
 async def _asks_for_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Answer requests for encryption as PostgreSQL does; False for a client that asks for none."""
     while True:

@@ -23,6 +23,7 @@ from tests.integration.sinks.sink_harness import SinkHarness, onay, ret, until
 from tests.integration.sinks.test_worker import a_worker, publish
 from tests.support.builders import PHONE
 from tests.support.project_rules import ROOT
+from tests.support.secure import Authority, behind_tls
 from tests.support.servers.distribution import copy_database, drop_database
 from tests.support.simulator import SimulatorAdmin
 
@@ -87,10 +88,12 @@ def login_to(owner: psycopg.Connection, url: str, name: str, role: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def logins(postgres: str, ledger_template: str) -> Iterator[dict[str, str]]:
-    """Give the URL of a login of each role in one ledger."""
+def logins(postgres: str, ledger_template: str, authority: Authority) -> Iterator[dict[str, str]]:
+    """Give the URL of a login of each role in one ledger, which is reached through TLS alone."""
     name = f"t{uuid4().hex[:12]}"
-    yield logins_of(copy_database(postgres, name, ledger_template))
+    url = copy_database(postgres, name, ledger_template)
+    with behind_tls(url, authority.issue("ledger"), authority) as secured:
+        yield logins_of(secured)
     drop_database(postgres, name)
 
 
