@@ -19,6 +19,7 @@ from izin.runtime.masking import mask
 from izin.runtime.settings import LedgerSettings
 from tests.integration.ledger.test_roles import login_to, logins_of
 from tests.support.project_rules import ROOT
+from tests.support.secure import Authority, behind_tls
 from tests.support.servers.distribution import copy_database, drop_database
 
 pytestmark = pytest.mark.database
@@ -86,26 +87,27 @@ FORBIDDEN: tuple[LiteralString, ...] = (
 
 
 @contextmanager
-def a_ledger(postgres: str, ledger_template: str) -> Iterator[str]:
-    """Give a ledger with roles."""
+def a_ledger(postgres: str, ledger_template: str, authority: Authority) -> Iterator[str]:
+    """Give a ledger with roles, which is reached through TLS alone."""
     name = f"t{uuid4().hex[:12]}"
     url = copy_database(postgres, name, ledger_template)
-    logins_of(url)
-    yield url
+    with behind_tls(url, authority.issue("ledger"), authority) as secured:
+        logins_of(secured)
+        yield secured
     drop_database(postgres, name)
 
 
 @pytest.fixture
-def another(postgres: str, ledger_template: str) -> Iterator[str]:
+def another(postgres: str, ledger_template: str, authority: Authority) -> Iterator[str]:
     """Give a ledger that a test may spoil."""
-    with a_ledger(postgres, ledger_template) as url:
+    with a_ledger(postgres, ledger_template, authority) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def owner(postgres: str, ledger_template: str) -> Iterator[str]:
+def owner(postgres: str, ledger_template: str, authority: Authority) -> Iterator[str]:
     """Give a ledger of two customers, whose every table has what no reader may see."""
-    with a_ledger(postgres, ledger_template) as url:
+    with a_ledger(postgres, ledger_template, authority) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(FILLED.encode())
         yield url
