@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "gate": "izin.gate.__main__:main",
         "webhooks": "izin.webhooks.__main__:main",
         "api": "izin.api.__main__:main",
+        "console": "izin.web.__main__:main",
     },
     "Publish consents and opt-outs": {
         "publish": "izin.cli.publish:publish",
@@ -73,6 +74,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "customers": "izin.cli.customers.command:app",
         "brands": "izin.cli.brands.command:app",
         "keys": "izin.cli.keys:app",
+        "accounts": "izin.cli.accounts:app",
         "subscribers": "izin.cli.subscribers.command:app",
         "retention": "izin.cli.privacy:retention_app",
     },

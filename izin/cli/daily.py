@@ -34,7 +34,7 @@ from izin.cli.terminal import (
     turkish,
     write_new,
 )
-from izin.cli.terminal.ledger_session import Look, named_brand, run_cut, run_on_ledger
+from izin.cli.terminal.ledger_session import named_brand, run_cut, run_on_ledger
 from izin.consent import SourceError
 from izin.ledger.brands import registered_brand
 from izin.ledger.daily import files, lines
@@ -46,6 +46,7 @@ from izin.schemas import timestamps
 from izin.schemas.timestamps import Timestamp, TimestampState
 from izin.sinks.inbound.daily.content import FileCheck
 from izin.sinks.inbound.daily.loop import trusted_roots
+from izin.views.cut import Look
 
 COLUMNS = ("brand", "day", "state", "lines", "İYS/here", "time stamp", "agreed")
 """``İYS/here``: how many lines only İYS's file has, and only ours."""

@@ -37,13 +37,7 @@ from izin.cli.terminal import (
     write_new,
 )
 from izin.cli.terminal.iys_session import WorkerSettings
-from izin.cli.terminal.ledger_session import (
-    Look,
-    chosen_brands,
-    cut_to,
-    run_on_ledger,
-    topic_messages,
-)
+from izin.cli.terminal.ledger_session import chosen_brands, run_on_ledger, topic_messages
 from izin.consent import Status
 from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.ledger import reads
@@ -55,6 +49,7 @@ from izin.ledger.confirmations import (
 from izin.ledger.db import Ledger
 from izin.ledger.history.reports import Leg, LegLatency, figures, latencies
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
+from izin.views.cut import Look, cut_to
 
 app = typer.Typer(help="Show what must be registered at İYS, and by when.", no_args_is_help=True)
 

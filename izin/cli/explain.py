@@ -29,7 +29,7 @@ from izin.cli.terminal import (
     print_rows,
     turkish,
 )
-from izin.cli.terminal.ledger_session import Look, cut_to, run_on_ledger
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import WAITING, ActionReason, SourceError
 from izin.consent.may_send import PermissionReason
 from izin.ledger import brands, reads, suspensions
@@ -40,6 +40,7 @@ from izin.ledger.reads import History, RecordedFact
 from izin.ledger.record import EVERY, Brand, ConsentRow, Suspension
 from izin.ledger.webhooks import deliveries
 from izin.runtime.settings import StreamSettings
+from izin.views.cut import Look, cut_to
 
 HISTORY = ("when (Turkey)", "what", "details")
 DELIVERIES = ("taken (Turkey)", "subscriber", "event", "attempts", "record")

@@ -24,11 +24,12 @@ from izin.cli.terminal import (
     say,
     turkish,
 )
-from izin.cli.terminal.ledger_session import CustomerCut, cut_to, run_on_ledger, topic_messages
+from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.ledger.db import Ledger
 from izin.ledger.record import UnknownKeyError
 from izin.ledger.registry import api_keys
 from izin.schemas.api_keys import ApiKey, Scope, is_key_id, is_key_name, new_api_key, new_family
+from izin.views.cut import CustomerCut, cut_to
 
 app = typer.Typer(
     help="Make and revoke API keys, by which machines are known at our endpoints.\n\n"

@@ -31,11 +31,12 @@ from izin.cli.terminal import (
     say_dry_run,
     write_new,
 )
-from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
+from izin.cli.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
 from izin.consent import SourceError
 from izin.ledger import reads, retention
 from izin.ledger.db import Ledger
 from izin.ledger.privacy import erasure
+from izin.views.cut import Look
 
 app = typer.Typer(
     help="Erase what is known of a person, or export it for the person (6698 m.7, m.11).",

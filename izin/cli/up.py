@@ -145,6 +145,8 @@ def _panel(stack: LocalStack, *, servers_only: bool = False) -> Panel:
         f"           {stack.url('webhooks-operations')}/metrics",
         f"api        {stack.url('api')}/v1/consents/lookup",
         f"           {stack.url('api-operations')}/metrics",
+        f"console    {stack.sign_in_link()} (signs in once; again: izin accounts link local)",
+        f"           {stack.url('console-operations')}/metrics",
         f"order      {stack.url('order')}/health/ready",
         *([f"registry   {registry}"] if registry else []),
         f"simulator  {stack.url('simulator')}/__simulator__/health",

@@ -26,6 +26,9 @@ from izin.consent import TURKEY
 from izin.kafka import clients
 from izin.kafka.clients import codec
 from izin.ledger import brands as registry
+from izin.ledger.console import accounts
+from izin.ledger.console.accounts import Role
+from izin.ledger.console.sessions import make_link
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.ledger.record import Brand, MigrationError, TopicMessages
@@ -52,6 +55,8 @@ _SERVERS = ("kafka", "postgres", "registry")
 _CRITICAL_ONLY = 2
 """What librdkafka may log to a person's terminal."""
 _KEY = "local"
+_ACCOUNT = "local"
+"""Of the console; a link signs in with it."""
 SIMULATOR = "iys_simulator"
 """The import package of the simulator: a distribution of its own (``simulator/`` in the repository)
 that is started as a process and configured through its admin API, never imported."""
@@ -68,6 +73,7 @@ _WORKERS = (
     ("gate", "izin.gate", "gate"),
     ("webhooks", "izin.webhooks", "webhooks"),
     ("api", "izin.api", "api"),
+    ("console", "izin.web", "console"),
 )
 """Our processes: the name of each, its package, and the part whose port it has."""
 
@@ -250,6 +256,8 @@ class LocalStack:
                 raise LocalError(
                     "the record of this stack has no API key; name another folder with --state-dir"
                 )
+            if _ACCOUNT not in {one.name for one in await accounts.every(ledger)}:
+                await accounts.save(ledger, _ACCOUNT, Role.ADMIN, None, by=_BY, now=now)
             if given.id not in {one.id for one in await api_keys.every(ledger)}:
                 key = ApiKey(
                     id=given.id,
@@ -260,6 +268,17 @@ class LocalStack:
                     created_at=now,
                 )
                 await api_keys.create(ledger, messages, key, by=_BY, now=now)
+
+    def sign_in_link(self) -> str:
+        """Return a link by which the console's account of this stack signs in once."""
+
+        async def made() -> str:
+            url = {"DATABASE_URL": self.environment["DATABASE_URL"]}
+            owner = secrets.randbelow(2**31 - 1) + 1
+            async with Ledger(LedgerSettings.model_validate(url), owner=owner) as ledger:
+                return await make_link(ledger, _ACCOUNT, now=datetime.now(UTC))
+
+        return f"{self.url('console')}/sign-in/link/{asyncio.run(made())}"
 
     def stop(self) -> None:
         """Stop every process of this stack, ours first."""
@@ -317,6 +336,7 @@ class LocalStack:
             "IZIN_PARTITIONS": str(self._partitions),
             **port_settings(self._ports),
             "IZIN_WEBHOOK_ALLOWED": '["127.0.0.0/8", "::1/128"]',
+            "IZIN_CONSOLE_URL": self.url("console"),
             "IZIN_INSTANCE_ID": "order-1",
             "IZIN_SUPPRESSION_SECRETS": f'["{self._credentials.suppression_secret}"]',
             "IZIN_SECRET_KEYS": f'["{self._credentials.secret_key}"]',
@@ -364,9 +384,7 @@ class LocalStack:
         _register_at_simulator(self.url("simulator"), self._brands, self._credentials)
 
     def _start_workers(self) -> None:
-        self._report(
-            "starting the workers, the intake, the feeds, the gate, the webhooks and the API"
-        )
+        self._report("starting the workers, the endpoints, the webhooks and the console")
         self.supervisor.start_together(
             *(
                 self._command(name, module, ready=f"{self.url(part)}/health/ready")

@@ -46,6 +46,8 @@ PORTS: Mapping[str, int] = MappingProxyType(
         "webhooks-operations": 8096,
         "api": 8088,
         "api-operations": 8098,
+        "console": 8090,
+        "console-operations": 8100,
         "order": 8083,
         "simulator": 8085,
     }
@@ -59,6 +61,7 @@ _VARIABLES = {
     "sink": "IZIN_SINK",
     "webhooks": "IZIN_WEBHOOK",
     "api": "IZIN_API",
+    "console": "IZIN_CONSOLE",
     "order": "IZIN_STREAM",
 }
 """What the variables of each process of ours begin with."""

@@ -27,7 +27,7 @@ from izin.cli.terminal import (
     say,
     turkish,
 )
-from izin.cli.terminal.ledger_session import cut_to, run_on_ledger, topic_messages
+from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.consent import Channel
 from izin.ledger import brands as registry, reads, suspensions as stored
 from izin.ledger.automatic_suspension import decisions
@@ -37,6 +37,7 @@ from izin.ledger.record import EVERY, ORDERED, Brand, BrandOfAnotherError, Suspe
 from izin.ledger.registry import customers, suspension_orders
 from izin.ledger.registry.suspension_orders import Part, SuspensionOrder, of_brand
 from izin.sinks.monitor.accounts import warnings_of
+from izin.views.cut import cut_to
 
 _AFFECTS_RECORDS = {
     "iys_code": "İYS code",

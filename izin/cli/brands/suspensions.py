@@ -34,7 +34,7 @@ from izin.cli.terminal import (
     say,
     turkish,
 )
-from izin.cli.terminal.ledger_session import Look, run_cut, run_on_ledger, topic_messages
+from izin.cli.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
 from izin.consent import WAITING, Channel, SourceError, Status
 from izin.ledger import (
     brands,
@@ -49,6 +49,7 @@ from izin.ledger.record import EVERY, NOT_GRANTED, Brand, Suspension
 from izin.ledger.registry import suspension_orders
 from izin.ledger.registry.suspension_orders import Part, SuspensionOrder, Target
 from izin.runtime.plan import Plan, Selection
+from izin.views.cut import Look
 
 _EFFECTS: Mapping[str, str] = {
     Part.IYS: "submissions to İYS and status queries stop; what İYS shows is still read",

@@ -32,7 +32,7 @@ from izin.cli.terminal import (
     warn,
 )
 from izin.cli.terminal.iys_session import run_in_context
-from izin.cli.terminal.ledger_session import CustomerCut, cut_to, run_cut, run_on_ledger
+from izin.cli.terminal.ledger_session import run_cut, run_on_ledger
 from izin.consent import Channel
 from izin.iys.errors import CallError
 from izin.ledger import brands as registry
@@ -46,6 +46,7 @@ from izin.runtime.settings import IysSettings, SinkSettings
 from izin.schemas.api_keys import ApiKey
 from izin.sinks.monitor.accounts import GrantedBrandsReader, ListFinding, refresh_subscriptions
 from izin.sinks.outbound.context import OutboundContext, RequestBudget
+from izin.views.cut import CustomerCut, cut_to
 
 app = typer.Typer(
     help="Register the customers: the companies whose consents are managed.\n\n"

@@ -29,7 +29,7 @@ from izin.cli.terminal import (
     takes,
     write_new,
 )
-from izin.cli.terminal.ledger_session import Look, run_on_ledger
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import SourceError
 from izin.ledger.brands import brands_of
 from izin.ledger.db import Ledger
@@ -55,6 +55,7 @@ from izin.onboarding.pack import (
 from izin.onboarding.preview import check_brands
 from izin.producers.files import Import
 from izin.runtime.settings import LedgerSettings
+from izin.views.cut import Look
 
 _COLUMNS = {
     "brand_code": "brand",

@@ -25,7 +25,7 @@ from izin.cli.terminal import (
     showing,
     turkish,
 )
-from izin.cli.terminal.ledger_session import Look, look_beside, run_on_ledger
+from izin.cli.terminal.ledger_session import look_beside, run_on_ledger
 from izin.consent import IzinError
 from izin.kafka.bounded_reader import TopicRecord
 from izin.kafka.clients import codec
@@ -36,6 +36,7 @@ from izin.replay.dead_letters.reading import Content, DeadLetterReader, DeadLett
 from izin.runtime.masking import masked
 from izin.schemas.records import event_to_avro
 from izin.streams.guard import appended_at
+from izin.views.cut import Look
 
 _MOST = 1000
 """Letters that are listed, unless more are asked for: they are all in memory."""

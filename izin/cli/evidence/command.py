@@ -32,13 +32,7 @@ from izin.cli.terminal import (
     turkish,
     write_new,
 )
-from izin.cli.terminal.ledger_session import (
-    Look,
-    record_look,
-    run_cut,
-    run_on_ledger,
-    topic_messages,
-)
+from izin.cli.terminal.ledger_session import note_look, run_cut, run_on_ledger, topic_messages
 from izin.consent import Channel, SourceError
 from izin.evidence import collection
 from izin.evidence.chain import anchors_of
@@ -50,6 +44,7 @@ from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.runtime.masking import mask
 from izin.sinks.monitor.anchors import AnchorWitnesses
+from izin.views.cut import Look
 
 _WRITE = "write"
 complaints_app = typer.Typer(
@@ -392,7 +387,7 @@ def close(
 async def _look(ledger: Ledger, number: int, by: str) -> Complaint:
     """Return a complaint, at whose recipient somebody looks."""
     found = await complaints.find(ledger, number)
-    await record_look(ledger, Look(command="complaints show", by=by, people=[found.recipient]))
+    await note_look(ledger, Look(command="complaints show", by=by, people=[found.recipient]))
     return found
 
 

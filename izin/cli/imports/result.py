@@ -23,10 +23,11 @@ from izin.cli.terminal import (
     turkish,
     warn,
 )
-from izin.cli.terminal.ledger_session import Look, run_on_ledger
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import DecisionKind, Status
 from izin.ledger.history.reports import ImportChanges, import_changes
 from izin.producers.files import Import, ImportPreview, ImportReport, Start, preview_file
+from izin.views.cut import Look
 
 _RESTARTED = {
     Start.FILE_CHANGED: "the file is not the one whose import had stopped",

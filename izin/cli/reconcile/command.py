@@ -37,7 +37,7 @@ from izin.cli.terminal import (
     warn,
 )
 from izin.cli.terminal.iys_session import calling_iys
-from izin.cli.terminal.ledger_session import Look, run_on_ledger
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import visible
 from izin.kafka.clients import codec
 from izin.ledger.brands import registered_brand
@@ -56,6 +56,7 @@ from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, StreamSettings
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.outbound.context import RequestBudget
+from izin.views.cut import Look
 
 AskOption = Annotated[
     bool,

@@ -33,10 +33,11 @@ from izin.cli.terminal import (
     say,
     say_dry_run,
 )
-from izin.cli.terminal.ledger_session import Look, look_beside
+from izin.cli.terminal.ledger_session import look_beside
 from izin.consent import SourceError
 from izin.replay.ledger.rebuild import TARGET
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan
+from izin.views.cut import Look
 
 app = typer.Typer(
     help="Play history again without harm: from a plan, dry run first.\n\n"

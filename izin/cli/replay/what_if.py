@@ -28,7 +28,7 @@ from izin.cli.terminal import (
     private_csv,
     showing,
 )
-from izin.cli.terminal.ledger_session import Look, run_on_ledger
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import Calendar, SourceError
 from izin.ledger import brands
 from izin.ledger.db import Ledger
@@ -45,6 +45,7 @@ from izin.replay.what_if.key_history import GivenList
 from izin.replay.what_if.run import WhatIf, WhatIfResult
 from izin.runtime.masking import mask
 from izin.runtime.plan import Selection
+from izin.views.cut import Look
 
 CHANGES = (
     *("brand", "type", "recipient_type", "recipient"),

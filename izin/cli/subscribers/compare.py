@@ -26,7 +26,7 @@ from izin.cli.terminal import (
     print_rows,
     private_csv,
 )
-from izin.cli.terminal.ledger_session import Look, run_on_ledger
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import Channel, RecipientType, Source, Status, Violation, read_recipient
 from izin.ledger.db import Ledger
 from izin.producers.files import ColumnChoices, Table, cell_text, open_table, recipient_place
@@ -36,6 +36,7 @@ from izin.reconcile.suppression_list import (
     comparing_list,
 )
 from izin.runtime.masking import mask
+from izin.views.cut import Look
 
 _MOST = 100
 """So many recipients of each side are listed."""

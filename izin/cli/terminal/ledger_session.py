@@ -1,15 +1,8 @@
-"""Access to the ledger for the length of one command, and the record of who looked at whom.
-
-Each look of a person at people is in the history, like an act, with its actor. Whom it shows is a
-keyed digest, for a look at somebody of whom nothing is known must not keep that recipient for ten
-years. Without a secret for it (IZIN_SUPPRESSION_SECRETS) the look is recorded, and not at whom.
-"""
+"""Access to the ledger for the length of one command."""
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -19,31 +12,13 @@ from izin.cli.terminal.output import kafka_settings, say
 from izin.consent import IzinError
 from izin.kafka.clients import codec
 from izin.ledger import brands
-from izin.ledger.brands import brands_of, registered_brand
+from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger, reach
-from izin.ledger.history import EVERYBODY, NO_CUSTOMER, brand_key, looks, people_keys
-from izin.ledger.history.append import append
 from izin.ledger.record import Brand, TopicMessages
 from izin.runtime.settings import LedgerSettings, StreamSettings
+from izin.views.cut import Look, Owner, cut_to, record_look
 
 T = TypeVar("T")
-
-Owner = int | str | Collection[str] | None
-"""Whose something is: a brand's code, a customer's id, several of them, or nobody's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """A look at people, by a command; of whom nothing is said, it is at everybody."""
-
-    command: str
-    by: str
-    people: Collection[str] = ()
-    """The recipients (normalised) or canonical keys that were asked for."""
-    brand: int | None = None
-    """The brand whose recipients are shown."""
-    customer: str | None = None
-    """The customer to which it is cut."""
 
 
 def run_on_ledger(
@@ -68,7 +43,7 @@ def run_on_ledger(
     async def run() -> T:
         async with open_ledger(settings or LedgerSettings()) as ledger:
             if look is not None:
-                await record_look(ledger, look)
+                await note_look(ledger, look)
             if customer is not None:
                 await cut_to(ledger, customer, named_brand(brand))
             elif brand is not None:
@@ -78,22 +53,14 @@ def run_on_ledger(
     return run_interruptible(run())
 
 
-async def record_look(ledger: Ledger, look: Look) -> None:
-    """Write a look at people to the history, once for each whom it names.
+async def note_look(ledger: Ledger, look: Look) -> None:
+    """Write a look at people to the history.
 
-    Where the ledger takes no writes (a standby, a full disk) that is said and nothing is raised:
-    evidence must not be hidden from an operator when it is needed most.
+    Where the ledger takes no writes that is said and nothing is raised: evidence must not be hidden
+    from an operator when it is needed most.
     """
-    now = datetime.now(UTC)
-    keys = [EVERYBODY if look.brand is None else brand_key(look.brand)]
-    if look.people:
-        keys = people_keys(look.people, StreamSettings().suppressions)
-    entries = looks(
-        keys, look.command, by=look.by, now=now, customer_id=look.customer or NO_CUSTOMER
-    )
     try:
-        async with ledger.transaction() as connection:
-            await append(connection, entries, now=now)
+        await record_look(ledger, look, StreamSettings().suppressions)
     except IzinError as error:
         say(f"this look is not in the history: {error}")
 
@@ -103,7 +70,7 @@ def look_beside(look: Look) -> None:
     where there is no ledger that is said.
     """
     try:
-        run_on_ledger(lambda ledger: record_look(ledger, look))
+        run_on_ledger(lambda ledger: note_look(ledger, look))
     except (ValidationError, IzinError):
         say("this look is not in the history: the ledger cannot be reached (DATABASE_URL)")
 
@@ -123,44 +90,6 @@ def topic_messages() -> TopicMessages:
     """Return what makes the messages of a change, for the topics of the environment."""
     kafka = kafka_settings()
     return TopicMessages(codec(kafka), kafka.topics)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustomerCut:
-    """One customer with its brands, or everybody."""
-
-    customer_id: str | None
-    brand_codes: frozenset[int]
-
-    def has(self, owner: Owner) -> bool:
-        """Return whether what ``owner`` names is of the customer; everything is of everybody."""
-        match owner:
-            case _ if self.customer_id is None:
-                return True
-            case None:
-                return False
-            case int():
-                return owner in self.brand_codes
-            case str():
-                return owner == self.customer_id
-            case _:
-                return self.customer_id in owner
-
-
-async def cut_to(
-    ledger: Ledger, customer: str | None, only: Collection[int] | None = None
-) -> CustomerCut:
-    """Return the cut to ``customer``, None: everybody; to ``only`` those of its brands, where any
-    are named.
-
-    Raises:
-        UnknownCustomerError: it is not registered.
-        OtherBrandsError: one of ``only`` is not its brand.
-    """
-    if customer is None:
-        return CustomerCut(customer_id=None, brand_codes=frozenset())
-    found = await brands_of(ledger, customer, only or ())
-    return CustomerCut(customer_id=customer, brand_codes=frozenset(found))
 
 
 def named_brand(brand: int | None) -> Collection[int] | None:

@@ -30,6 +30,7 @@ SourceError
 ├── ForeignBrandError        brands that belong to none of a key's customers
 ├── TakenNameError           an API key of this name exists
 ├── UnknownKeyError          no API key of this name or id is left
+├── UnknownAccountError      no account of the console has this name, or it is disabled
 └── EndedKeyError            an API key that has expired cannot be replaced
 """
 
@@ -262,3 +263,13 @@ class RefusedValueError(LedgerFaultError):
 
 class StreamUnavailableError(OurError):
     """Kafka cannot be reached, or did not acknowledge in time."""
+
+
+class UnknownAccountError(SourceError):
+    """No account of the console has this name, or it is disabled; nothing was changed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is no account {name}, or it is disabled; see: izin accounts list, or add it: "
+            f"izin accounts save {name} --role …"
+        )

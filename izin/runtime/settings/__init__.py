@@ -19,6 +19,7 @@ from izin.runtime.settings.connections import (
 )
 from izin.runtime.settings.processes import (
     ApiSettings,
+    ConsoleSettings,
     FeedsSettings,
     GateSettings,
     IntakeSettings,
@@ -31,6 +32,7 @@ from izin.runtime.settings.processes import (
 
 __all__ = [
     "ApiSettings",
+    "ConsoleSettings",
     "FeedsSettings",
     "GateSettings",
     "IntakeSettings",

@@ -235,6 +235,50 @@ class ApiSettings(ProxiedAddresses, SuppressionSettings, alias_generator=_named(
     """How many events are looked up in Kafka at once; other requests wait for their turn."""
 
 
+class ConsoleSettings(
+    ProxiedAddresses, SuppressionSettings, alias_generator=_named("IZIN_CONSOLE")
+):
+    """The console: what people see and do in a browser."""
+
+    port: int = 8090
+    operations_port: int = 8100
+    url: str = Field("http://127.0.0.1:8090", validation_alias="IZIN_CONSOLE_URL")
+    """How people reach it: the address in links to sign in. With ``https://`` its cookies are sent
+    over TLS alone."""
+    idle: timedelta = Field(
+        timedelta(minutes=30), gt=timedelta(0), validation_alias="IZIN_CONSOLE_IDLE"
+    )
+    """After how long without a request a session ends."""
+    session: timedelta = Field(
+        timedelta(hours=12), gt=timedelta(0), validation_alias="IZIN_CONSOLE_SESSION"
+    )
+    """After how long a session ends in any case."""
+    oidc_issuer: str | None = Field(None, validation_alias="IZIN_CONSOLE_OIDC_ISSUER")
+    """The identity provider (OpenID Connect) at which people sign in; None: by password or link
+    alone."""
+    oidc_client_id: str | None = Field(None, validation_alias="IZIN_CONSOLE_OIDC_CLIENT_ID")
+    oidc_client_secret: SecretStr | None = Field(
+        None, validation_alias="IZIN_CONSOLE_OIDC_CLIENT_SECRET"
+    )
+    oidc_claim: str = Field("email", validation_alias="IZIN_CONSOLE_OIDC_CLAIM")
+    """Which of its claims is the name of the account. An ``email`` must be verified there."""
+    production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
+    """Refuse an ``IZIN_CONSOLE_URL`` or an issuer on ``http://``."""
+
+    def faults(self) -> Iterator[str]:
+        """Yield what does not go together, or is refused in production."""
+        named = ("oidc_issuer", "oidc_client_id", "oidc_client_secret")
+        given = [getattr(self, name) is not None for name in named]
+        if any(given) and not all(given):
+            yield (
+                "IZIN_CONSOLE_OIDC_ISSUER, IZIN_CONSOLE_OIDC_CLIENT_ID and "
+                "IZIN_CONSOLE_OIDC_CLIENT_SECRET go together; set all or none"
+            )
+        if self.production:
+            for name in ("IZIN_CONSOLE_URL", "IZIN_CONSOLE_OIDC_ISSUER"):
+                yield from checks.plain_url(self.given, name)
+
+
 class GateSettings(ProxiedAddresses, SuppressionSettings, alias_generator=_named("IZIN_GATE")):
     """The HTTP endpoint at which senders ask whether a message may be sent."""
 

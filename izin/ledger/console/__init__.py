@@ -1,0 +1,1 @@
+"""Who signs in to the console: accounts, and the sessions and links by which they are known."""

@@ -1,0 +1,30 @@
+-- Who signs in to the console (izin/web): accounts, the links by which they sign in once, and their sessions. Of links and
+-- sessions only a digest is stored, and of a password its argon2id hash.
+CREATE TABLE console_accounts (
+    name          text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$'),
+    role          text NOT NULL CHECK (role IN ('reader', 'operator', 'compliance', 'admin')),
+    -- NULL: every customer.
+    customers     text[] CHECK (cardinality(customers) > 0),
+    password_hash text CHECK (password_hash ~ '^\$argon2id\$'),
+    created_at    timestamptz NOT NULL,
+    -- Wrong passwords in a row.
+    failures      integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
+    locked_until  timestamptz,
+    disabled_at   timestamptz
+);
+COMMENT ON COLUMN console_accounts.name IS 'With an identity provider the claim that IZIN_CONSOLE_OIDC_CLAIM names.';
+COMMENT ON COLUMN console_accounts.password_hash IS 'NULL: it signs in by a link or an identity provider.';
+CREATE TABLE console_links (
+    digest     bytea PRIMARY KEY CHECK (length(digest) = 32),
+    name       text NOT NULL REFERENCES console_accounts ON DELETE CASCADE,
+    expires_at timestamptz NOT NULL
+);
+COMMENT ON TABLE console_links IS 'Links by which an account signs in once.';
+CREATE TABLE console_sessions (
+    digest     bytea PRIMARY KEY CHECK (length(digest) = 32),
+    name       text NOT NULL REFERENCES console_accounts ON DELETE CASCADE,
+    created_at timestamptz NOT NULL,
+    seen_at    timestamptz NOT NULL
+);
+-- Finds the sessions of an account that is disabled or changes its password.
+CREATE INDEX console_sessions_name ON console_sessions (name);

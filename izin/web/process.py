@@ -1,0 +1,69 @@
+"""The process of the console: over the ledger, and over Kafka for what is published.
+
+It listens once both answer; on SIGTERM it answers who has asked, and ends.
+"""
+
+import asyncio
+import secrets
+from contextlib import AsyncExitStack
+from functools import partial
+
+from izin.kafka.broker_watch import BrokerWatch
+from izin.ledger.db import Ledger
+from izin.producers.new_event import utc_now
+from izin.runtime.http_server.problems import HttpApi
+from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
+from izin.runtime.settings import ConsoleSettings, KafkaSettings, LedgerSettings
+from izin.schemas.codec import Codec
+from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
+from izin.web.app import ConsoleApp, ConsoleMetrics
+from izin.web.routes import routes_of
+from izin.web.visit import Console
+
+_DRAIN = 5
+
+
+def serve(
+    kafka: KafkaSettings, ledger: LedgerSettings, settings: ConsoleSettings, codec: Codec
+) -> None:
+    """Serve the console until SIGTERM or SIGINT.
+
+    Raises:
+        PortError: an address cannot be used.
+        LedgerUnavailableError: PostgreSQL cannot be reached at the start.
+    """
+    how = partial(run, kafka, ledger, settings, codec)
+    serve_until_stopped(settings, how, server="the console", variables="IZIN_CONSOLE")
+
+
+async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and when to stop
+    kafka: KafkaSettings,
+    ledger_settings: LedgerSettings,
+    settings: ConsoleSettings,
+    codec: Codec,
+    listeners: HttpListeners,
+    stopping: asyncio.Event,
+) -> None:
+    """Serve the console on ``listeners`` until ``stopping`` is set; raises as ``serve``."""
+    owner = secrets.randbelow(2**31 - 1) + 1
+    small = ledger_settings.model_copy(update={"pool_size": CONNECTIONS})
+    async with AsyncExitStack() as stack:
+        ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
+        watched = await stack.enter_async_context(Ledger(small, owner=owner))
+        console = Console(
+            ledger=ledger,
+            kafka=kafka,
+            ledger_settings=ledger_settings,
+            settings=settings,
+            codec=codec,
+            clock=utc_now,
+        )
+        broker, watch, metrics = BrokerWatch(kafka), LedgerWatch(watched), ConsoleMetrics()
+
+        api = HttpApi(
+            routes=routes_of(ConsoleApp(console, metrics)),
+            registry=metrics.registry,
+            faults=watch.faults,
+            warnings=broker.faults,
+        )
+        await listeners.serve_api(api, stopping, drain=_DRAIN, beside=(broker.run, watch.run))

@@ -1,0 +1,21 @@
+"""Every route of the console."""
+
+from starlette.routing import Route
+
+from izin.web import pages
+from izin.web.app import ConsoleApp
+from izin.web.screens import overview
+from izin.web.sign_in import SignIn
+from izin.web.visit import Screen
+
+SCREENS: tuple[Screen, ...] = (*overview.SCREENS,)
+
+
+def routes_of(app: ConsoleApp) -> list[Route]:
+    """Return the routes: of screens, of signing in, and of what pages load."""
+    has_provider = app.console.settings.oidc_issuer is not None
+    return [
+        *SignIn(app, has_provider=has_provider).routes(),
+        *map(app.route, SCREENS),
+        Route("/static/{name}", pages.static, methods=["GET"]),
+    ]

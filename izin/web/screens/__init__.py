@@ -1,0 +1,1 @@
+"""One module a screen: its routes (``SCREENS``), read by ``izin.web.app``."""

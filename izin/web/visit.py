@@ -1,0 +1,224 @@
+"""One request of who is signed in: whose data it shows, its page, and looks at people."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote_plus, unquote_plus, urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from izin.consent import IzinError, SourceError
+from izin.ledger.console.accounts import Account
+from izin.ledger.console.sessions import SessionTerms
+from izin.ledger.db import Ledger
+from izin.ledger.record import TopicMessages
+from izin.ledger.registry.customers import Customer
+from izin.runtime.masking import mask
+from izin.runtime.settings import ConsoleSettings, KafkaSettings, LedgerSettings
+from izin.schemas.codec import Codec
+from izin.views.cut import CustomerCut, Look, cut_to, record_look
+from izin.web import i18n, pages
+from izin.web.forms import SMALL, Form
+from izin.web.i18n import Language
+from izin.web.live import LivePages
+from izin.web.navigation import NAVIGATION, Entry
+from izin.web.rights import RIGHTS, Right
+
+NO_FORM = Form((), {})
+SAID_COOKIE = "izin_said"
+EVERY = "*"
+"""The customer that an account which sees all of them chooses to see everything."""
+
+
+class RefusedVisitError(SourceError):
+    """What was asked for is not done; the page says why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        """English, with a Turkish text."""
+
+
+def forbidden() -> RefusedVisitError:
+    """Return why somebody is refused what its role or its customers do not include; what is not
+    there is refused in the same words.
+    """
+    return RefusedVisitError(403, "This is not among what your account may see or do.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """What every screen works on."""
+
+    ledger: Ledger
+    kafka: KafkaSettings
+    ledger_settings: LedgerSettings
+    settings: ConsoleSettings
+    codec: Codec
+    clock: Callable[[], datetime]
+    live: LivePages = field(default_factory=LivePages)
+
+    @property
+    def topic_messages(self) -> TopicMessages:
+        """What makes the messages of a change."""
+        return TopicMessages(self.codec, self.kafka.topics)
+
+    @property
+    def terms(self) -> SessionTerms:
+        """How long a session lasts."""
+        return SessionTerms(idle=self.settings.idle, longest=self.settings.session)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One request of an account."""
+
+    console: Console
+    request: Request
+    account: Account
+    token: str
+    """Of the session."""
+    csrf: str
+    language: Language
+    now: datetime
+    customers: tuple[Customer, ...]
+    """Those that the account sees, by name."""
+    customer: str | None
+    """Whose data is shown; None: everybody's, for an account that sees all."""
+    form: Form = field(default=NO_FORM)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return self.console.ledger
+
+    def may(self, right: Right) -> bool:
+        """Whether the account has the right."""
+        return right in RIGHTS[self.account.role]
+
+    def need(self, right: Right) -> None:
+        """Raise RefusedVisitError where the account does not have the right."""
+        if not self.may(right):
+            raise forbidden()
+
+    async def cut(self) -> CustomerCut:
+        """Return the customer that is shown, with its brands; or everybody."""
+        return await cut_to(self.ledger, self.customer)
+
+    async def need_brand(self, brand_code: int) -> None:
+        """Raise RefusedVisitError where the account does not see the brand's customer, or there is
+        no such brand.
+        """
+        if self.account.customers is None:
+            return
+        for customer in sorted(self.account.customers):
+            if brand_code in (await cut_to(self.ledger, customer)).brand_codes:
+                return
+        raise forbidden()
+
+    async def look(
+        self, screen: str, people: Collection[str] = (), brand: int | None = None
+    ) -> None:
+        """Write a look at people to the history.
+
+        Raises:
+            RefusedVisitError: the account may not, or the history cannot have it; nothing is shown.
+        """
+        self.need(Right.UNMASK)
+        look = Look(
+            command=f"console {screen}",
+            by=self.account.name,
+            people=people,
+            brand=brand,
+            customer=self.customer,
+        )
+        try:
+            await record_look(self.ledger, look, self.console.settings.suppressions)
+        except IzinError:
+            raise RefusedVisitError(
+                503, "Nothing is shown: the history cannot record now that you look."
+            ) from None
+
+    def masked(self, recipient: str, *, is_shown: bool = False) -> str:
+        """Return a recipient for the page: masked, unless a look at it is in the history."""
+        return recipient if is_shown else mask(recipient)
+
+    def text(self, message: str, **values: object) -> str:
+        """Return a text in the language of the page."""
+        return i18n.text(self.language, message, **values)
+
+    def address(self, path: str, **query: object) -> str:
+        """Return a link within the console that keeps the customer that is shown."""
+        given = {name: value for name, value in query.items() if value is not None}
+        if self.customer is not None:
+            given = {"customer": self.customer, **given}
+        return f"{path}?{urlencode(given)}" if given else path
+
+    @property
+    def navigation(self) -> list[Entry]:
+        """The screens that the account may see."""
+        return [entry for entry in NAVIGATION if self.may(entry.right)]
+
+    @property
+    def shared(self) -> Mapping[str, Any]:
+        """What every template of who is signed in has."""
+        return MappingProxyType(
+            {
+                "visit": self,
+                "csrf": self.csrf,
+                "account": self.account,
+                "said": unquote_plus(self.request.cookies.get(SAID_COOKIE, "")),
+                "path": self.request.url.path,
+            }
+        )
+
+    def page(self, template: str, *, status: int = 200, **context: Any) -> Response:  # noqa: ANN401  # what the template shows
+        """Return a page; what was said once is shown, and forgotten."""
+        response = pages.page(template, self.language, status=status, **self.shared, **context)
+        if SAID_COOKIE in self.request.cookies:
+            response.delete_cookie(SAID_COOKIE, path="/")
+        return response
+
+    def redirect(self, path: str, *, said: str = "", **query: object) -> Response:
+        """Return a redirect within the console, where the next page says what was done:
+        ``said``, in the language of the page.
+        """
+        headers = dict(pages.HEADERS)
+        response = RedirectResponse(self.address(path, **query), status_code=303, headers=headers)
+        if said:
+            set_cookie(response, self.console.settings, SAID_COOKIE, quote_plus(said), lasts=60)
+        return response
+
+
+def set_cookie(
+    response: Response, settings: ConsoleSettings, name: str, value: str, *, lasts: int | None
+) -> None:
+    """Set a cookie that no script reads, for ``lasts`` seconds; None: until the browser ends."""
+    response.set_cookie(
+        name,
+        value,
+        max_age=lasts,
+        path="/",
+        secure=settings.url.startswith("https://"),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+Handler = Callable[[Visit], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """A route of a screen."""
+
+    path: str
+    run: Handler
+    right: Right
+    method: str = "GET"
+    largest: int = SMALL
+    """Bytes of what may be posted to it."""
