@@ -1,0 +1,16 @@
+"""The console over a migrated, empty ledger."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from izin.ledger.db import Ledger
+from izin.runtime.settings import LedgerSettings
+from tests.support.console import ConsoleHarness, console_over
+
+
+@pytest.fixture
+async def console(ledger: Ledger, ledger_settings: LedgerSettings) -> AsyncIterator[ConsoleHarness]:
+    """Give the console, with no account and no customer yet."""
+    async with console_over(ledger, ledger_settings=ledger_settings) as console:
+        yield console
