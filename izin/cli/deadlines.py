@@ -14,7 +14,6 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from izin.cli.remedies import OPT_OUT_HEADER, opt_out_rows
 from izin.cli.terminal import (
     ONE_DAY,
     BrandArgument,
@@ -50,6 +49,7 @@ from izin.ledger.db import Ledger
 from izin.ledger.history.reports import Leg, LegLatency, figures, latencies
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
 from izin.views.cut import Look, cut_to
+from izin.views.remedies import OPT_OUT_HEADER, opt_out_rows
 
 app = typer.Typer(help="Show what must be registered at İYS, and by when.", no_args_is_help=True)
 

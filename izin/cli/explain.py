@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from izin.cli.remedies import remedy_of_parked, why_not_sent
 from izin.cli.terminal import (
     ByOption,
     ExitCode,
@@ -41,6 +40,7 @@ from izin.ledger.record import EVERY, Brand, ConsentRow, Suspension
 from izin.ledger.webhooks import deliveries
 from izin.runtime.settings import StreamSettings
 from izin.views.cut import Look, cut_to
+from izin.views.remedies import remedy_of_parked, why_not_sent
 
 HISTORY = ("when (Turkey)", "what", "details")
 DELIVERIES = ("taken (Turkey)", "subscriber", "event", "attempts", "record")
@@ -214,7 +214,7 @@ async def _look(ledger: Ledger, recipient: str, customer: str | None) -> _Found:
     known = {brand.brand_code: brand for brand in await brands.every(ledger)}
     found, automatic = await suspensions.every(ledger), await decisions.undecided(ledger)
     suspended = {
-        one.key: words
+        one.key: str(words)
         for one in history.rows
         if (
             words := why_suspended(one, known.get(one.brand_code), found)

@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from izin.cli.remedies import held_back, remedy_of_automatic
 from izin.cli.terminal import (
     BrandArgument,
     ByOption,
@@ -37,6 +36,7 @@ from izin.ledger.automatic_suspension.counting import SuspensionLimits, limits_o
 from izin.ledger.automatic_suspension.decisions import AutomaticSuspension, SuspensionDecision
 from izin.ledger.db import Ledger
 from izin.ledger.registry import customers
+from izin.views.remedies import held_back, remedy_of_automatic
 
 app = typer.Typer(
     help="Decide about opt-outs (RET), and opt-ins (ONAY) over them, that are held back from "
@@ -160,7 +160,7 @@ def _decide(
     execute: bool,
 ) -> None:
     """Show what is held back, and carry the decision out if it is meant."""
-    say(*(held_back(suspension) for suspension in found))
+    say(*(str(held_back(suspension)) for suspension in found))
     end_dry_run(f"have them {decision}: {_EFFECTS[decision]}", execute=execute)
 
     async def each(ledger: Ledger) -> list[tuple[int, int]]:

@@ -11,7 +11,6 @@ import typer
 
 from izin.cli.brands import suspensions
 from izin.cli.brands.suspensions import concerning, suspended_and_counted
-from izin.cli.remedies import remedy_of_automatic, remedy_of_order
 from izin.cli.terminal import (
     BrandArgument,
     ByOption,
@@ -38,6 +37,7 @@ from izin.ledger.registry import customers, suspension_orders
 from izin.ledger.registry.suspension_orders import Part, SuspensionOrder, of_brand
 from izin.sinks.monitor.accounts import warnings_of
 from izin.views.cut import cut_to
+from izin.views.remedies import remedy_of_automatic, remedy_of_order
 
 _AFFECTS_RECORDS = {
     "iys_code": "İYS code",
@@ -113,7 +113,7 @@ def described(
             (
                 f"{suspension.words} of {suspension.source}",
                 f"{suspension.held_back:,} held back",
-                remedy_of_automatic(suspension),
+                str(remedy_of_automatic(suspension)),
             )
             for suspension in automatic
             if suspension.brand_code == brand.brand_code

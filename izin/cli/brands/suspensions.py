@@ -15,7 +15,6 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from izin.cli.remedies import remedy_of_order, remedy_of_parked, remedy_of_suspension
 from izin.cli.terminal import (
     SLASHES,
     BrandArgument,
@@ -50,6 +49,7 @@ from izin.ledger.registry import suspension_orders
 from izin.ledger.registry.suspension_orders import Part, SuspensionOrder, Target
 from izin.runtime.plan import Plan, Selection
 from izin.views.cut import Look
+from izin.views.remedies import remedy_of_order, remedy_of_parked, remedy_of_suspension
 
 _EFFECTS: Mapping[str, str] = {
     Part.IYS: "submissions to İYS and status queries stop; what İYS shows is still read",

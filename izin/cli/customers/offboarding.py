@@ -19,7 +19,6 @@ from typing import Annotated, Final
 import typer
 
 from izin.cli.daily import write_files
-from izin.cli.remedies import OPT_OUT_HEADER, opt_out_rows
 from izin.cli.terminal import (
     ByOption,
     CustomerArgument,
@@ -61,6 +60,7 @@ from izin.schemas.codec import Codec
 from izin.sinks.inbound.push import Credentials, push_credentials
 from izin.sinks.inbound.push_connections import connections_of, unregister
 from izin.streams.ownership import DecidedOffsets
+from izin.views.remedies import OPT_OUT_HEADER, opt_out_rows
 
 ANCHORS: Final = "anchors.txt"
 HISTORY: Final = "history"

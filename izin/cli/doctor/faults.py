@@ -10,7 +10,6 @@ from shlex import quote
 import httpx
 
 from izin.cli.doctor.finding import DoctorFinding, ok, skipped, wrong
-from izin.cli.remedies import held_back, remedy_of_automatic
 from izin.cli.terminal import turkish
 from izin.cli.terminal.iys_session import calling_iys
 from izin.consent import Status
@@ -33,6 +32,7 @@ from izin.ledger.webhooks.registry import PauseReason, WebhookSubscriber
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.monitor.accounts import warnings_of
+from izin.views.remedies import held_back, remedy_of_automatic
 
 _MOST_DEAD_LETTERS = 10_000
 USUAL = timedelta(minutes=5)

@@ -30,8 +30,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from izin.consent import TURKEY, OurError, SourceError, visible
+from izin.consent import OurError, SourceError, visible
 from izin.runtime.settings import KafkaSettings
+from izin.views.sentences import turkish
 
 CRITICAL_ONLY = 2
 """What librdkafka may log to a person's terminal."""
@@ -79,14 +80,6 @@ def print_json(value: Any) -> None:  # noqa: ANN401  # any JSON
 def json_text(value: Any) -> str:  # noqa: ANN401  # any JSON
     """Return ``value`` as JSON, indented, with a newline at its end."""
     return visible(json.dumps(value, ensure_ascii=False, indent=2, default=_jsonable) + "\n")
-
-
-def turkish(at: datetime | str | None) -> str:
-    """Return the instant ``at`` (or its ISO text) in Turkish time, ``dd.mm.yyyy hh:mm:ss``."""
-    if not at:
-        return ""
-    instant = datetime.fromisoformat(at) if isinstance(at, str) else at
-    return instant.astimezone(TURKEY).strftime("%d.%m.%Y %H:%M:%S")
 
 
 def _jsonable(value: object) -> str:

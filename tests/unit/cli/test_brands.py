@@ -22,11 +22,11 @@ from izin.cli.deadlines import in_words, parked_counts
 from izin.cli.doctor.faults import of_webhooks
 from izin.cli.doctor.finding import CheckState
 from izin.cli.iys import TITLES, remedy_of_count, sweep_row, sweep_state
-from izin.cli.remedies import REMEDIES, remedy_of_parked, remedy_of_suspension
 from izin.consent import Channel
 from izin.consent.forecast import forecast
 from izin.ledger.reads import Count, Parked
 from izin.ledger.record import Brand, Suspension
+from izin.views.remedies import REMEDIES, remedy_of_parked, remedy_of_suspension
 from tests.support.builders import BRAND, CUSTOMER, NOON, a_count, a_sweep
 from tests.support.webhooks import a_subscriber
 from tests.unit.cli.test_verify import RUNNER
@@ -137,7 +137,7 @@ def a_suspension(**fields: object) -> Suspension:
 )
 def test_suspension_by_iys_has_its_remedy(suspension: Suspension, first_step: str) -> None:
     """The first step, the retry, and what to do about suspended opt-outs."""
-    remedy = remedy_of_suspension(suspension, (suspension,))
+    remedy = str(remedy_of_suspension(suspension, (suspension,)))
     assert first_step in remedy
     assert f"izin brands retry {BRAND}" in remedy
     assert (f"izin deadlines opt-outs {BRAND}" in remedy) is (suspension.status == "*")
@@ -165,19 +165,19 @@ def test_suspension_by_a_person_is_not_retried(mine: Suspension, said: str, not_
     """
     other = a_suspension(channel="EPOSTA", code="no-right", recheck_at=None)
     anothers = a_suspension(channel="ARAMA", brand_code=BRAND + 1, recheck_at=None)
-    remedy = remedy_of_suspension(mine, (mine, other, anothers))
+    remedy = str(remedy_of_suspension(mine, (mine, other, anothers)))
     assert (said in remedy, not_said in remedy) == (True, False)
     assert f"izin deadlines opt-outs {BRAND}" in remedy
 
 
 def test_remedy_of_parked_is_a_whole_command() -> None:
     """With brand and reason, ready to be copied."""
-    assert remedy_of_parked(BRAND, "reconsent", all_of=7).endswith(
+    assert str(remedy_of_parked(BRAND, "reconsent", all_of=7)).endswith(
         f"izin brands requeue {BRAND} --because reconsent --exactly 7 --plan requeue.json"
     )
-    assert f"izin brands add {BRAND}" in remedy_of_parked(BRAND, "unknown-brand")
-    assert remedy_of_parked(BRAND, None) == "see izin explain"
-    assert not [why for why in REMEDIES if "{" in remedy_of_parked(BRAND, why)]
+    assert f"izin brands add {BRAND}" in str(remedy_of_parked(BRAND, "unknown-brand"))
+    assert str(remedy_of_parked(BRAND, None)) == "see izin explain"
+    assert not [why for why in REMEDIES if "%(" in str(remedy_of_parked(BRAND, why))]
 
 
 def test_rights_changes_count_what_waits_or_continues() -> None:

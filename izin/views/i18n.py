@@ -1,0 +1,102 @@
+"""Turkish and English: what screens and files for people say, and how they write numbers and
+instants.
+
+Texts are English in code and templates; the Turkish ones are in ``izin/web/locale/tr/*.po``, a file
+for each screen, read as they are. Instants are Turkish time, which is where the law's terms are
+counted.
+"""
+
+import io
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cache, partial
+from importlib import resources
+
+from babel.dates import format_datetime
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+from babel.support import Translations
+
+from izin.consent import TURKEY
+from izin.views.sentences import Command, Sentence
+
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+
+
+class Language(StrEnum):
+    """A language in which izin speaks to people."""
+
+    TURKISH = "tr"
+    ENGLISH = "en"
+
+
+DEFAULT = Language.TURKISH
+
+
+@cache
+def translations(language: Language) -> Translations:
+    """Return the texts of a language."""
+    found = Translations()
+    folder = resources.files("izin") / "web" / "locale" / language
+    if folder.is_dir():
+        for file in sorted(folder.iterdir(), key=lambda one: one.name):
+            if file.name.endswith(".po"):
+                catalog = read_po(io.BytesIO(file.read_bytes()), locale=str(language))
+                packed = io.BytesIO()
+                write_mo(packed, catalog)
+                packed.seek(0)
+                found.merge(Translations(packed))
+    return found
+
+
+def text(language: Language, message: str | Sentence, **values: object) -> str:
+    """Return a text in a language; ``values`` stand for ``%(name)s`` in it, a sentence has its
+    own.
+    """
+    if isinstance(message, Sentence):
+        return message.filled(partial(text, language), partial(_written, language))
+    found: str = translations(language).ugettext(message)
+    return found % values if values else found
+
+
+def _written(language: Language, value: object) -> object:
+    match value:
+        case datetime():
+            return when(language, value)
+        case Command():
+            return text(language, value.here) if value.here else value.line
+        case _:
+            return value
+
+
+def number(language: Language, value: float | None) -> str:
+    """Return a number with the separators of the language; a dash for none."""
+    return "–" if value is None else format_decimal(value, locale=str(language))
+
+
+def when(language: Language, at: datetime | None) -> str:
+    """Return an instant in Turkish time, as ``1 Ara 2026 17:45``; a dash for none."""
+    if at is None:
+        return "–"
+    return format_datetime(at.astimezone(TURKEY), "d MMM y HH:mm", locale=str(language))
+
+
+def duration(language: Language, length: float | timedelta | None) -> str:
+    """Return a duration (seconds) for people, as ``240 ms``, ``3,2 sn`` or ``12 dk``; a dash for
+    none.
+    """
+    if length is None:
+        return "–"
+    seconds = length.total_seconds() if isinstance(length, timedelta) else length
+    size = abs(seconds)
+    tr = language is Language.TURKISH
+    for limit, unit, name in (
+        (1.0, 0.001, "ms"),
+        (_MINUTE, 1.0, "sn" if tr else "s"),
+        (_HOUR, _MINUTE, "dk" if tr else "min"),
+        (_DAY, _HOUR, "sa" if tr else "h"),
+    ):
+        if size < limit:
+            return f"{number(language, round(seconds / unit, 1))} {name}"
+    return f"{number(language, round(seconds / _DAY, 1))} {'gün' if tr else 'd'}"
