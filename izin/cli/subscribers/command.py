@@ -2,12 +2,10 @@
 
 import asyncio
 import re
-import secrets
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from operator import attrgetter
+from itertools import filterfalse
 from typing import Annotated, Any
 
 import typer
@@ -39,19 +37,18 @@ from izin.cli.terminal import (
     takes,
     turkish,
 )
-from izin.cli.terminal.ledger_session import run_cut, run_on_ledger
-from izin.consent import SourceError
+from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.kafka.clients import codec
-from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber, PauseReason, WebhookType
-from izin.runtime.settings import KafkaSettings, WebhookSettings
+from izin.runtime.settings import WebhookSettings
+from izin.views.cut import cut_to
+from izin.views.subscribers import ListedSubscriber, ResendOrder, counted, details, listed, ping
 from izin.webhooks import resends
-from izin.webhooks.events import PING, body_of
-from izin.webhooks.partitions import bounds, cursors_at_end
-from izin.webhooks.posting import AllowedTargets, Poster, Reply, check_url, new_secret, signed
-from izin.webhooks.resends import CountedResend, Resend, planned
+from izin.webhooks.partitions import cursors_at_end
+from izin.webhooks.posting import AllowedTargets, check_url, new_secret
+from izin.webhooks.resends import CountedResend, Resend
 
 app = typer.Typer(
     help="Add and look after subscribers: systems to which events are posted, signed.\n\n"
@@ -61,7 +58,6 @@ app = typer.Typer(
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_ATTEMPTS = 10
 LIST = {
     "name": "name",
     "customer_id": "customer",
@@ -73,45 +69,6 @@ LIST = {
     "origins": "origins",
 }
 ATTEMPTS = ("when (Turkey)", "record", "attempt", "status", "failure")
-
-
-async def look(
-    ledger: Ledger, kafka: KafkaSettings, name: str, *, now: datetime
-) -> Mapping[str, Any]:
-    """Return what is to be shown of the subscriber of ``name``, as JSON values, never its secrets:
-    with what it still lacks, by lane (some of what is unread is for others), the latest attempts
-    that failed, and its latest resend.
-
-    Raises:
-        UnknownSubscriberError: there is none.
-        StreamUnavailableError: Kafka does not say where its topics end.
-    """
-    found = await registry.of_name(ledger, name)
-    cursors = await registry.cursors_of(ledger, [found.id])
-    followed = [cursor.place for cursor in cursors if cursor.end_offset is None]
-    kept = await asyncio.to_thread(bounds, kafka, followed)
-    backlog: dict[str, Counter[str]] = {}
-    for one in cursors:
-        end = kept[one.place][1] if one.end_offset is None else one.end_offset
-        unread = max(end - one.next_offset, 0)
-        backlog.setdefault(one.lane, Counter()).update(open=len(one.open_offsets), unread=unread)
-    return {
-        **_known(found, now),
-        "created_at": found.created_at,
-        "paused_at": found.paused_at,
-        "paused_for": found.paused_for,
-        "failing_since": found.failing_since,
-        "last_failure": found.last_failure,
-        "last_failure_at": found.last_failure_at,
-        "former_secret_until": found.former_until,
-        "backlog": backlog,
-        "attempts": await registry.latest_attempts(ledger, found.id, most=_ATTEMPTS),
-        "resend": await resends.latest(ledger, found.id),
-    }
-
-
-def _known(one: registry.WebhookSubscriber, now: datetime) -> dict[str, Any]:
-    return one.shown() | {"customer_id": one.customer_id, "state": one.state_at(now)}
 
 
 def _facts(view: Mapping[str, Any]) -> Sequence[tuple[str, object]]:
@@ -230,14 +187,14 @@ def add(
 def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the subscribers, what each gets, and whether it takes it."""
     now = datetime.now(UTC)
-    print_rows(
-        output,
-        LIST,
-        [
-            list_row(_known(one, now))
-            for one in run_cut(customer, registry.every, attrgetter("customer_id"))
-        ],
-    )
+    found = run_on_ledger(lambda ledger: _listed(ledger, customer, now))
+    print_rows(output, LIST, [list_row(one.shown()) for one in found])
+
+
+async def _listed(
+    ledger: Ledger, customer: str | None, now: datetime
+) -> tuple[ListedSubscriber, ...]:
+    return await listed(ledger, await cut_to(ledger, customer), now=now)
 
 
 @app.command()
@@ -247,7 +204,7 @@ def show(name: NameArgument, *, output: OutputOption = OutputFormat.TABLE) -> No
     Exit code 1 if it fails or is paused, 3 if there is none of this name.
     """
     now, kafka = datetime.now(UTC), kafka_settings()
-    view = run_on_ledger(lambda ledger: look(ledger, kafka, name, now=now))
+    view = run_on_ledger(lambda ledger: details(ledger, kafka, name, now=now)).shown()
     match output:
         case OutputFormat.JSON:
             print_json(view)
@@ -276,29 +233,6 @@ def send_test(
     result = {"status": reply.status, "failure": reply.failure}
     print_rows(output, tuple(result), [tuple(result.values())], as_json=result)
     exit_if(reply.failure)
-
-
-async def ping(ledger: Ledger, settings: WebhookSettings, name: str, *, by: str) -> Reply:
-    """Post a test event to the subscriber of a name, and record that; where it is taken, what the
-    subscriber refused before is posted at once.
-
-    Raises:
-        UnknownSubscriberError: there is none.
-    """
-    found, now = await registry.of_name(ledger, name), datetime.now(UTC)
-    poster = Poster.to(found, settings, settings.tls_context())
-    body = body_of(PING, now, {"customer_id": found.customer_id, "subscriber": found.name})
-    webhook_id = f"msg_{secrets.token_hex(20)}"
-    try:
-        signing = found.secrets_at(now, ledger.secret_keys)
-        reply = await poster.post(signed(signing, webhook_id, now, body), body)
-    finally:
-        await poster.close()
-    result = reply.failure or f"status {reply.status}"
-    await registry.tested(
-        ledger, name, result=result, is_taken=reply.is_acknowledgement, by=by, now=now
-    )
-    return reply
 
 
 @app.command()
@@ -340,13 +274,12 @@ def remove(name: NameArgument, *, execute: ExecuteOption = False, by: ByOption) 
         run_on_ledger(lambda ledger: registry.remove(ledger, name, by=by, now=now))
         say(f"subscriber {name} removed")
         return
-    view = run_on_ledger(lambda ledger: look(ledger, kafka_settings(), name, now=now))
-    counts = view["backlog"].values()
-    waiting = sum(count["open"] for count in counts)
+    view = run_on_ledger(lambda ledger: details(ledger, kafka_settings(), name, now=now))
+    one, is_unread = view.subscriber, any(lane["unread"] for lane in view.backlog.values())
     # What is unread is also of others: how much of it is for this one, nobody knows yet.
-    more = ", and more that was not read for it yet" if any(one["unread"] for one in counts) else ""
-    say(f"subscriber {name} of {view['customer_id']} would get nothing more at {view['url']}")
-    say_dry_run(f"{waiting} records wait for it{more}")
+    more = ", and more that was not read for it yet" if is_unread else ""
+    say(f"subscriber {name} of {one.customer_id} would get nothing more at {one.url}")
+    say_dry_run(f"{view.open} records wait for it{more}")
 
 
 @app.command("rotate-secret")
@@ -386,12 +319,16 @@ def resend_order(
     until: UntilOption = None,
     recipients: RecipientOption = None,
     chosen: EventFilter,
-) -> tuple[Resend, frozenset[str]]:
+) -> ResendOrder:
     """Return what is sent again by these options, and of which recipients or keys; none: of all."""
     if not (since or recipients):
         raise typer.BadParameter("say what is sent: --since or --recipient")
-    order = Resend(ordered_at=datetime.now(UTC), filter=chosen, since=since, until=until)
-    return order, frozenset(named_recipients(recipients or ()))
+    given = frozenset(named_recipients(recipients or ()))
+    return ResendOrder(
+        resend=Resend(ordered_at=datetime.now(UTC), filter=chosen, since=since, until=until),
+        keys=frozenset(filter(is_key, given)),
+        recipients=frozenset(filterfalse(is_key, given)),
+    )
 
 
 @app.command()
@@ -406,7 +343,7 @@ def resend(
         ),
     ],
     *,
-    order: tuple[Resend, frozenset[str]],
+    order: ResendOrder,
     execute: ExecuteOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
@@ -420,7 +357,9 @@ def resend(
     was; izin subscribers show says how far it is. Exit code 3 if there is no subscriber of such a
     name, or an earlier resend is not done (izin subscribers cancel-resend).
     """
-    plans = run_on_ledger(lambda ledger: _counted(ledger, names, *order))
+    kafka = kafka_settings()
+    encoder = codec(kafka)
+    plans = run_on_ledger(lambda ledger: counted(ledger, kafka, encoder, names, order))
     if execute:
         run_on_ledger(lambda ledger: resends.begin(ledger, plans, by=by, now=datetime.now(UTC)))
     rows = [(plan.name, *part, plan.events[part]) for plan in plans for part in sorted(plan.events)]
@@ -438,26 +377,6 @@ def cancel_resend(name: NameArgument, *, by: ByOption) -> None:
         lambda ledger: resends.cancel(ledger, name=name, by=by, now=datetime.now(UTC))
     )
     say(f"resend {number} of {name} cancelled")
-
-
-async def _counted(
-    ledger: Ledger, names: Sequence[str], order: Resend, given: Iterable[str]
-) -> Sequence[CountedResend]:
-    """Return what each subscriber would be sent of the recipients or keys ``given``; none: of all.
-
-    Raises:
-        SourceError: nothing is known of any.
-    """
-    kafka = kafka_settings()
-    encoder = codec(kafka)
-    if given:
-        keys = {one for one in given if is_key(one)}
-        for found in (await reads.keys_of(ledger, {*given} - keys)).values():
-            keys.update(found)
-        if not keys:
-            raise SourceError("nothing is known of any recipient given")
-        order = replace(order, keys=frozenset(keys))
-    return [await planned(ledger, kafka, encoder, name, order) for name in names]
 
 
 def _lines(plan: CountedResend, *, is_ordered: bool) -> Iterator[str]:
