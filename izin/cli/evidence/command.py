@@ -4,10 +4,8 @@
 """
 
 import asyncio
-import hashlib
 from dataclasses import asdict
 from datetime import UTC, datetime
-from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -32,19 +30,25 @@ from izin.cli.terminal import (
     turkish,
     write_new,
 )
-from izin.cli.terminal.ledger_session import note_look, run_cut, run_on_ledger, topic_messages
+from izin.cli.terminal.ledger_session import (
+    named_brand,
+    note_look,
+    run_on_ledger,
+    topic_messages,
+)
 from izin.consent import Channel, SourceError
 from izin.evidence import collection
 from izin.evidence.chain import anchors_of
 from izin.evidence.container import read
 from izin.evidence.daily_files import check_with
-from izin.evidence.verification import Evidence, verify
+from izin.evidence.verification import verify
 from izin.ledger.db import Ledger
 from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.runtime.masking import mask
 from izin.sinks.monitor.anchors import AnchorWitnesses
-from izin.views.cut import Look
+from izin.views.complaints import CLOSED, evidence_archive, listed, state_of
+from izin.views.cut import Look, cut_to
 
 _WRITE = "write"
 complaints_app = typer.Typer(
@@ -115,9 +119,12 @@ def write(
     if out.exists():
         raise SourceError(f"{out} exists; name a new file")
     look = Look(command="evidence write", by=by, people=[request.recipient])
-    evidence, archive = run_on_ledger(lambda ledger: _collect(ledger, request, now), look=look)
-    write_new(out, archive)
-    sha256 = hashlib.sha256(archive).hexdigest()
+    messages = topic_messages()
+    made = run_on_ledger(
+        lambda ledger: evidence_archive(ledger, messages, request, now=now), look=look
+    )
+    write_new(out, made.content)
+    evidence, sha256 = made.evidence, made.sha256
     if output is OutputFormat.JSON:
         written = {"file": str(out), "sha256": sha256, "rows": len(evidence.rows)}
         print_json(written | {"keys": evidence.header["keys"]})
@@ -214,17 +221,6 @@ def _recipient(text: str) -> str:
     return normalised(text)
 
 
-async def _collect(
-    ledger: Ledger, request: collection.EvidenceRequest, now: datetime
-) -> tuple[Evidence, bytes]:
-    """Return the evidence and its archive, whose digest the history has then."""
-    evidence = await collection.collect(ledger, topic_messages(), request, now=now)
-    archive = evidence.packed()
-    sha256 = hashlib.sha256(archive).hexdigest()
-    await collection.record(ledger, request, evidence, sha256=sha256, now=now)
-    return evidence, archive
-
-
 @complaints_app.command()
 def add(
     recipient: Annotated[
@@ -291,12 +287,7 @@ def list_(
     Recipients are masked; izin complaints show has them. Exit code 1 if any is overdue.
     """
     now = datetime.now(UTC)
-    found = run_cut(
-        customer,
-        lambda ledger: complaints.every(ledger, closed=closed, brand_code=brand),
-        attrgetter("brand_code"),
-        only=None if brand is None else [brand],
-    )
+    found = run_on_ledger(lambda ledger: _listed(ledger, customer, brand, closed=closed))
     print_rows(
         output,
         {
@@ -312,6 +303,13 @@ def list_(
         [_row(one, now) for one in found],
     )
     exit_if([one for one in found if one.is_overdue(now)])
+
+
+async def _listed(
+    ledger: Ledger, customer: str | None, brand: int | None, *, closed: bool
+) -> list[Complaint]:
+    cut = await cut_to(ledger, customer, named_brand(brand))
+    return await listed(ledger, cut, closed=closed, brand_code=brand)
 
 
 @complaints_app.command()
@@ -407,9 +405,8 @@ def _digest(path: Path, one: NewComplaint) -> str:
 
 
 def _state(one: Complaint, now: datetime) -> str:
-    if one.closed_at is not None:
-        return f"closed: {one.outcome}"
-    return "overdue" if one.is_overdue(now) else "open"
+    state = state_of(one, now)
+    return f"{state}: {one.outcome}" if state == CLOSED else state
 
 
 def _row(one: Complaint, now: datetime) -> tuple[object, ...]:
