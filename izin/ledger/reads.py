@@ -148,6 +148,12 @@ async def counts(ledger: Ledger) -> tuple[Count, ...]:
     return tuple(Count(**row) for row in await ledger.fetch(_SQL["counts"]))
 
 
+async def unsettled(ledger: Ledger, brand_code: int) -> tuple[Count, ...]:
+    """Return how many keys of a brand are in each state but those that are settled."""
+    rows = await ledger.fetch(_SQL["unsettled"], {"brand_code": brand_code})
+    return tuple(Count(**row) for row in rows)
+
+
 async def parked(ledger: Ledger) -> tuple[Parked, ...]:
     """Return what waits for a person, and why."""
     return tuple(Parked(**row) for row in await ledger.fetch(_SQL["parked"]))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from izin.cli.brands import suspensions
-from izin.cli.brands.suspensions import concerning, suspended_and_counted
+from izin.cli.brands.suspensions import concerning
 from izin.cli.terminal import (
     BrandArgument,
     ByOption,
@@ -28,27 +28,18 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.consent import Channel
-from izin.ledger import brands as registry, reads, suspensions as stored
+from izin.ledger import brands as registry, suspensions as stored
 from izin.ledger.automatic_suspension import decisions
 from izin.ledger.db import Ledger
 from izin.ledger.reads import Count
-from izin.ledger.record import EVERY, ORDERED, Brand, BrandOfAnotherError, Suspension
-from izin.ledger.registry import customers, suspension_orders
+from izin.ledger.record import EVERY, ORDERED, Brand, Suspension
+from izin.ledger.registry import suspension_orders
 from izin.ledger.registry.suspension_orders import Part, SuspensionOrder, of_brand
 from izin.sinks.monitor.accounts import warnings_of
+from izin.views.customers import brand_changes, brand_plan, suspended_and_counted
 from izin.views.cut import cut_to
 from izin.views.remedies import remedy_of_automatic, remedy_of_order
 
-_AFFECTS_RECORDS = {
-    "iys_code": "İYS code",
-    "customer_id": "customer",
-    "activated_at": "active since",
-    "loading_deadline": "load by",
-    "status": "status",
-    "account": "account",
-    "egress_address": "address",
-}
-"""Fields that change terms, owner or route of records that exist already."""
 _UNSETTLED = frozenset(
     {"pending", "retryable", "in_flight", "awaiting_result", "unknown", "parked"}
 )
@@ -57,17 +48,9 @@ _ANY = "any"
 
 def changes(known: Brand, brand: Brand) -> list[str]:
     """Return, a line each, what a change to ``brand`` changes for records that exist already."""
-    fields = (
-        (title, getattr(known, name), getattr(brand, name))
-        for name, title in _AFFECTS_RECORDS.items()
-        # These are kept where they are not given.
-        if name not in {"activated_at", "account", "egress_address"}
-        or getattr(brand, name) is not None
-    )
     return [
-        f"{title}: {_shown(old)} -> {_shown(new)}"
-        for title, old, new in fields
-        if (new or None) != old
+        f"{one.title}: {_shown(one.before)} -> {_shown(one.after)}"
+        for one in brand_changes(known, brand)
     ]
 
 
@@ -121,11 +104,6 @@ def described(
         *_rights(suspensions),
         *_unsettled(counts),
     ]
-
-
-def unsettled(counts: Iterable[Count]) -> int:
-    """Return how many keys are not settled."""
-    return sum(count.keys for count in counts if count.state in _UNSETTLED)
 
 
 def _orders(brand: Brand, orders: Iterable[SuspensionOrder]) -> Iterable[tuple[str, str, str]]:
@@ -238,14 +216,12 @@ def add(
 
 def _add(brand: Brand, former: str | None, *, by: str, execute: bool) -> None:
     code = brand.brand_code
-    known, counts = run_on_ledger(lambda ledger: _known(ledger, brand))
-    if known is not None and known.customer_id not in {brand.customer_id, former}:
-        raise BrandOfAnotherError(code)
-    changed = [] if known is None else changes(known, brand)
-    if changed and not execute:
+    plan = run_on_ledger(lambda ledger: brand_plan(ledger, brand, former))
+    known = plan.known
+    if known is not None and plan.changes and not execute:
         say(
-            *changed,
-            f"{unsettled(counts)} unsettled records are affected; add --execute to change brand "
+            *changes(known, brand),
+            f"{plan.unsettled} unsettled records are affected; add --execute to change brand "
             f"{code}",
         )
         return
@@ -310,14 +286,6 @@ async def _every(
         await stored.every(ledger),
         await suspension_orders.every(ledger),
     )
-
-
-async def _known(ledger: Ledger, brand: Brand) -> tuple[Brand | None, tuple[Count, ...]]:
-    """Return the brand as it is registered, if it is, and its numbers of keys."""
-    async with ledger.transaction() as connection:
-        await customers.require_active(connection, {brand.customer_id})
-        known = await registry.of_codes(connection, [brand.brand_code])
-    return known.get(brand.brand_code), concerning(brand.brand_code, await reads.counts(ledger))
 
 
 async def _described(ledger: Ledger, brand_code: int) -> list[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ a customer. A lost right or subscription suspends by itself. Records of channels
 not sent, for İYS would refuse them (H353). ``parked``, ``retailers``, ``requeue``: a person acts.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
@@ -34,7 +34,7 @@ from izin.cli.terminal import (
     turkish,
 )
 from izin.cli.terminal.ledger_session import run_cut, run_on_ledger, topic_messages
-from izin.consent import WAITING, Channel, SourceError, Status
+from izin.consent import Channel, SourceError
 from izin.ledger import (
     brands,
     brands as registry,
@@ -44,10 +44,11 @@ from izin.ledger import (
 )
 from izin.ledger.db import Ledger
 from izin.ledger.reads import Count
-from izin.ledger.record import EVERY, NOT_GRANTED, Brand, Suspension
+from izin.ledger.record import Brand, Suspension
 from izin.ledger.registry import suspension_orders
 from izin.ledger.registry.suspension_orders import Part, SuspensionOrder, Target
 from izin.runtime.plan import Plan, Selection
+from izin.views.customers import rights_changes, suspended_and_counted, waiting
 from izin.views.cut import Look
 from izin.views.remedies import remedy_of_order, remedy_of_parked, remedy_of_suspension
 
@@ -299,7 +300,7 @@ def rights(
         lambda ledger: suspended_and_counted(ledger, brand_code), brand=brand_code
     )
     lines = rights_changes(brand_code, found, channels, counts)
-    say(*lines)
+    say(*map(str, lines))
     if not lines:
         say(f"brand {brand_code} has these rights already")
         return
@@ -310,57 +311,9 @@ def rights(
     say(f"the rights of brand {brand_code} are changed")
 
 
-def rights_changes(
-    brand_code: int,
-    found: Iterable[Suspension],
-    channels: Collection[Channel],
-    counts: Iterable[Count],
-) -> list[str]:
-    """Return, a line a channel, what changes if the brand may write ``channels`` and no others."""
-    suspended = {one.channel: one for one in found if one.status == EVERY}
-    counted = list(counts)
-    lines = []
-    for channel in Channel:
-        one = suspended.get(channel)
-        waits = waiting(count for count in counted if count.channel == channel)
-        is_ours = one is not None and one.is_by_operator
-        is_listed = one is not None and one.code == NOT_GRANTED
-        if channel in channels and is_ours:
-            until = " until İYS's list is read again, which has no right" if is_listed else ""
-            lines.append(f"{channel}: no -> write{until}; {waits} continue")
-        elif channel in channels and one is not None:
-            lines.append(
-                f"{channel}: no, for İYS refused it: once that is corrected at İYS, "
-                f"izin brands retry {brand_code}"
-            )
-        elif channel not in channels and (is_listed or not is_ours):
-            was = "write" if one is None else "no, refused by İYS"
-            was = "no, not granted at İYS" if is_listed else was
-            lines.append(
-                f"{channel}: {was} -> no; {waits} wait until it is given "
-                f"back; opt-outs that cannot: izin deadlines opt-outs {brand_code}"
-            )
-    return lines
-
-
 def concerning(brand_code: int, found: Iterable[OfBrand]) -> tuple[OfBrand, ...]:
     """Return those of ``found`` that concern a brand."""
     return tuple(one for one in found if one.brand_code == brand_code)
-
-
-async def suspended_and_counted(
-    ledger: Ledger, brand_code: int
-) -> tuple[tuple[Suspension, ...], tuple[Count, ...]]:
-    """Return the suspensions of a brand, and how many of its keys are in which state."""
-    suspensions = concerning(brand_code, await stored.every(ledger))
-    return suspensions, concerning(brand_code, await reads.counts(ledger))
-
-
-def waiting(counts: Iterable[Count]) -> str:
-    """Return how many opt-outs and consents wait to be sent to İYS."""
-    found = [count for count in counts if count.state in WAITING]
-    opt_outs = sum(one.keys for one in found if one.desired_status == Status.RET)
-    return f"{opt_outs} opt-outs and {sum(one.keys for one in found) - opt_outs} consents"
 
 
 def parked(

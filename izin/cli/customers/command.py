@@ -5,8 +5,7 @@
 
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Annotated
@@ -39,13 +38,19 @@ from izin.ledger import brands as registry
 from izin.ledger.automatic_suspension.counting import limits_of
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand
-from izin.ledger.registry import api_keys, customers, granted as listing
+from izin.ledger.registry import customers, granted as listing
 from izin.ledger.registry.customers import Customer, CustomerDetails, PersonKind
 from izin.ledger.registry.granted import ListedBrand, offers
 from izin.runtime.settings import IysSettings, SinkSettings
-from izin.schemas.api_keys import ApiKey
 from izin.sinks.monitor.accounts import GrantedBrandsReader, ListFinding, refresh_subscriptions
 from izin.sinks.outbound.context import OutboundContext, RequestBudget
+from izin.views.customers import (
+    NUMBERS,
+    KnownCustomers,
+    customer_state,
+    known_customers,
+    shared_numbers,
+)
 from izin.views.cut import CustomerCut, cut_to
 
 app = typer.Typer(
@@ -54,7 +59,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_NUMBERS = (("MERSİS", "mersis"), ("VKN", "vkn"), ("İYS code", "iys_code"))
 KindOption = Annotated[
     PersonKind | None,
     typer.Option(
@@ -86,28 +90,13 @@ _Row = tuple[int | None, str, str]
 """The brand, what İYS lists of it, and what to do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Registry:
-    """Who the customers and brands are, to say whose an offered brand may be."""
-
-    customers: Sequence[Customer]
-    brands: Sequence[Brand]
-
-    def owner_of(self, iys_code: int) -> str | None:
-        """Return the customer whose provider this is; None where none or several are."""
-        found = {
-            customer.customer_id for customer in self.customers if customer.iys_code == iys_code
-        }
-        found = found or {brand.customer_id for brand in self.brands if brand.iys_code == iys_code}
-        return found.pop() if len(found) == 1 else None
-
-    def offer(self, brand_code: int, iys_code: int, name: str) -> str:
-        """Return the command that registers an offered brand."""
-        owner = shlex.quote(self.owner_of(iys_code) or "CUSTOMER")
-        return (
-            f"izin brands add {brand_code} --iys-code {iys_code} --customer {owner} "
-            f"--name {shlex.quote(name or str(brand_code))}; with --activated-at if it is active"
-        )
+def _offer(known: KnownCustomers, brand_code: int, iys_code: int, name: str) -> str:
+    """Return the command that registers an offered brand."""
+    owner = shlex.quote(known.owner_of(iys_code) or "CUSTOMER")
+    return (
+        f"izin brands add {brand_code} --iys-code {iys_code} --customer {owner} "
+        f"--name {shlex.quote(name or str(brand_code))}; with --activated-at if it is active"
+    )
 
 
 def sync(
@@ -171,9 +160,9 @@ def granted_brands(
     exit_if([row for row in rows if row[0] in codes and row[-1]])
 
 
-def _remedy(one: ListedBrand, known: _Registry, *, is_offered: bool) -> str:
+def _remedy(one: ListedBrand, known: KnownCustomers, *, is_offered: bool) -> str:
     if is_offered:
-        return known.offer(one.brand_code, one.iys_code, one.name)
+        return _offer(known, one.brand_code, one.iys_code, one.name)
     if one.writes is None or len(one.writes) == len(Channel):
         return ""
     lost = " ".join(channel for channel in Channel if channel not in one.writes)
@@ -182,13 +171,9 @@ def _remedy(one: ListedBrand, known: _Registry, *, is_offered: bool) -> str:
 
 async def _listed(
     ledger: Ledger, customer: str | None
-) -> tuple[tuple[ListedBrand, ...], _Registry, CustomerCut]:
+) -> tuple[tuple[ListedBrand, ...], KnownCustomers, CustomerCut]:
     cut = await cut_to(ledger, customer)
-    return await listing.every(ledger), await _registry(ledger), cut
-
-
-async def _registry(ledger: Ledger) -> _Registry:
-    return _Registry(customers=await customers.every(ledger), brands=await registry.every(ledger))
+    return await listing.every(ledger), await known_customers(ledger), cut
 
 
 async def _sync(
@@ -197,7 +182,7 @@ async def _sync(
     """Return what İYS lists, with what to do, and whether anything is wrong; ``by`` follows it."""
     ledger = context.ledger
     await cut_to(ledger, customer)
-    known, iys = await _registry(ledger), IysSettings()
+    known, iys = await known_customers(ledger), IysSettings()
     if iys.integrator_code is None:
         return await _own_brands(context, known, customer, store=by is not None)
     reader = GrantedBrandsReader(
@@ -223,7 +208,7 @@ async def _sync(
     return rows, any(one.loses for one in found.changes) or found.problem is not None
 
 
-def _rows(found: ListFinding, known: _Registry, context: OutboundContext) -> Iterator[_Row]:
+def _rows(found: ListFinding, known: KnownCustomers, context: OutboundContext) -> Iterator[_Row]:
     for change in found.changes:
         code = change.brand.brand_code
         remedy = f"izin deadlines opt-outs {code}" if change.lost else ""
@@ -231,7 +216,7 @@ def _rows(found: ListFinding, known: _Registry, context: OutboundContext) -> Ite
             yield code, line, remedy
     for one in found.offered:
         what = f"granted, not registered: {one.name} of {one.title}"
-        yield one.brand_code, what, known.offer(one.brand_code, one.iys_code, one.name)
+        yield one.brand_code, what, _offer(known, one.brand_code, one.iys_code, one.name)
     for brand in found.unlisted:
         yield (
             brand.brand_code,
@@ -245,7 +230,7 @@ def _rows(found: ListFinding, known: _Registry, context: OutboundContext) -> Ite
 
 
 async def _own_brands(
-    context: OutboundContext, known: _Registry, customer: str | None, *, store: bool
+    context: OutboundContext, known: KnownCustomers, customer: str | None, *, store: bool
 ) -> tuple[list[_Row], bool]:
     """Return the brands of providers whose own account we have, as :func:`_sync` does."""
     rows: list[_Row] = []
@@ -262,7 +247,7 @@ async def _own_brands(
             (
                 summary.brand_code,
                 f"not registered: {summary.name}",
-                known.offer(summary.brand_code, iys_code, summary.name),
+                _offer(known, summary.brand_code, iys_code, summary.name),
             )
             for summary in found
             if summary.brand_code not in codes
@@ -343,24 +328,13 @@ def change(
 def _say(before: Customer | None, after: Customer) -> None:
     done = "unchanged" if before == after else "registered" if before is None else "changed"
     say(f"customer {after.customer_id} is {done}")
-    warn(*_shared_numbers(after, run_on_ledger(customers.every)))
-
-
-def _shared_numbers(customer: Customer, known: Sequence[Customer]) -> Iterator[str]:
-    """Say which numbers of ``customer`` others of ``known`` have: a company is one customer."""
-    others = [one for one in known if one.customer_id != customer.customer_id]
-    for name, field in _NUMBERS:
-        value = getattr(customer, field)
-        same = [
-            one.customer_id
-            for one in others
-            if value is not None and getattr(one, field) == value and one.offboarded_at is None
-        ]
-        if same:
-            yield (
-                f"its {name} is that of {', '.join(same)}, too: if they are one company, make it "
-                "one customer; if not, correct it (izin customers change)"
-            )
+    warn(
+        *(
+            f"its {name} is that of {', '.join(others)}, too: if they are one company, make it one "
+            "customer; if not, correct it (izin customers change)"
+            for name, others in shared_numbers(after, run_on_ledger(customers.every))
+        )
+    )
 
 
 @app.command("list")
@@ -391,39 +365,28 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
 @app.command()
 def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
     """Print a customer with its brands and its valid API keys. Times are Turkish."""
-    customer, brands, keys = run_on_ledger(lambda ledger: _read(ledger, customer_id))
     now = datetime.now(UTC)
+    found = run_on_ledger(lambda ledger: customer_state(ledger, customer_id, now=now))
+    customer = found.customer
     rows: list[tuple[str, object]] = [
         ("customer", f"{customer.customer_id} {customer.name}"),
         ("registered", customer.created_at),
         *(
             (title, getattr(customer, field))
-            for title, field in (("kind", "kind"), *_NUMBERS, ("offboarded", "offboarded_at"))
+            for title, field in (("kind", "kind"), *NUMBERS, ("offboarded", "offboarded_at"))
             if getattr(customer, field) is not None
         ),
         ("limits of one source", str(limits_of(customer) or "off")),
         *(
-            (f"brand {brand.brand_code}", f"{brand.name}, {brand.status}")
-            for brand in brands
-            if brand.customer_id == customer_id
+            (f"brand {one.brand.brand_code}", f"{one.brand.name}, {one.brand.status}")
+            for one in found.brands
         ),
         *(
             (f"key {key.name}", f"{key.id}, {' '.join(key.to_avro()['scopes'])}")
-            for key in keys
-            if customer_id in key.customers and key.is_valid(now)
+            for key in found.keys
         ),
     ]
     print_rows(output, ("field", "value"), rows)
-
-
-async def _read(
-    ledger: Ledger, customer_id: str
-) -> tuple[Customer, Sequence[Brand], Sequence[ApiKey]]:
-    return (
-        await customers.find(ledger, customer_id),
-        await registry.every(ledger),
-        await api_keys.every(ledger),
-    )
 
 
 for name, command in (

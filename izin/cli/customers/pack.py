@@ -33,28 +33,25 @@ from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import SourceError
 from izin.ledger.brands import brands_of
 from izin.ledger.db import Ledger
-from izin.ledger.registry import application_items, customers
+from izin.ledger.registry import application_items
 from izin.ledger.registry.application_items import (
     OF_BRANDS,
     ApplicationItem,
     ItemFormError,
     NewItem,
 )
-from izin.onboarding.address_book import AddressBook, AddressCount
+from izin.onboarding.address_book import AddressBook
 from izin.onboarding.pack import (
     HEADER,
     NEW_CONSENTS,
     ApplicationPack,
-    address_counts,
-    checklist,
     page_of,
-    providers_of,
     row_of,
     void_consents,
 )
-from izin.onboarding.preview import check_brands
 from izin.producers.files import Import
 from izin.runtime.settings import LedgerSettings
+from izin.views.customers import application_pack
 from izin.views.cut import Look
 
 _COLUMNS = {
@@ -113,7 +110,10 @@ def pack(
                     )
                 )
         names = tuple(file.name for file in files or ())
-        found = run_on_ledger(lambda ledger: _pack(ledger, customer_id, book if names else None))
+        counted = book if names else None
+        found = run_on_ledger(
+            lambda ledger: application_pack(ledger, customer_id, counted, now=datetime.now(UTC))
+        )
         found = replace(found, counted_in=names)
         _make(out)
         write_new(out / PAGE, page_of(found))
@@ -177,33 +177,6 @@ def checklist_items(
         )
     )
     say(f"{changed} items of customer {customer_id} changed")
-
-
-async def _pack(ledger: Ledger, customer_id: str, book: AddressBook | None) -> ApplicationPack:
-    """Return the pack, with the counts of ``book``, None: of the ledger."""
-    now = datetime.now(UTC)
-    brands = await brands_of(ledger, customer_id)
-    # A provider's package is for the addresses of all of its brands, also of those in no file.
-    counts = await address_counts(ledger, customer_id)
-    others = list[int]()
-    if book is not None:
-        check_brands(book, customer_id, brands)
-        in_files, nothing = book.addresses(), AddressCount(phones=0, emails=0)
-        others = [code for code in counts.keys() - set(book.brands()) if counts[code].total]
-        counts |= {code: in_files.get(code, nothing) for code in book.brands()}
-    customer = await customers.find(ledger, customer_id)
-    return ApplicationPack(
-        customer=customer,
-        brands=brands,
-        counts=counts,
-        counted_in=(),
-        counted_in_ledger=tuple(sorted(others)),
-        providers=providers_of(brands, counts),
-        checklist=checklist(
-            customer, brands.values(), await application_items.of_customer(ledger, customer_id)
-        ),
-        made_at=now,
-    )
 
 
 def _print(found: ApplicationPack, output: OutputFormat) -> None:

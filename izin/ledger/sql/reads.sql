@@ -4,6 +4,13 @@ SELECT brand_code, channel, desired_status, state, count(*) AS keys
 FROM consents GROUP BY brand_code, channel, desired_status, state
 ORDER BY brand_code, channel, desired_status, state
 
+-- name: unsettled
+-- How many keys of a brand are in each state but those that are settled, by channel and desired status.
+SELECT brand_code, channel, desired_status, state, count(*) AS keys FROM consents
+WHERE brand_code = %(brand_code)s
+    AND state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
+GROUP BY brand_code, channel, desired_status, state ORDER BY channel, desired_status, state
+
 -- name: register
 -- One page of the register as the ledger has it, one row for each key, in the order of keys.
 SELECT key, customer_id, brand_code, channel, recipient_type, recipient, desired_status, desired_at,
