@@ -33,6 +33,7 @@ from izin.onboarding.pack import (
 )
 from izin.onboarding.preview import check_brands
 from izin.schemas.api_keys import ApiKey
+from izin.views.cut import CustomerCut
 from izin.views.remedies import remedy_of_suspension
 from izin.views.sentences import Command, Sentence, sentence
 
@@ -76,6 +77,11 @@ async def known_customers(ledger: Ledger) -> KnownCustomers:
     return KnownCustomers(
         customers=await customers.every(ledger), brands=await brand_registry.every(ledger)
     )
+
+
+async def brands_in(ledger: Ledger, cut: CustomerCut) -> list[Brand]:
+    """Return the brands of a customer, or of all."""
+    return [one for one in await brand_registry.every(ledger) if cut.has(one.brand_code)]
 
 
 class SharedNumber(NamedTuple):
@@ -289,9 +295,7 @@ def waiting(counts: Iterable[Count]) -> Sentence:
 async def suspended_and_counted(
     ledger: Ledger, brand_code: int
 ) -> tuple[tuple[Suspension, ...], tuple[Count, ...]]:
-    """Return the suspensions of a brand, and how many of its keys are in which state; not those that
-    are settled.
-    """
+    """Return the suspensions of a brand, and how many of its unsettled keys are in which state."""
     found = [one for one in await stored.every(ledger) if one.brand_code == brand_code]
     return tuple(found), await reads.unsettled(ledger, brand_code)
 

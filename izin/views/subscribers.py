@@ -154,6 +154,8 @@ class ResendOrder:
     """Canonical keys."""
     recipients: Collection[str] = ()
     """Normalised."""
+    cut: CustomerCut | None = None
+    """Of whose brands something must be known of these recipients; None: of any."""
 
 
 async def counted(
@@ -173,7 +175,15 @@ async def counted(
     resend = order.resend
     if order.keys or order.recipients:
         found = await reads.keys_of(ledger, order.recipients)
-        keys = {*order.keys, *(key for some in found.values() for key in some)}
+        keys = {
+            *order.keys,
+            *(
+                key
+                for some in found.values()
+                for key in some
+                if order.cut is None or order.cut.has(int(key.partition("/")[0]))
+            ),
+        }
         if not keys:
             raise SourceError("nothing is known of any recipient given")
         resend = replace(resend, keys=frozenset(keys))

@@ -4,11 +4,16 @@ from starlette.routing import Route
 
 from izin.web import pages
 from izin.web.app import ConsoleApp
-from izin.web.screens import overview
+from izin.web.screens import complaints, customers, overview, subscribers
 from izin.web.sign_in import SignIn
 from izin.web.visit import Screen
 
-SCREENS: tuple[Screen, ...] = (*overview.SCREENS,)
+SCREENS: tuple[Screen, ...] = (
+    *overview.SCREENS,
+    *customers.SCREENS,
+    *complaints.SCREENS,
+    *subscribers.SCREENS,
+)
 
 
 def routes_of(app: ConsoleApp) -> list[Route]:

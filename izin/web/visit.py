@@ -2,22 +2,28 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote_plus, unquote_plus, urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from izin.consent import IzinError, SourceError
+from izin.consent import TURKEY, IzinError, SourceError, read_email, read_phone
 from izin.ledger.console.accounts import Account
 from izin.ledger.console.sessions import SessionTerms
 from izin.ledger.db import Ledger
 from izin.ledger.record import TopicMessages
 from izin.ledger.registry.customers import Customer
 from izin.runtime.masking import mask
-from izin.runtime.settings import ConsoleSettings, KafkaSettings, LedgerSettings
+from izin.runtime.settings import (
+    ConsoleSettings,
+    KafkaSettings,
+    LedgerSettings,
+    WebhookSettings,
+)
 from izin.schemas.codec import Codec
 from izin.views.cut import CustomerCut, Look, cut_to, record_look
 from izin.web import i18n, pages
@@ -29,6 +35,9 @@ from izin.web.rights import RIGHTS, Right
 
 NO_FORM = Form((), {})
 SAID_COOKIE = "izin_said"
+_DIGITS = 9
+"""Of the largest number of a form: it fits into every column of the ledger."""
+Choice = TypeVar("Choice", bound=Enum)
 EVERY = "*"
 """The customer that an account which sees all of them chooses to see everything."""
 
@@ -61,6 +70,8 @@ class Console:
     codec: Codec
     clock: Callable[[], datetime]
     live: LivePages = field(default_factory=LivePages)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    """Where a test event may be posted."""
 
     @property
     def topic_messages(self) -> TopicMessages:
@@ -146,6 +157,73 @@ class Visit:
     def masked(self, recipient: str, *, is_shown: bool = False) -> str:
         """Return a recipient for the page: masked, unless a look at it is in the history."""
         return recipient if is_shown else mask(recipient)
+
+    def recipient(self, field: str) -> str:
+        """Return the recipient that a field of the form has, as keys spell it.
+
+        Raises:
+            RefusedVisitError: it is neither a phone number nor an e-mail address.
+        """
+        given = self.form.get(field)
+        read = read_email(given) if "@" in given else read_phone(given)
+        if isinstance(read, str):
+            return read
+        is_turkish = self.language is Language.TURKISH
+        raise RefusedVisitError(422, read.reason_tr if is_turkish else read.reason)
+
+    def instant(self, field: str) -> datetime | None:
+        """Return the instant that a field of the form has, Turkish time where it names no other;
+        None: it is empty.
+
+        Raises:
+            RefusedVisitError: it is none.
+        """
+        given = self.form.get(field)
+        if not given:
+            return None
+        try:
+            found = datetime.fromisoformat(given)
+            return (found if found.tzinfo else found.replace(tzinfo=TURKEY)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise RefusedVisitError(422, "Write date and time as 2026-03-02T12:00.") from None
+
+    def number(self, field: str) -> int:
+        """Return the number that a field of the form has; 0: it is empty.
+
+        Raises:
+            RefusedVisitError: it is none, or larger than any.
+        """
+        given = self.form.get(field) or "0"
+        if not (given.isascii() and given.isdecimal() and len(given) <= _DIGITS):
+            raise RefusedVisitError(422, "Write the number in digits alone.")
+        return int(given)
+
+    def chosen(self, field: str, kind: type[Choice]) -> Choice:
+        """Return which of ``kind`` a field of the form has; raises RefusedVisitError."""
+        try:
+            return kind(self.form.get(field))
+        except ValueError:
+            raise RefusedVisitError(422, "Choose one of those that the page has.") from None
+
+    def required(self, *fields: str) -> list[str]:
+        """Return what fields of the form have; raises RefusedVisitError where one is empty."""
+        found = [self.form.get(field) for field in fields]
+        if not all(found):
+            raise RefusedVisitError(
+                422, "Something that is needed is empty: go back, and fill it in."
+            )
+        return found
+
+    @staticmethod
+    def local(at: datetime | None) -> str:
+        """Return an instant as a field of a form has it, in Turkish time; empty for none."""
+        return "" if at is None else f"{at.astimezone(TURKEY):%Y-%m-%dT%H:%M:%S}"
+
+    def download(self, name: str, content: bytes, kind: str) -> Response:
+        """Return a file that the browser saves."""
+        disposition = f'attachment; filename="{name}"'
+        headers = {**pages.HEADERS, "Content-Disposition": disposition}
+        return Response(content, media_type=kind, headers=headers)
 
     def text(self, message: str, **values: object) -> str:
         """Return a text in the language of the page."""
