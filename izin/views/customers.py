@@ -84,15 +84,12 @@ async def brands_in(ledger: Ledger, cut: CustomerCut) -> list[Brand]:
     return [one for one in await brand_registry.every(ledger) if cut.has(one.brand_code)]
 
 
-class SharedNumber(NamedTuple):
-    """A number that other customers have too: a company is one customer."""
-
-    name: str
-    customers: Sequence[str]
-
-
-def shared_numbers(customer: Customer, known: Iterable[Customer]) -> Iterator[SharedNumber]:
-    """Yield which numbers of ``customer`` others of ``known`` have."""
+def shared_numbers(
+    customer: Customer, known: Iterable[Customer]
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield which numbers of ``customer`` others of ``known`` have, and which: a company is one
+    customer.
+    """
     others = [one for one in known if one.customer_id != customer.customer_id]
     for name, field in NUMBERS:
         value = getattr(customer, field)
@@ -102,7 +99,7 @@ def shared_numbers(customer: Customer, known: Iterable[Customer]) -> Iterator[Sh
             if value is not None and getattr(one, field) == value and one.offboarded_at is None
         ]
         if same:
-            yield SharedNumber(name, same)
+            yield name, same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

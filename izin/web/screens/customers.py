@@ -172,15 +172,14 @@ async def rights(visit: Visit) -> Response:
     channels = [channel for channel in Channel if channel in form.every("type")]
     found, counts = await suspended_and_counted(ledger, code)
     lines, before = rights_changes(code, found, channels, counts), " ".join(stored.rights(found))
-    planned = f"now {before}"
-    if lines and form.get("planned") != planned:
+    if lines and form.get("planned") != f"now {before}":
         return visit.page(
             "rights_plan.html",
             customer_id=customer_id,
             code=code,
             lines=lines,
             channels=channels,
-            planned=planned,
+            planned=f"now {before}",
             is_again=bool(form.get("planned")),
         )
     if lines:
@@ -267,10 +266,10 @@ def _saved(visit: Visit, after: Customer) -> Response:
     same = [
         visit.text(
             "Its %(name)s is that of %(customers)s, too: make one company one customer.",
-            name=visit.text(number.name),
-            customers=", ".join(number.customers),
+            name=visit.text(name),
+            customers=", ".join(others),
         )
-        for number in shared_numbers(after, visit.customers)
+        for name, others in shared_numbers(after, visit.customers)
     ]
     said = " ".join([visit.text("The customer is saved."), *same])
     return visit.redirect(f"{LIST}/{after.customer_id}", said=said, customer=after.customer_id)

@@ -6,6 +6,7 @@ import pytest
 
 from izin.ledger.db import Ledger
 from izin.runtime.settings import LedgerSettings
+from tests.integration.web.two_customers import register_both
 from tests.support.console import ConsoleHarness, console_over
 
 
@@ -14,3 +15,10 @@ async def console(ledger: Ledger, ledger_settings: LedgerSettings) -> AsyncItera
     """Give the console, with no account and no customer yet."""
     async with console_over(ledger, ledger_settings=ledger_settings) as console:
         yield console
+
+
+@pytest.fixture
+async def registered(console: ConsoleHarness) -> ConsoleHarness:
+    """Give a console with two customers, which have a brand each."""
+    await register_both(console)
+    return console
