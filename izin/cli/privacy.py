@@ -37,6 +37,7 @@ from izin.ledger import reads, retention
 from izin.ledger.db import Ledger
 from izin.ledger.privacy import erasure
 from izin.views.cut import Look
+from izin.views.recipient import erasable, kept
 
 app = typer.Typer(
     help="Erase what is known of a person, or export it for the person (6698 m.7, m.11).",
@@ -167,7 +168,7 @@ def _print(found: Sequence[erasure.ErasureFinding], output: OutputFormat, *, is_
             finding.customer_id,
             finding.may_be_erased,
             finding.entries,
-            *_kept(finding),
+            *kept(finding),
             "; ".join(finding.obstacles),
         )
         for finding in found
@@ -190,31 +191,11 @@ def _print(found: Sequence[erasure.ErasureFinding], output: OutputFormat, *, is_
         )
 
 
-def _kept(one: erasure.ErasureFinding) -> tuple[object, str]:
-    """Return until when the history of a key is kept, and by which article."""
-    if not one.entries:
-        return None, ""
-    until, evidence = one.retain_until, one.evidence_until
-    if evidence is not None and (until is None or evidence > until):
-        return evidence, "Yönetmelik m.13"
-    return until, "" if until is None else "6563 m.11/3"
-
-
 async def _erase(
     ledger: Ledger, recipients: Sequence[str], customer: str | None, by: str, *, dry: bool
 ) -> tuple[tuple[erasure.ErasureFinding, ...], int]:
     """Return what was found, and how many keys are, or would be, erased."""
-    keys = [recipient for recipient in recipients if is_key(recipient)]
-    others = [one for one in recipients if not is_key(one)]
-    for some in (await reads.keys_of(ledger, others)).values():
-        keys += some
-    found = tuple(
-        finding
-        for finding in await erasure.findings(ledger, keys)
-        if finding.customer_id and customer in {None, finding.customer_id}
-    )
-    if not found:
-        raise SourceError("nothing is known of any recipient given")
+    found = await erasable(ledger, recipients, customer)
     wanted = [one.key for one in found if one.may_be_erased]
     if dry or not wanted:
         return found, len(wanted)

@@ -5,7 +5,8 @@ between ours and an anchor only commitments leave the ledger.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +15,14 @@ from izin.consent import Channel, ConsentKey, RecipientType, SourceError
 from izin.evidence.chain import Segment
 from izin.evidence.container import UnprovenHistoryError
 from izin.evidence.daily_files import DailyLines
-from izin.evidence.rows import Batches, DeliveryAcknowledgement, EvidenceRow, first_link
+from izin.evidence.rows import (
+    Batches,
+    DeliveryAcknowledgement,
+    EvidenceRow,
+    Fact as ReadFact,
+    fact_of,
+    first_link,
+)
 from izin.evidence.verification import FORMAT, Evidence
 from izin.ledger import brands
 from izin.ledger.daily import lines
@@ -101,6 +109,14 @@ async def collect(
     if evidence.unproven():
         raise UnprovenHistoryError(every[0]["shard"], every[0]["place"])
     return evidence
+
+
+async def facts_of(ledger: Ledger, keys: Collection[str]) -> dict[str, list[ReadFact]]:
+    """Return by key what its history says, as ``verification.state_at`` reads it."""
+    found = defaultdict[str, list[ReadFact]](list)
+    for row in await ledger.fetch(_SQL["rows"], {"keys": sorted(keys)}):
+        found[row["key"]].append(fact_of(_evidence_row(row)))
+    return found
 
 
 async def record(

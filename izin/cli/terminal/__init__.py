@@ -6,7 +6,6 @@ starts in half the time.
 
 from izin.cli.terminal.arguments import (
     ONE_DAY,
-    SLASHES,
     BrandArgument,
     BrandIfAnyOption,
     BrandOption,
@@ -40,9 +39,7 @@ from izin.cli.terminal.arguments import (
     filled_if_given,
     group_with,
     instant,
-    is_key,
     named_recipients,
-    normalised,
     recipients_in,
     takes,
 )
@@ -78,11 +75,12 @@ from izin.cli.terminal.output import (
     say,
     showing,
     showing_steps,
-    turkish,
     utc_now,
     warn,
     write_new,
 )
+from izin.views.sentences import turkish
+from izin.views.words import SLASHES, is_key, normalised
 
 __all__ = (
     "ONE_DAY",

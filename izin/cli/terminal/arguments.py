@@ -19,12 +19,11 @@ import typer
 from pydantic import TypeAdapter
 from typer.core import TyperGroup
 
-from izin.consent import TURKEY, Channel, RecipientType, SourceError, read_email, read_phone
+from izin.consent import Channel, RecipientType, SourceError
+from izin.views.words import normalised, read_instant
 
 _SHORT = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-SLASHES = 3
-"""Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
 BrandArgument = Annotated[
     int, typer.Argument(min=1, metavar="BRAND", help="Code of the brand at İYS (brandCode).")
 ]
@@ -222,26 +221,6 @@ TimeOfDayOption = Annotated[
 ]
 
 
-def normalised(text: str) -> str:
-    """Return a recipient as keys spell it, alone or at the end of a canonical key.
-
-    Raises:
-        SourceError: It is neither a phone number nor an e-mail address.
-    """
-    if is_key(text):
-        *whose, recipient = text.split("/", SLASHES)
-        return "/".join((*whose, normalised(recipient)))
-    read = read_email(text) if "@" in text else read_phone(text)
-    if isinstance(read, str):
-        return read
-    raise SourceError(f"{read.code}: {read.reason}")
-
-
-def is_key(text: str) -> bool:
-    """Return whether ``text`` is a canonical key rather than a recipient alone."""
-    return text.count("/") >= SLASHES
-
-
 def duration(text: str) -> timedelta:
     """Return a duration in ISO's notation; anything else is wrong usage."""
     parse = TypeAdapter(timedelta).validate_python
@@ -250,12 +229,11 @@ def duration(text: str) -> timedelta:
 
 def instant(text: str) -> datetime:
     """Return an instant in UTC; one without an offset is Turkish time, as in all output."""
-    given = _parsed(
-        datetime.fromisoformat,
+    return _parsed(
+        read_instant,
         text,
         "is no instant; write it as 2024-01-31T12:00, in Turkish time or with an offset",
     )
-    return (given if given.tzinfo else given.replace(tzinfo=TURKEY)).astimezone(UTC)
 
 
 def day_of(text: str) -> date:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from izin.cli.explain import delivery_rows
 from izin.ledger import retention
 from izin.ledger.db import Ledger
 from izin.ledger.history import verify as chains
@@ -16,6 +15,7 @@ from izin.ledger.webhooks.deliveries import DeliveryFault, DeliveryGroup, Delive
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
+from izin.views.explanation import Explanation
 from izin.webhooks.posting import new_secret
 from tests.support.builders import CUSTOMER, PHONE, a_key
 from tests.support.webhooks import add_customer
@@ -197,7 +197,7 @@ async def test_deliveries_of_a_recipient_are_shown(ledger: Ledger):
         ("crm", 0, 200, None),
         ("crm", 1, 200, None),
     ]
-    again = {one[2] for one in delivery_rows(found) if one[2].endswith(", again")}
+    again = {one[2] for one in Explanation().delivery_rows(found) if one[2].endswith(", again")}
     assert again == {"consent.opted-out, again"}
 
 
