@@ -14,6 +14,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from izin.cli.acts import acts
 from izin.cli.terminal import (
     ONE_DAY,
     BrandArgument,
@@ -98,7 +99,10 @@ _CONFIRMATIONS = {
 }
 
 
-reports_app = typer.Typer(help="Report figures over a time, from the ledger.", no_args_is_help=True)
+reports_app = typer.Typer(
+    help="Report figures and acts over a time, from the ledger.", no_args_is_help=True
+)
+reports_app.command()(acts)
 
 
 @app.command()

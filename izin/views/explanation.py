@@ -7,11 +7,11 @@ from typing import Any
 
 from izin.consent import WAITING, ActionReason
 from izin.consent.may_send import PermissionReason
-from izin.ledger.history import NOT_SENT
+from izin.ledger.history import EVERYBODY, NOT_SENT, UNNAMED
 from izin.ledger.reads import RecordedFact
 from izin.ledger.record import EVERY, Brand, ConsentRow, Suspension
 from izin.views.sentences import Sentence
-from izin.views.words import ENGLISH, Words
+from izin.views.words import ENGLISH, Words, is_consent
 
 _STATES = {
     "pending": "to be sent to İYS",
@@ -72,7 +72,9 @@ _CODES = {
     "H175": "it holds no consent to withdraw (H175)",
     "H486": "it holds no consent to withdraw (H486)",
 }
-_LONGEST = 16
+_NOBODY = {EVERYBODY: "everybody", UNNAMED: "somebody"}
+"""The keys of looks that name no person."""
+_LONGEST, _TELLING = 16, 6
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:")
 _OF_ONE = re.compile(r"(.+?)( \d+| \S+/\S+)?")
 """What an act is called, and of which number or channel it is."""
@@ -97,6 +99,16 @@ class Explanation:
         brand, channel, recipient_type, recipient = key.split("/", 3)
         of_brand = self._text("brand %(brand)s", brand=brand)
         return f"{self._shown(recipient)} · {channel} · {recipient_type} · {of_brand}"
+
+    def concerned(self, key: str) -> str:
+        """Return what an act concerns, by its key: a recipient's own, or what is named."""
+        if is_consent(key):
+            return self.heading(key)
+        if key in _NOBODY:
+            return self._text(_NOBODY[key])
+        kind, _, name = key.partition("/")
+        # Of a person there is a keyed digest: its end tells one from another.
+        return f"{self._text(kind)} {name if kind != 'person' else f'…{name[-_TELLING:]}'}"
 
     def why_closed(self, brand: Brand) -> str | None:
         """Return why nothing may be sent for a brand by a person's order; None: it may."""

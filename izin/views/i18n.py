@@ -56,7 +56,8 @@ def text(language: Language, message: str | Sentence, **values: object) -> str:
     """
     if isinstance(message, Sentence):
         return message.filled(partial(text, language), partial(_written, language))
-    found: str = translations(language).ugettext(message)
+    # The empty text stands for the head of a catalog there.
+    found: str = translations(language).ugettext(message) if message else ""
     return found % values if values else found
 
 

@@ -88,6 +88,10 @@ class KnownRecipient:
             why_not_sent(row, self.automatic)
         )
 
+    def may_send(self, row: ConsentRow) -> bool:
+        """Whether a message may be sent to a key now, and nobody has suspended its brand."""
+        return row.may_send and self.gate(Explanation(), row) is None
+
     def gate(self, said: Explanation, row: ConsentRow) -> str | None:
         """Return why a person has suspended what may be sent for the key's brand; None: nobody
         has.

@@ -57,6 +57,13 @@ def normalised(text: str) -> str:
     raise SourceError(f"{read.code}: {read.reason}")
 
 
+def is_consent(key: str) -> bool:
+    """Whether the key of an entry of the history is that of a consent, which names a recipient: the
+    others begin with a word.
+    """
+    return key[:1].isdigit() and is_key(key)
+
+
 def is_key(text: str) -> bool:
     """Return whether ``text`` is a canonical key rather than a recipient alone."""
     return text.count("/") >= SLASHES

@@ -4,15 +4,26 @@ from starlette.routing import Route
 
 from izin.web import pages
 from izin.web.app import ConsoleApp
-from izin.web.screens import complaints, customers, overview, subscribers
+from izin.web.screens import (
+    acts,
+    complaints,
+    customers,
+    new_consent,
+    overview,
+    recipient,
+    subscribers,
+)
 from izin.web.sign_in import SignIn
 from izin.web.visit import Screen
 
 SCREENS: tuple[Screen, ...] = (
     *overview.SCREENS,
+    *recipient.SCREENS,
+    *new_consent.SCREENS,
     *customers.SCREENS,
     *complaints.SCREENS,
     *subscribers.SCREENS,
+    *acts.SCREENS,
 )
 
 

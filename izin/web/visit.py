@@ -1,5 +1,8 @@
 """One request of who is signed in: whose data it shows, its page, and looks at people."""
 
+import base64
+import hashlib
+import hmac
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote_plus, unquote_plus, urlencode
 
+from cryptography.fernet import Fernet, InvalidToken
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -26,6 +30,8 @@ from izin.runtime.settings import (
 )
 from izin.schemas.codec import Codec
 from izin.views.cut import CustomerCut, Look, cut_to, record_look
+from izin.views.sentences import Sentence, turkish
+from izin.views.words import Words
 from izin.web import i18n, pages
 from izin.web.forms import SMALL, Form
 from izin.web.i18n import Language
@@ -132,14 +138,21 @@ class Visit:
         raise forbidden()
 
     async def look(
-        self, screen: str, people: Collection[str] = (), brand: int | None = None
+        self,
+        screen: str,
+        people: Collection[str] = (),
+        brand: int | None = None,
+        *,
+        right: Right = Right.UNMASK,
     ) -> None:
-        """Write a look at people to the history.
+        """Write a look at people to the history: at what they are called, which needs
+        ``Right.UNMASK``, or at what is known of somebody whom the account named itself, which needs
+        another ``right``.
 
         Raises:
             RefusedVisitError: the account may not, or the history cannot have it; nothing is shown.
         """
-        self.need(Right.UNMASK)
+        self.need(right)
         look = Look(
             command=f"console {screen}",
             by=self.account.name,
@@ -225,7 +238,36 @@ class Visit:
         headers = {**pages.HEADERS, "Content-Disposition": disposition}
         return Response(content, media_type=kind, headers=headers)
 
-    def text(self, message: str, **values: object) -> str:
+    def sealed(self, text: str) -> str:
+        """Return a text for a hidden field of a form, as a recipient is: nobody reads it in the
+        page, and no other session can use it.
+        """
+        return self._seal.encrypt(text.encode()).decode()
+
+    def opened(self, name: str) -> str:
+        """Return the text that a field of the form has sealed.
+
+        Raises:
+            RefusedVisitError: it has none that this session has sealed.
+        """
+        try:
+            return self._seal.decrypt(self.form.get(name)).decode()
+        except InvalidToken:
+            raise RefusedVisitError(
+                403, "The form is not of this session; open the page again."
+            ) from None
+
+    @property
+    def _seal(self) -> Fernet:
+        key = hmac.new(self.token.encode(), b"sealed", hashlib.sha256).digest()
+        return Fernet(base64.urlsafe_b64encode(key))
+
+    @property
+    def words(self) -> Words:
+        """How views say what they show: in the language of the page."""
+        return Words(text=self.text, when=turkish)
+
+    def text(self, message: str | Sentence, **values: object) -> str:
         """Return a text in the language of the page."""
         return i18n.text(self.language, message, **values)
 

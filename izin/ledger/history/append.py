@@ -32,7 +32,7 @@ NO_CUSTOMER = ""
 """The customer of acts that concern the history of all customers."""
 EVERYBODY = "person/all"
 """The key of looks at recipients of every brand."""
-_UNNAMED = "person/unnamed"
+UNNAMED = "person/unnamed"
 """The key of looks at somebody for whom there is no digest."""
 
 
@@ -218,7 +218,7 @@ def people_keys(people: Iterable[str], digests: SuppressionKeys) -> list[str]:
     """Return the keys of looks at ``people``, recipients or canonical keys: keyed digests of them,
     for a look at somebody of whom nothing is known must not keep that recipient for ten years.
     """
-    return sorted({digests.people(one)[0] for one in people}) if digests else [_UNNAMED]
+    return sorted({digests.people(one)[0] for one in people}) if digests else [UNNAMED]
 
 
 def looks(

@@ -28,3 +28,11 @@ CREATE TABLE console_sessions (
 );
 -- Finds the sessions of an account that is disabled or changes its password.
 CREATE INDEX console_sessions_name ON console_sessions (name);
+
+-- List what people did and looked at, the newest first, without reading the rest of the history: of all, of a customer, of
+-- an actor. Changes are few beside looks, so either is found without the other.
+CREATE INDEX history_acts ON history (((data ->> 'act') = 'look'), recorded_at, shard, place) WHERE kind = 'act';
+CREATE INDEX history_acts_of_customer ON history
+    (customer_id, ((data ->> 'act') = 'look'), recorded_at, shard, place) WHERE kind = 'act';
+CREATE INDEX history_acts_of_actor ON history
+    ((data ->> 'by'), ((data ->> 'act') = 'look'), recorded_at, shard, place) WHERE kind = 'act';

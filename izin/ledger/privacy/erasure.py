@@ -77,11 +77,15 @@ class ErasureFinding:
     @property
     def obstacles(self) -> tuple[str, ...]:
         """Why it cannot be erased now, and what to do; empty: it can."""
+        return self.obstacles_in(lambda message, **values: message % values)
+
+    def obstacles_in(self, text: Callable[..., str]) -> tuple[str, ...]:
+        """Return the obstacles as ``text`` says what is English here."""
         numbers = ", ".join(map(str, self.holds))
         reasons = (
-            (self.stands, "the consent stands: publish the opt-out first"),
-            (self.is_owed, "something is owed to İYS: wait until it is settled"),
-            (self.holds, f"legal hold {numbers}: see izin retention holds"),
+            (self.stands, text("the consent stands: publish the opt-out first")),
+            (self.is_owed, text("something is owed to İYS: wait until it is settled")),
+            (self.holds, text("legal hold %(no)s: see izin retention holds", no=numbers)),
         )
         return tuple(what for holds, what in reasons if holds)
 

@@ -1,0 +1,149 @@
+"""What people did, and whom they looked at: the acts in the history, the newest first.
+
+Recipients are masked: an act on a person's key says that it was one, and on which brand. Whoever
+needs to know of one person looks at that person, which is an entry here in turn.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, Self
+
+from izin.ledger.db import Ledger, statements
+from izin.runtime.masking import masked
+from izin.views.explanation import Explanation
+from izin.views.words import ENGLISH, Words, is_consent
+
+PAGE: Final = 50
+_SQL = statements("acts")
+
+
+class ActKind(StrEnum):
+    """What is listed."""
+
+    EVERY = "every"
+    CHANGES = "changes"
+    LOOKS = "looks"
+
+
+_LOOKS: Mapping[ActKind, Sequence[bool]] = {
+    ActKind.EVERY: (False, True),
+    ActKind.CHANGES: (False,),
+    ActKind.LOOKS: (True,),
+}
+
+
+class Position(NamedTuple):
+    """Where an act stands in the history."""
+
+    recorded_at: datetime
+    shard: int
+    place: int
+
+    def __str__(self) -> str:
+        return f"{self.recorded_at.isoformat()}/{self.shard}/{self.place}"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Return a position from its text; raises ValueError."""
+        at, shard, place = text.split("/")
+        found = datetime.fromisoformat(at)
+        return cls(found if found.tzinfo else found.replace(tzinfo=UTC), int(shard), int(place))
+
+
+NEWEST: Final = Position(datetime.max.replace(tzinfo=UTC), 0, 0)
+"""Before it is everything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """What a person did, or looked at."""
+
+    position: Position
+    customer_id: str
+    key: str
+    """What it concerns; a recipient in it is masked."""
+    data: Mapping[str, Any]
+    """``act``, ``by``, ``before`` and ``after``, masked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActSelection:
+    """Whose acts are listed, and which."""
+
+    customer: str | None = None
+    """None: of all."""
+    by: str | None = None
+    """The actor; None: everybody."""
+    kind: ActKind = ActKind.EVERY
+
+
+async def page(
+    ledger: Ledger, selected: ActSelection, *, before: Position = NEWEST, size: int = PAGE
+) -> tuple[Act, ...]:
+    """Return the newest acts before a position, ``size`` at most."""
+    name = "of-all" if selected.customer is None else "of-customer"
+    values = {
+        "looks": list(_LOOKS[selected.kind]),
+        "customer_id": selected.customer,
+        "by": selected.by,
+        "at": before.recorded_at,
+        "shard": before.shard,
+        "place": before.place,
+        "size": size,
+    }
+    rows = await ledger.fetch(_SQL[name if selected.by is None else "of-actor"], values)
+    return tuple(map(_act, rows))
+
+
+def _act(row: Mapping[str, Any]) -> Act:
+    key, data = row["key"], row["data"]
+    changed = {
+        when: {name: masked("", value) for name, value in data[when].items()}
+        for when in ("before", "after")
+    }
+    return Act(
+        position=Position(row["recorded_at"], row["shard"], row["place"]),
+        customer_id=row["customer_id"],
+        key=str(masked("key", key)) if is_consent(key) else key,
+        data=data | changed,
+    )
+
+
+async def since(ledger: Ledger, selected: ActSelection, *, begin: datetime) -> AsyncIterator[Act]:
+    """Yield the acts from an instant on, the newest first."""
+    before = NEWEST
+    while found := await page(ledger, selected, before=before, size=1000):
+        for one in found:
+            if one.position.recorded_at < begin:
+                return
+            yield one
+        before = found[-1].position
+
+
+class ActRow(NamedTuple):
+    """An act in words."""
+
+    at: str
+    by: str
+    act: str
+    concerns: str
+    customer: str
+    changes: str
+
+
+def in_words(found: Sequence[Act], words: Words = ENGLISH) -> list[ActRow]:
+    """Return acts in words."""
+    said = Explanation(words)
+    return [
+        ActRow(
+            at=words.when(one.position.recorded_at),
+            by=one.data["by"],
+            act=said.act_name(one.data["act"]),
+            concerns=said.concerned(one.key),
+            customer=one.customer_id,
+            changes="; ".join(said.changes(one.data)),
+        )
+        for one in found
+    ]
