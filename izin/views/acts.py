@@ -16,6 +16,7 @@ from izin.views.explanation import Explanation
 from izin.views.words import ENGLISH, Words, is_consent
 
 PAGE: Final = 50
+_SHARDS, _ALL = 2**15, 2**63
 _SQL = statements("acts")
 
 
@@ -48,8 +49,12 @@ class Position(NamedTuple):
     def read(cls, text: str) -> Self:
         """Return a position from its text; raises ValueError."""
         at, shard, place = text.split("/")
-        found = datetime.fromisoformat(at)
-        return cls(found if found.tzinfo else found.replace(tzinfo=UTC), int(shard), int(place))
+        found = cls(datetime.fromisoformat(at), int(shard), int(place))
+        if not (
+            found.recorded_at.tzinfo and 0 <= found.shard < _SHARDS and 0 <= found.place < _ALL
+        ):
+            raise ValueError(text)
+        return found
 
 
 NEWEST: Final = Position(datetime.max.replace(tzinfo=UTC), 0, 0)

@@ -238,24 +238,25 @@ class Visit:
         headers = {**pages.HEADERS, "Content-Disposition": disposition}
         return Response(content, media_type=kind, headers=headers)
 
-    def sealed(self, text: str) -> str:
-        """Return a text for a hidden field of a form, as a recipient is: nobody reads it in the
-        page, and no other session can use it.
+    def sealed(self, name: str, text: str) -> str:
+        """Return a text, as a recipient is, for a hidden field called ``name``: nobody reads it in
+        the page, and neither another session nor another field can use it.
         """
-        return self._seal.encrypt(text.encode()).decode()
+        return self._seal.encrypt(f"{name}\0{text}".encode()).decode()
 
     def opened(self, name: str) -> str:
         """Return the text that a field of the form has sealed.
 
         Raises:
-            RefusedVisitError: it has none that this session has sealed.
+            RefusedVisitError: it has none that this session has sealed for it.
         """
         try:
-            return self._seal.decrypt(self.form.get(name)).decode()
+            sealed_for, _, text = self._seal.decrypt(self.form.get(name)).decode().partition("\0")
         except InvalidToken:
-            raise RefusedVisitError(
-                403, "The form is not of this session; open the page again."
-            ) from None
+            sealed_for = text = ""
+        if sealed_for != name:
+            raise RefusedVisitError(403, "The form is not of this session; open the page again.")
+        return text
 
     @property
     def _seal(self) -> Fernet:

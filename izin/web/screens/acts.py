@@ -2,6 +2,7 @@
 
 from starlette.responses import Response
 
+from izin.consent import clean
 from izin.views import acts
 from izin.views.acts import PAGE, ActKind, ActSelection, Position
 from izin.web.rights import Right
@@ -11,7 +12,7 @@ from izin.web.visit import RefusedVisitError, Screen, Visit
 async def show(visit: Visit) -> Response:
     """Show a page of acts, the newest first: of an actor, of a kind, from a position on."""
     query = visit.request.query_params
-    by, kind, before = (query.get(name, "").strip() for name in ("by", "kind", "before"))
+    by, kind, before = (clean(query.get(name, "")).strip() for name in ("by", "kind", "before"))
     try:
         selected = ActSelection(
             customer=visit.customer, by=by or None, kind=ActKind(kind or ActKind.EVERY)

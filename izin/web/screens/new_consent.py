@@ -64,14 +64,14 @@ async def plan(visit: Visit) -> Response:
                 **_shared(visit, key, row),
                 fields=fields,
                 source=_named(visit, fields["source"]),
-                planned=visit.sealed(json.dumps([key, fields])),
+                planned=visit.sealed("consent", json.dumps([key, fields])),
             )
     return _form(visit, key, row, faults)
 
 
 async def publish(visit: Visit) -> Response:
     """Publish the consent as it was planned; confirm it where it waits for that."""
-    planned, fields = json.loads(visit.opened("planned"))
+    planned, fields = json.loads(visit.opened("consent"))
     key, _, _ = await _of_key(visit, planned)
     event = _event(visit, key, fields)
     person = key.split("/", SLASHES)[-1]
@@ -108,11 +108,13 @@ async def confirm(visit: Visit) -> Response:
     if row is None or not recipient.needs_confirmation(row):
         return await shown(visit, person, fault=changed)
     state = f"{key} {row.desired_event_id} {row.updated_at.isoformat()}"
-    if not visit.form.get("planned"):
+    if not visit.form.get("confirmation"):
         return visit.page(
-            "recipient_confirm.html", **_shared(visit, key, row), planned=visit.sealed(state)
+            "recipient_confirm.html",
+            **_shared(visit, key, row),
+            planned=visit.sealed("confirmation", state),
         )
-    if visit.opened("planned") != state:
+    if visit.opened("confirmation") != state:
         return await shown(visit, person, fault=changed)
     done = await _confirmed(visit, row)
     return await shown(visit, person, done=done, fault="" if done else changed)
@@ -185,8 +187,8 @@ def _shared(visit: Visit, key: str, row: ConsentRow | None) -> dict[str, Any]:
     """Return what the pages of a consent have."""
     return {
         "heading": said_of(visit).heading(key),
-        "person": visit.sealed(key.split("/", SLASHES)[-1]),
-        "key": visit.sealed(key),
+        "person": visit.sealed("person", key.split("/", SLASHES)[-1]),
+        "key": visit.sealed("key", key),
         "row": row,
         "when": visit.words.when,
     }

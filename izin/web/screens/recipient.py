@@ -16,6 +16,7 @@ from starlette.responses import Response
 from izin.consent import SourceError
 from izin.evidence.collection import EvidenceRequest
 from izin.evidence.container import UnprovenHistoryError
+from izin.ledger import brands
 from izin.ledger.privacy import erasure
 from izin.ledger.record import ConsentRow
 from izin.runtime.masking import masked
@@ -103,7 +104,7 @@ async def shown(visit: Visit, person: str, *, done: str = "", fault: str = "") -
     owners = {key.split("/")[0] for key in keys}
     return visit.page(
         PAGE,
-        person=visit.sealed(person),
+        person=visit.sealed("person", person),
         name=visit.masked(person, is_shown=is_shown),
         is_shown=is_shown,
         at=visit.form.get("at"),
@@ -127,7 +128,7 @@ def _card(
     brand = found.brands.get(int(key.split("/")[0]))
     waits = row is not None and recipient.needs_confirmation(row)
     return KeyCard(
-        key=visit.sealed(key),
+        key=visit.sealed("key", key),
         heading=said.heading(key),
         brand="" if brand is None else brand.name,
         row=row,
@@ -159,14 +160,16 @@ def instant_of(visit: Visit, name: str) -> datetime | None:
 async def evidence(visit: Visit) -> Response:
     """Return the evidence archive of a person and a brand, which the history has."""
     person, code, reason = visit.opened("person"), visit.form.get("brand"), visit.form.get("reason")
-    if not code.isdecimal() or not (await visit.cut()).has(int(code)):
+    cut, every = await visit.cut(), await brands.every(visit.ledger)
+    brand = next((one for one in every if str(one.brand_code) == code), None)
+    if brand is None or not cut.has(brand.brand_code):
         raise forbidden()
     if not reason:
         return await shown(visit, person, fault=visit.text("Say what the evidence is needed for."))
     await visit.look("recipient evidence", [person], right=Right.COMPLAIN)
     request = EvidenceRequest(
         recipient=person,
-        brand_code=int(code),
+        brand_code=brand.brand_code,
         channel=None,
         at=instant_of(visit, "at") or visit.now,
         by=visit.account.name,
@@ -196,8 +199,8 @@ async def erase(visit: Visit) -> Response:
     except SourceError:
         return await shown(visit, person)
     wanted, said = [one.key for one in found if one.may_be_erased], said_of(visit)
-    if visit.form.get("planned"):
-        if json.loads(visit.opened("planned")) != wanted:
+    if visit.form.get("erasure"):
+        if json.loads(visit.opened("erasure")) != wanted:
             changed = visit.text("What is known has changed since it was shown; look at it again.")
             return await shown(visit, person, fault=changed)
         count = await erasure.request(
@@ -209,8 +212,8 @@ async def erase(visit: Visit) -> Response:
         return await shown(visit, person, done=done)
     return visit.page(
         "recipient_erase.html",
-        person=visit.sealed(person),
-        planned=visit.sealed(json.dumps(wanted)),
+        person=visit.sealed("person", person),
+        planned=visit.sealed("erasure", json.dumps(wanted)),
         name=visit.masked(person),
         count=len(wanted),
         rows=[
