@@ -28,7 +28,7 @@ def acts(
     actor: Annotated[
         str | None, typer.Option(callback=filled_if_given, help="Only of who did it, as --by said.")
     ] = None,
-    kind: Annotated[ActKind, typer.Option(help="Changes, looks at people, or both.")] = (
+    which: Annotated[ActKind, typer.Option(help="Changes, looks at people, or both.")] = (
         ActKind.EVERY
     ),
     output: OutputOption = OutputFormat.TABLE,
@@ -39,7 +39,7 @@ def acts(
     the end of a keyed digest, and izin explain lists who looked at one. Times are Turkish; JSON has
     UTC.
     """
-    selected = ActSelection(customer=customer, by=actor, kind=kind)
+    selected = ActSelection(customer=customer, by=actor, kind=which)
     first = begin or datetime.now(UTC) - ONE_DAY
 
     async def read(ledger: Ledger) -> list[Act]:

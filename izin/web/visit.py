@@ -251,9 +251,10 @@ class Visit:
             RefusedVisitError: it has none that this session has sealed for it.
         """
         try:
-            sealed_for, _, text = self._seal.decrypt(self.form.get(name)).decode().partition("\0")
+            found = self._seal.decrypt(self.form.get(name).encode()).decode()
         except InvalidToken:
-            sealed_for = text = ""
+            found = ""
+        sealed_for, _, text = found.partition("\0")
         if sealed_for != name:
             raise RefusedVisitError(403, "The form is not of this session; open the page again.")
         return text

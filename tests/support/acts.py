@@ -125,6 +125,7 @@ OTHERS: Mapping[str, str] = {
     "evidence anchors": READS,
     "complaints list": MASKED,
     "dead-letters list": MASKED,
+    "report acts": MASKED,
     "report confirmations": READS,
     "report latency": READS,
     "report week": READS,

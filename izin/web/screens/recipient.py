@@ -142,7 +142,10 @@ def _card(
         remedy=visit.text(remedy_of_parked(row.brand_code, row.reason, key=key))
         if row is not None and row.state == "parked" and not waits
         else "",
-        history=said.history_rows(section.facts),
+        # Looks at everybody of a brand say nothing of this recipient.
+        history=said.history_rows(
+            one for one in section.facts if one.key == key or one.data.get("act") != "look"
+        ),
         deliveries=said.delivery_rows(one for one in found.sent if one["key"] == key),
         may_send=row is not None and found.may_send(row),
         needs_confirmation=waits,

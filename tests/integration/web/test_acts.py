@@ -103,12 +103,12 @@ async def test_command_lists_what_the_screen_does(console: ConsoleHarness, izin:
     await recorded(console.ledger)
     await recorded(console.ledger, by="bob")
     since = f"--since={NOON - A_SECOND:%Y-%m-%dT%H:%M:%S%z}"
-    done = await izin("report", "acts", since, "--actor=ada", "--kind=changes", "--output=json")
+    done = await izin("report", "acts", since, "--actor=ada", "--which=changes", "--output=json")
     assert done.exit_code == 0
     assert PHONE not in done.stdout
     assert done.stdout.count('"act": "requeue"') == 3
     assert '"by": "bob"' not in done.stdout
-    shown = await izin("report", "acts", since, "--kind=looks")
+    shown = await izin("report", "acts", since, "--which=looks")
     assert "person …" in shown.stdout
     late = await izin("report", "acts", "--since=1h", "--output=json")
     assert late.stdout.strip() == "[]"

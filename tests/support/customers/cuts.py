@@ -124,6 +124,7 @@ READING: Mapping[str, Cut] = {
         shows="2026-11-20",
         refused=(_THEIRS + " --out={new} --closed-day=2026-11-20",),
     ),
+    "report acts": cut("--since=2020-01-01 " + _OURS, shows="brand", counts=False),
     "report confirmations": cut(_OURS, refused=(_THEIRS,)),
     "report latency": cut(_OURS, refused=(_THEIRS,)),
     "report week": cut(_OURS, shows="H100002"),
