@@ -171,15 +171,16 @@ async def rights(visit: Visit) -> Response:
     code = await _brand_of(visit, customer_id)
     channels = [channel for channel in Channel if channel in form.every("type")]
     found, counts = await suspended_and_counted(ledger, code)
-    lines, before = rights_changes(code, found, channels, counts), " ".join(stored.rights(found))
-    if lines and form.get("planned") != f"now {before}":
+    lines = rights_changes(code, found, channels, counts)
+    before = " ".join(stored.rights(found)) or "none"
+    if lines and form.get("planned") != before:
         return visit.page(
             "rights_plan.html",
             customer_id=customer_id,
             code=code,
             lines=lines,
             channels=channels,
-            planned=f"now {before}",
+            planned=before,
             is_again=bool(form.get("planned")),
         )
     if lines:
@@ -246,8 +247,8 @@ async def _need_own(visit: Visit, given: Brand) -> None:
         raise RefusedVisitError(422, "A brand has a code and an İYS code, both in digits.")
     if visit.account.customers is not None:
         state = await customer_state(visit.ledger, given.customer_id, now=visit.now)
-        own = [one.brand for one in state.brands]
-        known = {(one.brand_code, one.iys_code) for one in (*own, *state.offers)}
+        known = {(one.brand.brand_code, one.brand.iys_code) for one in state.brands}
+        known |= {(one.brand_code, one.iys_code) for one in state.offers}
         if (given.brand_code, given.iys_code) not in known:
             raise forbidden()
 
