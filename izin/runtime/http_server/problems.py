@@ -7,7 +7,7 @@ metrics are in full for operators; load balancers learn whether a server is read
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
 from types import MappingProxyType
@@ -33,6 +33,8 @@ _NO_WORD = re.compile(r"[^a-z0-9]+")
 _log = get_logger(__name__)
 Faults = Callable[[], Mapping[str, str]]
 """Returns what is wrong now, by the part that is at fault; it must not wait for anything."""
+Unserved = Callable[[Request, Exception], Awaitable[Response]]
+"""Answers a request that no route does, or that a mistake of ours ended."""
 
 
 class JsonResponse(Response):
@@ -137,9 +139,11 @@ def health(faults: Faults, *, with_reasons: bool, warnings: Faults = dict) -> Se
     return (Route("/health/live", live), Route("/health/ready", ready))
 
 
-def public_app(routes: Sequence[Route], faults: Faults) -> Starlette:
+def public_app(
+    routes: Sequence[Route], faults: Faults, unserved: Unserved | None = None
+) -> Starlette:
     """Return the application of the listener for everybody: it has these ``routes``, and is ready
-    while there are no ``faults``.
+    while there are no ``faults``. What it does not serve is a problem, unless ``unserved`` answers.
     """
 
     async def not_found(request: Request, error: Exception) -> Response:
@@ -149,10 +153,15 @@ def public_app(routes: Sequence[Route], faults: Faults) -> Starlette:
         text = f"{asked} is not served; there are {', '.join(served)}"
         return ProblemText(status, "No such endpoint", text).response()
 
-    return Starlette(
+    app = Starlette(
         routes=[*routes, *health(faults, with_reasons=False)],
-        exception_handlers={HTTPException: not_found},
+        exception_handlers={HTTPException: unserved, Exception: unserved}
+        if unserved
+        else {HTTPException: not_found},
     )
+    # Else a path with one more slash leads to whatever host the request names.
+    app.router.redirect_slashes = unserved is None
+    return app
 
 
 def operations_app(
@@ -180,3 +189,4 @@ class HttpApi:
     registry: CollectorRegistry
     faults: Faults
     warnings: Faults = dict
+    unserved: Unserved | None = None

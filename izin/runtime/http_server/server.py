@@ -405,7 +405,7 @@ class HttpListeners:
         settings = self._settings
         _log.info("listening", server=self._server, host=settings.host, port=settings.port)
         await self.serve(
-            public_app(api.routes, api.faults),
+            public_app(api.routes, api.faults, api.unserved),
             operations_app(api.registry, api.faults, api.warnings),
             api.registry,
             proxies=settings.proxies if isinstance(settings, ProxiedAddresses) else "",
