@@ -81,21 +81,22 @@ def save(
     own = None if every else list(map(filled, customers or ()))
     run_on_ledger(lambda ledger: accounts.save(ledger, name, role, own, by=by, now=now))
     say(f"account {name}: {role}, {'every customer' if own is None else ', '.join(own)}")
-    _print_link(name)
+    _print_link(name, by)
 
 
 @app.command()
-def link(name: NameArgument) -> None:
+def link(name: NameArgument, *, by: ByOption) -> None:
     """Print a link by which an account signs in once, within a quarter of an hour.
 
-    Give it to nobody else. Exit code 3 if there is no such account.
+    Give it to nobody else: who made it is written to the history. Exit code 3 if there is no such
+    account.
     """
-    _print_link(name)
+    _print_link(name, by)
 
 
-def _print_link(name: str) -> None:
-    now, root = datetime.now(UTC), ConsoleSettings().url.rstrip("/")
-    token = run_on_ledger(lambda ledger: sessions.make_link(ledger, name, now=now))
+def _print_link(name: str, by: str) -> None:
+    now, root = datetime.now(UTC), ConsoleSettings().origin
+    token = run_on_ledger(lambda ledger: sessions.make_link(ledger, name, by=by, now=now))
     say(f"{name} signs in once, within {sessions.LINK_LASTS.seconds // 60} minutes, at:")
     typer.echo(f"{root}/sign-in/link/{token}")
 

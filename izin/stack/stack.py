@@ -276,7 +276,7 @@ class LocalStack:
             url = {"DATABASE_URL": self.environment["DATABASE_URL"]}
             owner = secrets.randbelow(2**31 - 1) + 1
             async with Ledger(LedgerSettings.model_validate(url), owner=owner) as ledger:
-                return await make_link(ledger, _ACCOUNT, now=datetime.now(UTC))
+                return await make_link(ledger, _ACCOUNT, by=_BY, now=datetime.now(UTC))
 
         return f"{self.url('console')}/sign-in/link/{asyncio.run(made())}"
 

@@ -5,24 +5,29 @@ token of the session's forms and from the console's own origin. A customer that 
 among those of the account.
 """
 
+import asyncio
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
-from urllib.parse import urlsplit
+from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry, Counter
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from izin.consent import IzinError, OurError, SourceError
+from izin.consent import IzinError, SourceError
 from izin.ledger.console import sessions
+from izin.ledger.record import RefusedValueError
 from izin.ledger.registry import customers as registry
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.logs import get_logger
 from izin.web import pages
-from izin.web.forms import read_form
+from izin.web.forms import SMALL, Form, read_form
 from izin.web.visit import (
     EVERY,
     NO_FORM,
@@ -30,12 +35,29 @@ from izin.web.visit import (
     RefusedVisitError,
     Screen,
     Visit,
+    cookie_name,
     forbidden,
 )
 
 SESSION_COOKIE = "izin_session"
 CSRF_FIELD = "csrf"
 SIGN_IN = "/sign-in"
+_UPLOADS = 4
+"""Files that are received at once, for each is in memory; others wait."""
+_TUNNEL = re.compile(r"http://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")
+_EVENTS = "text/event-stream"
+_VALUE = "There is a value that cannot be; correct it, or open the page again."
+_MISTAKE = "The console has made a mistake, which its log has. Tell an operator."
+_REFUSALS: Mapping[int, str] = MappingProxyType(
+    {
+        400: "The form cannot be read; open the page again.",
+        404: "There is no such page.",
+        405: "There is no such page.",
+        408: "What you sent took too long; send it again.",
+        413: "What you sent is too large.",
+        429: "There are too many requests at once; try again soon.",
+    }
+)
 _log = get_logger(__name__)
 
 
@@ -57,16 +79,19 @@ def csrf_of(token: str) -> str:
     return hmac.new(token.encode(), b"form", hashlib.sha256).hexdigest()
 
 
-def is_same_origin(request: Request, url: str) -> bool:
-    """Whether a posted form comes from a page of the console at ``url``, as the browser says."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None and site != "same-origin":
+def is_same_origin(request: Request, own: str) -> bool:
+    """Whether a posted form comes from a page of the console, whose origin is ``own``, as the
+    browser says; one that says nothing is none.
+
+    Through a tunnel it is at an address of the browser's own machine, which no other host can have.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site not in {None, "same-origin"}:
         return False
-    origin = request.headers.get("origin")
     if origin is None:
-        return site is not None or "cookie" not in request.headers
-    own = {urlsplit(url).netloc, request.headers.get("host", "")}
-    return urlsplit(origin).netloc in own
+        return site is not None
+    host = request.headers.get("host", "")
+    return origin == own or (origin == f"http://{host}" and _TUNNEL.fullmatch(origin) is not None)
 
 
 class ConsoleApp:
@@ -75,6 +100,7 @@ class ConsoleApp:
     def __init__(self, console: Console, metrics: ConsoleMetrics) -> None:
         self.console = console
         self._metrics = metrics
+        self._uploads = asyncio.Semaphore(_UPLOADS)
 
     def route(self, screen: Screen) -> Route:
         """Return the route of a screen."""
@@ -91,16 +117,46 @@ class ConsoleApp:
         try:
             response = await work()
         except RequestRefusedError as error:
-            response = self._refusal(request, error.text.status, error.text.detail)
+            status = error.text.status
+            response = self._refusal(request, status, _REFUSALS.get(status, error.text.detail))
         except RefusedVisitError as error:
             response = self._refusal(request, error.status, error.message)
+        except RefusedValueError:
+            response = self._refusal(request, 422, _VALUE)
         except SourceError as error:
             response = self._refusal(request, 422, str(error))
-        except (OurError, IzinError) as error:
+        except IzinError as error:
             _log.error("page not answered", path=path, error=str(error))
             response = self._refusal(request, 503, "The ledger does not answer; try again soon.")
+        if request.method == "HEAD" and isinstance(response, StreamingResponse):
+            response = Response(status_code=response.status_code, headers=response.headers)
+        if self.console.settings.has_tls:
+            response.headers["Strict-Transport-Security"] = "max-age=31536000"
         self._metrics.requests.labels(path, str(response.status_code)).inc()
         return response
+
+    async def unserved(self, request: Request, error: Exception) -> Response:
+        """Return the page for what has no route, or what nobody expected."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        response = self._refusal(request, status, _REFUSALS.get(status, _MISTAKE))
+        response.headers.update(getattr(error, "headers", None) or {})
+        return response
+
+    async def form(self, request: Request, *, largest: int = SMALL, csrf: str = "") -> Form:
+        """Return the form that was posted by a page of the console, with the token ``csrf`` where
+        somebody is signed in.
+
+        Raises:
+            RefusedVisitError: it comes from elsewhere, or is not of this session.
+            RequestRefusedError: it is too large, or cannot be read.
+        """
+        is_ours = is_same_origin(request, self.console.settings.origin)
+        form = await read_form(request, largest=largest) if is_ours else NO_FORM
+        # As bytes: of texts that are not ASCII nothing can be compared.
+        given = form.get(CSRF_FIELD).encode() if csrf else b""
+        if not is_ours or not hmac.compare_digest(given, csrf.encode()):
+            raise RefusedVisitError(403, "The form is not of this session; open the page again.")
+        return form
 
     async def visit(self, request: Request) -> Visit | None:
         """Return the visit of who is signed in; None: nobody is.
@@ -109,10 +165,18 @@ class ConsoleApp:
             RefusedVisitError: the customer that is named is none of the account's.
         """
         console, now = self.console, self.console.clock()
-        token = request.cookies.get(SESSION_COOKIE, "")
-        account = await sessions.account_by(console.ledger, token, console.terms, now=now)
+        token = request.cookies.get(cookie_name(console.settings, SESSION_COOKIE), "")
+        # What a page asks by itself does not keep a session from becoming idle.
+        is_used = _EVENTS not in request.headers.get("accept", "")
+        account = await sessions.account_by(
+            console.ledger, token, console.terms, now=now, is_used=is_used
+        )
         if account is None:
             return None
+        if "\0" in request.scope["path"] or any(
+            "\0" in value for value in request.query_params.values()
+        ):
+            raise RefusedVisitError(400, _VALUE)
         seen = [
             one for one in await registry.every(console.ledger) if account.sees(one.customer_id)
         ]
@@ -133,17 +197,12 @@ class ConsoleApp:
         visit = await self.visit(request)
         if visit is None:
             return _to_sign_in(request)
-        if screen.method == "POST":
-            form = await read_form(request, largest=screen.largest)
-            if not is_same_origin(request, self.console.settings.url) or not hmac.compare_digest(
-                form.get(CSRF_FIELD), visit.csrf
-            ):
-                raise RefusedVisitError(
-                    403, "The form is not of this session; open the page again."
-                )
-            visit = replace(visit, form=form)
         visit.need(screen.right)
-        return await screen.run(visit)
+        if screen.method != "POST":
+            return await screen.run(visit)
+        async with self._uploads if screen.largest > SMALL else nullcontext():
+            form = await self.form(request, largest=screen.largest, csrf=visit.csrf)
+            return await screen.run(replace(visit, form=form))
 
     def _refusal(self, request: Request, status: int, message: str) -> Response:
         language = pages.language_of(request)

@@ -1,6 +1,7 @@
 """The body of a posted form: urlencoded, or multipart where it has a file."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -16,6 +17,7 @@ from izin.runtime.http_server.shedding import read_body
 SMALL = 64 * 1024
 """Bytes of a form without a file."""
 _MULTIPART = "multipart/form-data"
+_PIECE = 256 * 1024
 _MOST_FIELDS = 2000
 _UNREADABLE = ProblemText(400, "Form not readable", "send the form of the page again")
 
@@ -32,7 +34,7 @@ class Form:
     """The fields of a form, clean, in their order; and its files."""
 
     def __init__(self, fields: Sequence[tuple[str, str]], files: dict[str, Upload]) -> None:
-        self._fields = [(name, clean(value).strip()) for name, value in fields]
+        self._fields = [(clean(name), clean(value).strip()) for name, value in fields]
         self._files = files
 
     def get(self, name: str) -> str:
@@ -74,11 +76,25 @@ async def read_form(request: Request, *, largest: int) -> Form:
     return Form(pairs, {})
 
 
-async def _multipart(headers: Headers, body: bytes) -> Form:
-    async def stream() -> AsyncIterator[bytes]:
-        yield body
+class _WholeParser(MultiPartParser):
+    """Knows whether the body has an end."""
 
-    parser = MultiPartParser(
+    is_whole = False
+
+    def on_end(self) -> None:
+        """Note it."""
+        self.is_whole = True
+
+
+async def _multipart(headers: Headers, body: bytes) -> Form:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(body), _PIECE):
+            yield body[start : start + _PIECE]
+            await asyncio.sleep(0)  # other requests go on beside a large file
+        if not parser.is_whole:  # raised here, for then it closes the files that it has begun
+            raise MultiPartException("it has no end")
+
+    parser = _WholeParser(
         headers, stream(), max_fields=_MOST_FIELDS, max_files=8, max_part_size=len(body) + 1
     )
     try:
@@ -86,10 +102,12 @@ async def _multipart(headers: Headers, body: bytes) -> Form:
     except (MultiPartException, MultipartParseError, KeyError, ValueError):
         raise _UNREADABLE.error() from None
     fields, files = [], {}
-    async with found:
+    try:
         for name, value in found.multi_items():
             if isinstance(value, str):
                 fields.append((name, value))
             else:
                 files[name] = Upload(name=clean(value.filename or ""), content=await value.read())
+    finally:
+        await found.close()
     return Form(fields, files)

@@ -6,6 +6,7 @@ the browser asks again: so whoever was signed out, or may see it no longer, is t
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from starlette.responses import Response, StreamingResponse
@@ -42,7 +43,8 @@ class LivePages:
 
     def watch(self, what: Hashable, render: Render) -> Response:
         """Return the events of a page: ``render`` makes the fragment that it shows; ``what`` is the
-        same for all who are shown the same.
+        same for all who are shown the same: customer, language and rights. It has no form, whose
+        token is of one session.
         """
         headers = {**pages.HEADERS, "X-Accel-Buffering": "no"}
         return StreamingResponse(
@@ -53,15 +55,18 @@ class LivePages:
         channel = self._channels.setdefault(what, _Channel(render))
         queue: asyncio.Queue[str] = asyncio.Queue(maxsize=1)
         channel.watchers.add(queue)
-        if channel.task is None:
+        if channel.task is None or channel.task.done():
             channel.task = asyncio.create_task(self._refresh(channel))
+        if channel.shown:  # what changed while nobody of this page was told
+            queue.put_nowait(channel.shown)
+        ends = asyncio.get_running_loop().time() + self._lasts
         try:
-            async with asyncio.timeout(self._lasts):
-                yield ": watched\n\n"
+            yield ": watched\n\n"
+            with suppress(TimeoutError):
                 while True:
-                    yield _event(await queue.get())
-        except TimeoutError:
-            return
+                    async with asyncio.timeout_at(ends):
+                        found = await queue.get()
+                    yield _event(found)
         finally:
             channel.watchers.discard(queue)
             if not channel.watchers:

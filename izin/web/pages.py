@@ -24,7 +24,8 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
         "img-src 'self'; font-src 'self'; connect-src 'self'; form-action 'self'; "
         "frame-ancestors 'none'; base-uri 'none'",
-        "Referrer-Policy": "no-referrer",
+        # With "no-referrer" browsers say "Origin: null" of forms, and each would be refused.
+        "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
         "X-Robots-Tag": "noindex",
@@ -34,6 +35,8 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "Cache-Control": "no-store",
     }
 )
+HOST = "__Host-"
+"""Begins the names of cookies over TLS: browsers take such a one from this host alone, by TLS."""
 LANGUAGE_COOKIE = "izin_language"
 _STATIC: Final[Mapping[str, tuple[str, str, str]]] = {
     "console.css": ("izin.web", "static/console.css", "text/css"),
@@ -47,7 +50,7 @@ _STATIC: Final[Mapping[str, tuple[str, str, str]]] = {
 
 def language_of(request: Request) -> Language:
     """Return the language that was chosen; else Turkish."""
-    chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+    chosen = request.cookies.get(f"{HOST}{LANGUAGE_COOKIE}") or request.cookies.get(LANGUAGE_COOKIE)
     return Language(chosen) if chosen in set(Language) else i18n.DEFAULT
 
 

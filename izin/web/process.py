@@ -13,6 +13,7 @@ from izin.ledger.db import Ledger
 from izin.producers.new_event import utc_now
 from izin.runtime.http_server.problems import HttpApi
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
+from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.settings import ConsoleSettings, KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
@@ -21,6 +22,8 @@ from izin.web.routes import routes_of
 from izin.web.visit import Console
 
 _DRAIN = 5
+_LIMITS = HttpLimits(body_within=45)
+"""A file may come over a slow line."""
 
 
 def serve(
@@ -59,11 +62,13 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
             clock=utc_now,
         )
         broker, watch, metrics = BrokerWatch(kafka), LedgerWatch(watched), ConsoleMetrics()
-
+        app = ConsoleApp(console, metrics)
         api = HttpApi(
-            routes=routes_of(ConsoleApp(console, metrics)),
+            routes=routes_of(app),
             registry=metrics.registry,
             faults=watch.faults,
             warnings=broker.faults,
+            unserved=app.unserved,
         )
-        await listeners.serve_api(api, stopping, drain=_DRAIN, beside=(broker.run, watch.run))
+        beside = (broker.run, watch.run)
+        await listeners.serve_api(api, stopping, drain=_DRAIN, limits=_LIMITS, beside=beside)

@@ -29,9 +29,8 @@ SCREENS: tuple[Screen, ...] = (
 
 def routes_of(app: ConsoleApp) -> list[Route]:
     """Return the routes: of screens, of signing in, and of what pages load."""
-    has_provider = app.console.settings.oidc_issuer is not None
     return [
-        *SignIn(app, has_provider=has_provider).routes(),
+        *SignIn(app).routes(),
         *map(app.route, SCREENS),
         Route("/static/{name}", pages.static, methods=["GET"]),
     ]

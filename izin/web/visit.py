@@ -293,16 +293,20 @@ class Visit:
                 "visit": self,
                 "csrf": self.csrf,
                 "account": self.account,
-                "said": unquote_plus(self.request.cookies.get(SAID_COOKIE, "")),
-                "path": self.request.url.path,
+                "said": unquote_plus(self.request.cookies.get(self._said, "")),
+                "path": self.request.scope["path"],  # of a URL, Host would be a part
             }
         )
+
+    @property
+    def _said(self) -> str:
+        return cookie_name(self.console.settings, SAID_COOKIE)
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> Response:  # noqa: ANN401  # what the template shows
         """Return a page; what was said once is shown, and forgotten."""
         response = pages.page(template, self.language, status=status, **self.shared, **context)
-        if SAID_COOKIE in self.request.cookies:
-            response.delete_cookie(SAID_COOKIE, path="/")
+        if self._said in self.request.cookies:
+            set_cookie(response, self.console.settings, SAID_COOKIE, "", lasts=0)
         return response
 
     def redirect(self, path: str, *, said: str = "", **query: object) -> Response:
@@ -316,16 +320,25 @@ class Visit:
         return response
 
 
+def cookie_name(settings: ConsoleSettings, name: str) -> str:
+    """Return what a cookie is called: over TLS so that neither another host nor a page without TLS
+    can set it.
+    """
+    return f"{pages.HOST}{name}" if settings.has_tls else name
+
+
 def set_cookie(
     response: Response, settings: ConsoleSettings, name: str, value: str, *, lasts: int | None
 ) -> None:
-    """Set a cookie that no script reads, for ``lasts`` seconds; None: until the browser ends."""
+    """Set a cookie that no script reads, for ``lasts`` seconds (0: it goes); None: until the
+    browser ends.
+    """
     response.set_cookie(
-        name,
+        cookie_name(settings, name),
         value,
         max_age=lasts,
         path="/",
-        secure=settings.url.startswith("https://"),
+        secure=settings.has_tls,
         httponly=True,
         samesite="lax",
     )

@@ -121,7 +121,7 @@ async def disable(ledger: Ledger, name: str, *, by: str, now: datetime) -> None:
         row = await fetch_one(connection, _SQL["disable"], {"name": name, "now": now})
         if row is None:
             raise UnknownAccountError(name)
-        await connection.execute(_SQL["end-sessions"], {"name": name, "but": None})
+        await connection.execute(_SQL["end-sessions"], {"name": name})
         await _record(
             *(connection, "disable account", name),
             by=by,
@@ -131,14 +131,12 @@ async def disable(ledger: Ledger, name: str, *, by: str, now: datetime) -> None:
         )
 
 
-async def set_password(
-    ledger: Ledger, name: str, password_hash: str, *, but: bytes, now: datetime
-) -> None:
-    """Store the hash of the password that the account has chosen; end its sessions ``but`` one."""
+async def set_password(ledger: Ledger, name: str, password_hash: str, *, now: datetime) -> None:
+    """Store the hash of the password that the account has chosen; end its sessions."""
     async with ledger.transaction() as connection:
         values = {"name": name, "password_hash": password_hash}
         await connection.execute(_SQL["set-password"], values)
-        await connection.execute(_SQL["end-sessions"], {"name": name, "but": but})
+        await connection.execute(_SQL["end-sessions"], {"name": name})
         await _record(*(connection, "set password", name), by=name, now=now, before={}, after={})
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from izin.ledger.console.accounts import Account, account_of, find
+from izin.ledger.console.accounts import Account, account_key, account_of, find
 from izin.ledger.db import Ledger, statements
+from izin.ledger.history import record_act
 from izin.ledger.record import UnknownAccountError
 
 LINK_LASTS = timedelta(minutes=15)
@@ -41,8 +42,9 @@ def digest_of(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-async def make_link(ledger: Ledger, name: str, *, now: datetime) -> str:
-    """Return the token of a link by which the account of ``name`` signs in once.
+async def make_link(ledger: Ledger, name: str, *, by: str, now: datetime) -> str:
+    """Return the token of a link by which the account of ``name`` signs in once. The history has
+    who made it, ``by``: whoever has it acts as that account.
 
     Raises:
         UnknownAccountError: there is none that is enabled.
@@ -50,13 +52,17 @@ async def make_link(ledger: Ledger, name: str, *, now: datetime) -> str:
     if await find(ledger, name) is None:
         raise UnknownAccountError(name)
     values = {"digest": digest_of(token := new_token()), "name": name, "now": now}
-    await ledger.execute(_SQL["insert-link"], values | {"expires_at": now + LINK_LASTS})
+    async with ledger.transaction() as connection:
+        await connection.execute(_SQL["insert-link"], values | {"expires_at": now + LINK_LASTS})
+        after = {"expires_at": now + LINK_LASTS}
+        key = account_key(name)
+        await record_act(connection, "make link", key, by=by, now=now, before={}, after=after)
     return token
 
 
 async def use_link(ledger: Ledger, token: str, *, now: datetime) -> str | None:
     """Return whose link it is, and use it up; None: there is none such (any more)."""
-    rows = await ledger.fetch(_SQL["use-link"], {"digest": digest_of(token), "now": now})
+    rows = await ledger.execute(_SQL["use-link"], {"digest": digest_of(token), "now": now})
     return rows[0]["name"] if rows else None
 
 
@@ -68,14 +74,16 @@ async def begin(ledger: Ledger, name: str, terms: SessionTerms, *, now: datetime
 
 
 async def account_by(
-    ledger: Ledger, token: str, terms: SessionTerms, *, now: datetime
+    ledger: Ledger, token: str, terms: SessionTerms, *, now: datetime, is_used: bool = True
 ) -> Account | None:
-    """Return whose session it is, which is used by that; None: it has ended."""
+    """Return whose session it is, if it has not ended; ``is_used``: it is not idle for that."""
+    if not token:
+        return None
     values: dict[str, Any] = {"digest": digest_of(token), **terms.since(now)}
     rows = await ledger.fetch(_SQL["session"], values)
     if not rows:
         return None
-    if now - rows[0]["seen_at"] > _TOUCHED_EVERY:
+    if is_used and now - rows[0]["seen_at"] > _TOUCHED_EVERY:
         await ledger.execute(_SQL["touch"], {"digest": values["digest"], "now": now})
     return account_of(dict(rows[0]))
 
@@ -85,16 +93,16 @@ async def end(ledger: Ledger, token: str) -> None:
     await ledger.execute(_SQL["end-session"], {"digest": digest_of(token)})
 
 
-async def password_hash(ledger: Ledger, name: str, *, now: datetime) -> str | None:
-    """Return the hash of the account's password; None: it has none, or is locked or disabled."""
-    rows = await ledger.fetch(_SQL["password"], {"name": name})
-    if not rows or (rows[0]["locked_until"] is not None and rows[0]["locked_until"] > now):
-        return None
-    found: str | None = rows[0]["password_hash"]
-    return found
+async def attempt(ledger: Ledger, name: str, *, now: datetime) -> str | None:
+    """Return the hash of the account's password; None: it has none, or is locked or disabled.
+
+    It counts as wrong, after five of which the account is locked, until ``succeed``: so many at
+    once are no more than one after the other.
+    """
+    rows = await ledger.execute(_SQL["attempt"], {"name": name, "now": now})
+    return rows[0]["password_hash"] if rows else None
 
 
-async def note_password(ledger: Ledger, name: str, *, is_right: bool, now: datetime) -> None:
-    """Count a wrong password, after five of which the account is locked, or forget them."""
-    statement = _SQL["succeeded" if is_right else "failed"]
-    await ledger.execute(statement, {"name": name, "now": now})
+async def succeed(ledger: Ledger, name: str, *, stored: str, kept: str) -> None:
+    """Forget wrong passwords, for one was right; keep its hash, where ``stored`` is still there."""
+    await ledger.execute(_SQL["succeed"], {"name": name, "stored": stored, "kept": kept})

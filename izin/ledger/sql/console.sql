@@ -14,34 +14,33 @@ INSERT INTO console_accounts (name, role, customers, created_at) VALUES (%(name)
 ON CONFLICT (name) DO UPDATE SET role = excluded.role, customers = excluded.customers, disabled_at = NULL
 
 -- name: disable
--- Disable an account; one that is none, or is disabled, is missing in the result.
-UPDATE console_accounts SET disabled_at = %(now)s WHERE name = %(name)s AND disabled_at IS NULL
+-- Disable an account, and forget its password; one that is none, or is disabled, is missing in the result.
+UPDATE console_accounts SET disabled_at = %(now)s, password_hash = NULL WHERE name = %(name)s AND disabled_at IS NULL
 RETURNING name, role, customers
 
 -- name: end-sessions
--- End the sessions of an account, but for one, and its links.
+-- End the sessions of an account, and its links.
 WITH links AS (DELETE FROM console_links WHERE name = %(name)s)
-DELETE FROM console_sessions WHERE name = %(name)s AND digest IS DISTINCT FROM %(but)s
-
--- name: password
--- The hash of an account that is enabled and not locked, and until when it is locked.
-SELECT password_hash, locked_until FROM console_accounts WHERE name = %(name)s AND disabled_at IS NULL
+DELETE FROM console_sessions WHERE name = %(name)s
 
 -- name: set-password
 -- Store the hash of a password.
 UPDATE console_accounts SET password_hash = %(password_hash)s, failures = 0, locked_until = NULL WHERE name = %(name)s
 
--- name: failed
--- Count a wrong password; from the fifth in a row on the account is locked, twice as long with each, up to an hour.
+-- name: attempt
+-- The hash of an account that is enabled and not locked; counted as a wrong password. From the fifth in a row on the account
+-- is locked, twice as long with each, up to an hour. Not flushed to disk, for that would tell which accounts there are.
 UPDATE console_accounts SET failures = failures + 1,
     locked_until = CASE WHEN failures + 1 >= 5
         THEN %(now)s + least(interval '1 hour', interval '1 minute' * power(2, least(failures - 4, 10))) END
-WHERE name = %(name)s
-RETURNING failures
+WHERE name = %(name)s AND disabled_at IS NULL AND password_hash IS NOT NULL
+    AND (locked_until IS NULL OR locked_until <= %(now)s)
+RETURNING password_hash, set_config('synchronous_commit', 'off', true) AS quick
 
--- name: succeeded
--- Forget wrong passwords.
-UPDATE console_accounts SET failures = 0, locked_until = NULL WHERE name = %(name)s AND failures > 0
+-- name: succeed
+-- Forget wrong passwords, and keep the hash of the right one.
+UPDATE console_accounts SET failures = 0, locked_until = NULL, password_hash = %(kept)s
+WHERE name = %(name)s AND password_hash = %(stored)s
 
 -- name: insert-link
 -- Store a link, and forget those that have expired.

@@ -1,5 +1,6 @@
 """The settings of our own processes: where each listens, and what it may use."""
 
+import re
 from collections.abc import Iterator
 from datetime import time, timedelta
 from enum import StrEnum
@@ -43,6 +44,10 @@ class ProxiedAddresses(HttpAddresses):
     proxies: str = "127.0.0.1"
     """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
     the client whose share of the requests in progress is counted."""
+
+
+_ORIGIN = re.compile(r"(http(?!.*:80$)|https(?!.*:443$))://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:\d+)?")
+"""Of a console; internationalised names as browsers send them (xn--…)."""
 
 
 def _named(process: str) -> AliasGenerator:
@@ -243,8 +248,8 @@ class ConsoleSettings(
     port: int = 8090
     operations_port: int = 8100
     url: str = Field("http://127.0.0.1:8090", validation_alias="IZIN_CONSOLE_URL")
-    """How people reach it: the address in links to sign in. With ``https://`` its cookies are sent
-    over TLS alone."""
+    """How people reach it: the address in links to sign in, and the origin of its forms. With
+    ``https://`` its cookies are sent over TLS alone."""
     idle: timedelta = Field(
         timedelta(minutes=30), gt=timedelta(0), validation_alias="IZIN_CONSOLE_IDLE"
     )
@@ -265,8 +270,23 @@ class ConsoleSettings(
     production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
     """Refuse an ``IZIN_CONSOLE_URL`` or an issuer on ``http://``."""
 
+    @property
+    def origin(self) -> str:
+        """Its origin, as browsers write it."""
+        return self.url.lower().rstrip("/")
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether people reach it through TLS."""
+        return self.origin.startswith("https:")
+
     def faults(self) -> Iterator[str]:
         """Yield what does not go together, or is refused in production."""
+        if not _ORIGIN.fullmatch(self.origin):
+            yield (
+                "IZIN_CONSOLE_URL must be the root of a host as browsers show it, such as "
+                "https://console.example.com: without a path, a login or the usual port"
+            )
         named = ("oidc_issuer", "oidc_client_id", "oidc_client_secret")
         given = [getattr(self, name) is not None for name in named]
         if any(given) and not all(given):
@@ -275,8 +295,9 @@ class ConsoleSettings(
                 "IZIN_CONSOLE_OIDC_CLIENT_SECRET go together; set all or none"
             )
         if self.production:
-            for name in ("IZIN_CONSOLE_URL", "IZIN_CONSOLE_OIDC_ISSUER"):
-                yield from checks.plain_url(self.given, name)
+            yield from checks.plain_url(self.given, "IZIN_CONSOLE_OIDC_ISSUER")
+            if "url" in self.model_fields_set:  # without it nobody signs in but on this machine
+                yield from checks.plain_url(self.given, "IZIN_CONSOLE_URL")
 
 
 class GateSettings(ProxiedAddresses, SuppressionSettings, alias_generator=_named("IZIN_GATE")):
