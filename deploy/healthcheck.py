@@ -17,7 +17,7 @@ _TIMEOUT = 2.0
 def ports(environ: Mapping[str, str]) -> Iterator[int]:
     """Yield where it may listen: the ports that are set, then the defaults of all kinds."""
     yield from (int(value) for name, value in environ.items() if _PORT.fullmatch(name))
-    yield from range(8081, 8090)
+    yield from range(8081, 8091)
 
 
 def lives(port: int) -> bool:

@@ -6,12 +6,14 @@
 -- and makes a login for each process and person:
 --
 --     CREATE ROLE izin_sink LOGIN PASSWORD '…' IN ROLE izin_worker;
+--     CREATE ROLE izin_web LOGIN PASSWORD '…' IN ROLE izin_console;
 --     CREATE ROLE ada LOGIN PASSWORD '…' IN ROLE izin_operator;
 --     CREATE ROLE bi LOGIN PASSWORD '…' IN ROLE izin_reader;
 --     INSERT INTO reading.logins VALUES ('bi', 'acme');    -- the customer whose rows it sees; NULL: every customer
 --
 -- izin_worker is for every process: it appends to the history, and can neither change nor delete a row of it, nor its
--- triggers, nor the anchors; what the law lets it erase, erase_history does. izin_operator can retain and drop months, hold
+-- triggers, nor the anchors; what the law lets it erase, erase_history does. izin_console is for the console, and for whoever
+-- runs `izin accounts`: a worker that alone can read and write who signs in there. izin_operator can retain and drop months, hold
 -- them for a case, and rebuild. izin_reader is for whoever looks: it reads the views of the schema reading alone, each cut to
 -- the customers of its login and without recipients, and writes nothing but that it looks at one (reading.look). Migrations,
 -- `izin ledger restore` and reading.logins are the owner's.
@@ -20,18 +22,18 @@ DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['izin_worker', 'izin_operator', 'izin_reader'] LOOP
+    FOREACH role IN ARRAY ARRAY['izin_worker', 'izin_console', 'izin_operator', 'izin_reader'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role);
         END IF;
     END LOOP;
 END $$;
-GRANT izin_worker TO izin_operator;
+GRANT izin_worker TO izin_console, izin_operator;
 
 -- What was granted before goes first, so that this says all.
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, izin_worker, izin_operator, izin_reader;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, izin_worker, izin_operator, izin_reader;
-REVOKE CREATE ON SCHEMA public FROM PUBLIC, izin_worker, izin_operator, izin_reader;
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, izin_worker, izin_console, izin_operator, izin_reader;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, izin_worker, izin_console, izin_operator, izin_reader;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC, izin_worker, izin_console, izin_operator, izin_reader;
 GRANT USAGE ON SCHEMA public TO izin_worker;
 GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO izin_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO izin_worker;
@@ -55,6 +57,10 @@ REVOKE ALL ON FUNCTION create_month(date), drop_month(date, timestamptz) FROM PU
 REVOKE ALL ON FUNCTION erase_history(text[], smallint[], bigint[], bytea[], timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION create_month(date) TO izin_worker;
 GRANT EXECUTE ON FUNCTION erase_history(text[], smallint[], bigint[], bytea[], timestamptz) TO izin_worker;
+
+-- Who signs in to the console: whoever could write this would be anybody there.
+REVOKE ALL ON console_accounts, console_links, console_sessions FROM izin_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON console_accounts, console_links, console_sessions TO izin_console;
 
 -- What people order about it.
 GRANT INSERT, UPDATE ON legal_holds TO izin_operator;

@@ -104,6 +104,11 @@ ROLES: Final[Mapping[str, Role]] = {
     "feeds": Role(about="izin feeds.", reads=("api_keys", "brands", *_FEEDS)),
     "webhooks": Role(about="izin webhooks.", reads=("brands", "decisions", *_FEEDS)),
     "api": Role(about="izin api.", reads=("api_keys", "brands", *_EVENTS), writes=("express",)),
+    "console": Role(
+        about="izin console.",
+        reads=(*_EVENTS, "brands", "decisions", "dead_letters"),
+        writes=_EVENTS,
+    ),
     "subscriber": Role(
         about="Programs that subscribe; groups begin with the name of the subscriber.",
         reads=_FEEDS,

@@ -326,6 +326,18 @@ TABLES: Mapping[str, TableRetention] = {
         why="the answer to an authority; 6563 m.11/3",
         period=timedelta(days=3653),
     ),
+    "console_accounts": TableRetention(
+        kept=_AS_LONG_AS_THE_LEDGER,
+        why=f"{_NO_PERSON}; the history names accounts as those who act",
+    ),
+    "console_links": TableRetention(
+        kept="until it is used, or another is made after a quarter of an hour",
+        why=f"{_NO_PERSON}; a digest by which an account signs in once",
+    ),
+    "console_sessions": TableRetention(
+        kept="until it is signed out, or another begins after it has ended",
+        why=f"{_NO_PERSON}; a digest by which an account is signed in",
+    ),
     "consents": TableRetention(
         kept=_AS_LONG_AS_THE_LEDGER,
         why="an opt-out has no end: without its row, an old opt-in would count again",

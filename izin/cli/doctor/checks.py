@@ -66,6 +66,7 @@ from izin.ledger.stored_secrets import census
 from izin.ledger.webhooks import registry as subscribers
 from izin.runtime.settings import (
     ApiSettings,
+    ConsoleSettings,
     FeedsSettings,
     GateSettings,
     IntakeSettings,
@@ -74,6 +75,7 @@ from izin.runtime.settings import (
     SinkSettings,
     StreamSettings,
 )
+from izin.runtime.settings.processes import HttpAddresses
 from izin.schemas.fast import BUILD, TO_COMPILE
 from izin.sinks.ingest.ingested_topics import identity
 from izin.streams.ownership import DecidedOffsets
@@ -85,12 +87,14 @@ _QUERY_TIMEOUT = 15.0
 """Of one query of the ledger; migrations may take longer."""
 _KAFKA = frozenset({"broker", "topics"})
 _LEDGER = frozenset({"database", "migrations"})
-OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks", "api", "roles"})
+OF_WORKERS = frozenset(
+    {"order", "sink", "intake", "feeds", "gate", "webhooks", "api", "console", "roles"}
+)
 """The checks that fail until workers have been started: before, it is the owner who checks."""
 _CHECK_WIDTH, _STATE_WIDTH = 12, 7
 
 
-def endpoint_url(settings: IntakeSettings | FeedsSettings | GateSettings | ApiSettings) -> str:
+def endpoint_url(settings: HttpAddresses) -> str:
     """Return where the process of these settings answers whether it is ready."""
     host = "127.0.0.1" if settings.host in _ANY_ADDRESS else settings.host
     return f"http://{host}:{settings.port}"
@@ -213,7 +217,8 @@ def _sink() -> Iterator[DoctorFinding]:
 
 
 def _endpoint(
-    check: str, of_process: type[IntakeSettings | FeedsSettings | GateSettings | ApiSettings]
+    check: str,
+    of_process: type[IntakeSettings | FeedsSettings | GateSettings | ApiSettings | ConsoleSettings],
 ) -> Iterator[DoctorFinding]:
     settings = of_process()
     if settings.model_fields_set & {"host", "port"}:
@@ -342,6 +347,7 @@ CHECKS = (
     Check(name="feeds", run=partial(_endpoint, "feeds", FeedsSettings)),
     Check(name="gate", run=partial(_endpoint, "gate", GateSettings)),
     Check(name="api", run=partial(_endpoint, "api", ApiSettings)),
+    Check(name="console", run=partial(_endpoint, "console", ConsoleSettings)),
     Check(
         name="webhooks",
         run=lambda: of_webhooks(

@@ -75,7 +75,7 @@ def of_login(rights: LoginRights, *, production: bool) -> list[DoctorFinding]:
         f"or person at work needs that; {_ROLES_SQL}, and give DATABASE_URL a login in a role of "
         "it": role == "owner" and production,
         f"{login} is in none of the roles; {_ROLES_SQL}, then: GRANT izin_worker TO {login} (a "
-        "process), or izin_operator (a person)": role is None,
+        "process), izin_console (the console), or izin_operator (a person)": role is None,
         f"{login} lacks what {role} has: {_listed(rights.missing)}; {_ROLES_SQL}": role is not None
         and rights.missing,
         f"{login} may do more than {role}: {_listed(rights.too_wide)}; {_ROLES_SQL}; what it may "

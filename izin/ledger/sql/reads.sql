@@ -141,25 +141,27 @@ WITH login AS (
             (SELECT c.relowner FROM pg_class AS c WHERE c.oid = to_regclass('history')), current_user::regrole), 'USAGE')
             THEN 'owner'
         WHEN pg_has_role(to_regrole('izin_operator'), 'USAGE') THEN 'izin_operator'
+        WHEN pg_has_role(to_regrole('izin_console'), 'USAGE') THEN 'izin_console'
         WHEN pg_has_role(to_regrole('izin_worker'), 'USAGE') THEN 'izin_worker'
         WHEN pg_has_role(to_regrole('izin_reader'), 'USAGE') THEN 'izin_reader'
         END AS role
 ), rights AS (
     SELECT p.privilege || ' on ' || c.relname AS name, has_table_privilege(c.oid, p.privilege) AS given,
-        -- Not in it: those of the worker that are withheld, and those of the operator alone.
-        p.privilege <> 'TRUNCATE' AND c.relname !~ '^history_\d\d\d\d_\d\d$' AND c.relname || ' ' || p.privilege <> ALL('{
+        -- Not in it: those of the worker that are withheld, and those of the operator or the console alone.
+        p.privilege <> 'TRUNCATE' AND c.relname !~ '^(history_\d\d\d\d_\d\d$|console_)' AND c.relname || ' ' || p.privilege <> ALL('{
             history UPDATE, history DELETE, anchors UPDATE, anchors DELETE, chains INSERT, chains DELETE,
             chain_cuts INSERT, chain_cuts UPDATE, chain_cuts DELETE, legal_holds INSERT, legal_holds UPDATE,
             legal_holds DELETE, history_months INSERT, history_months UPDATE, history_months DELETE,
             migrations INSERT, migrations UPDATE, migrations DELETE}'::text[]) AS of_worker,
         c.relname || ' ' || p.privilege = ANY('{
             legal_holds INSERT, legal_holds UPDATE, history_months UPDATE, chain_cuts INSERT, shadow_consents TRUNCATE,
-            shadow_slices TRUNCATE, shadow_differences TRUNCATE}'::text[]) AS of_operator
+            shadow_slices TRUNCATE, shadow_differences TRUNCATE}'::text[]) AS of_operator,
+        p.privilege <> 'TRUNCATE' AND c.relname ~ '^console_' AS of_console
     FROM pg_class AS c
     CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS p (privilege)
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v')
     UNION ALL
-    SELECT 'EXECUTE on ' || f.name, has_function_privilege(to_regprocedure(f.name), 'EXECUTE'), f.name !~ '^drop_month', true
+    SELECT 'EXECUTE on ' || f.name, has_function_privilege(to_regprocedure(f.name), 'EXECUTE'), f.name !~ '^drop_month', true, false
     FROM (VALUES
         ('create_month(date)'), ('drop_month(date, timestamptz)'),
         ('erase_history(text[], smallint[], bigint[], bytea[], timestamptz)')) AS f (name)
@@ -170,5 +172,5 @@ SELECT session_user::text AS login, l.role,
 FROM login AS l
 LEFT JOIN rights AS r ON l.role <> 'owner'
     AND r.given <> (CASE l.role WHEN 'izin_worker' THEN of_worker WHEN 'izin_operator' THEN of_worker OR of_operator
-        ELSE false END)
+        WHEN 'izin_console' THEN of_worker OR of_console ELSE false END)
 GROUP BY l.role

@@ -15,6 +15,8 @@ from pydantic import SecretStr
 
 from izin.cli.doctor.rights import of_login
 from izin.ledger import reads
+from izin.ledger.console import accounts, sessions
+from izin.ledger.console.accounts import Role
 from izin.ledger.db import Ledger
 from izin.ledger.reads import LoginRights
 from izin.local import free_port
@@ -57,6 +59,13 @@ FORBIDDEN_TO_WORKERS = (
     "TRUNCATE consents",
 )
 """What would change the proof, or the rules that keep it."""
+WHO_SIGNS_IN = (
+    "SELECT password_hash FROM console_accounts",
+    "UPDATE console_accounts SET role = 'admin'",
+    "INSERT INTO console_links VALUES ('', 'ada', now())",
+    "DELETE FROM console_sessions",
+)
+"""What would make anybody an administrator of the console."""
 FORBIDDEN_TO_OPERATORS = (
     "DELETE FROM history",
     "UPDATE history SET customer_id = 'other'",
@@ -70,7 +79,8 @@ FORBIDDEN_TO_OPERATORS = (
 def logins_of(url: str) -> dict[str, str]:
     """Make the roles in the ledger of ``url``; return the URL of a login of each."""
     database = urlsplit(url).path.strip("/")
-    names = {role: f"{database}_{role}" for role in ("izin_worker", "izin_operator", "izin_reader")}
+    roles = ("izin_worker", "izin_console", "izin_operator", "izin_reader")
+    names = {role: f"{database}_{role}" for role in roles}
     with psycopg.connect(url, autocommit=True) as owner:
         for _ in range(2):  # it can be repeated
             with owner.transaction():
@@ -107,7 +117,11 @@ def _as(url: str, user: str) -> str:
     ("role", "act"),
     [
         *(("izin_worker", act) for act in FORBIDDEN_TO_WORKERS),
+        *(("izin_console", act) for act in FORBIDDEN_TO_WORKERS),
         *(("izin_operator", act) for act in FORBIDDEN_TO_OPERATORS),
+        *(("izin_worker", act) for act in WHO_SIGNS_IN),
+        *(("izin_operator", act) for act in WHO_SIGNS_IN),
+        *(("izin_reader", act) for act in WHO_SIGNS_IN),
     ],
 )
 def test_act_that_would_change_the_proof_is_refused(logins: dict[str, str], role: str, act: str):
@@ -124,6 +138,17 @@ def test_operator_may_order_what_people_order(logins: dict[str, str]):
         client.execute("CREATE TEMPORARY TABLE compared (key text)")
         client.execute("UPDATE history_months SET retain_until = retain_until + 1")
         client.execute("TRUNCATE shadow_consents, shadow_slices, shadow_differences")
+
+
+async def test_console_alone_makes_and_reads_accounts(logins: dict[str, str]):
+    """With an entry of the history each, as its worker's rights allow."""
+    settings = LedgerSettings(database_url=SecretStr(logins["izin_console"]))
+    now = datetime.now(UTC)
+    async with Ledger(settings, owner=1) as ledger:
+        await accounts.save(ledger, "ada", Role.ADMIN, None, by="test", now=now)
+        token = await sessions.make_link(ledger, "ada", by="test", now=now)
+        assert await sessions.use_link(ledger, token, now=now) == "ada"
+        assert [one.name for one in await accounts.every(ledger)] == ["ada"]
 
 
 async def rights_of(url: str) -> LoginRights:
@@ -158,6 +183,16 @@ async def test_doctor_finds_a_login_to_have_the_rights_of_its_role(ledger_url: s
         ("GRANT SELECT ON {month} TO {login}", "izin_worker", "more .* SELECT on history_"),
         ("GRANT DELETE ON legal_holds TO {login}", "izin_operator", "more .* on legal_holds;"),
         ("GRANT SELECT ON outbox TO {login}", "izin_reader", "more .* SELECT on outbox;"),
+        (
+            "GRANT SELECT ON console_links TO izin_worker",
+            "izin_worker",
+            "more .* SELECT on console_links;",
+        ),
+        (
+            "REVOKE UPDATE ON console_accounts FROM izin_console",
+            "izin_console",
+            "lacks .* UPDATE on console_accounts;",
+        ),
         ("CREATE TABLE later (id integer)", "izin_worker", "lacks .* INSERT on later.*roles.sql"),
         ("REVOKE INSERT ON outbox FROM izin_worker", "izin_worker", "lacks .* INSERT on outbox;"),
         (

@@ -24,6 +24,7 @@ from izin.runtime import settings
 from izin.runtime.setting_rules.group import SUFFIX, secret_variables
 from izin.sinks import worker as sink
 from izin.streams.engine import watches
+from izin.web import process as console
 from izin.webhooks import process as webhooks
 from tests.support.secret_keys import key_setting
 
@@ -37,10 +38,11 @@ LISTENERS: Mapping[str, type[BaseSettings]] = {
     "gate": settings.GateSettings,
     "webhooks": settings.WebhookSettings,
     "api": settings.ApiSettings,
+    "console": settings.ConsoleSettings,
     "outbox": settings.OutboxSettings,
 }
 """Every process of izin: its command, and the settings that say where it listens."""
-_OVER_THE_LEDGER = ("sink", "webhooks", "api")
+_OVER_THE_LEDGER = ("sink", "webhooks", "api", "console")
 READS: Mapping[str, tuple[type[BaseSettings], ...]] = {
     **{
         command: (
@@ -56,7 +58,7 @@ READS: Mapping[str, tuple[type[BaseSettings], ...]] = {
         *(settings.KafkaSettings, settings.LedgerSettings, settings.IysSettings),
         *(settings.StreamSettings, settings.SinkSettings),
         *(settings.IntakeSettings, settings.FeedsSettings),
-        *(settings.GateSettings, settings.ApiSettings),
+        *(settings.GateSettings, settings.ApiSettings, settings.ConsoleSettings),
     ),
     "customers": (settings.LedgerSettings,),
     "brands": (settings.KafkaSettings, settings.LedgerSettings),
@@ -72,6 +74,7 @@ ENDS_WITHIN: Mapping[str, float] = {
     "gate": gate._DRAIN + receipts.DELIVERED_WITHIN,
     "webhooks": max(webhooks._DRAIN, webhooks._HTTP_DRAIN),
     "api": api._DRAIN + api._DELIVERY.total_seconds(),
+    "console": console._DRAIN,
     "outbox": outbox._DELIVERY.total_seconds(),
 }
 """Seconds that a process takes at most for what it has in hand, once it is told to stop."""
