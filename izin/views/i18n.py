@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from babel.support import Translations
 
-from izin.consent import TURKEY
+from izin.consent import TURKEY, Violation
 from izin.views.sentences import Command, Sentence
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
@@ -67,6 +67,8 @@ def _written(language: Language, value: object) -> object:
             return when(language, value)
         case Command():
             return text(language, value.here) if value.here else value.line
+        case Violation():
+            return value.reason_tr if language is Language.TURKISH else value.reason
         case _:
             return value
 

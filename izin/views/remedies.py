@@ -8,6 +8,7 @@ from datetime import datetime
 from shlex import quote
 
 from izin.consent import TURKEY, WAITING, ActionReason, Channel, Status
+from izin.consent.violations import REASONS, violation
 from izin.ledger import retailers
 from izin.ledger.automatic_suspension.decisions import (
     BEFORE_DUE,
@@ -52,8 +53,29 @@ REMEDIES: Mapping[str, str] = {
     "question-refused": "correct the recipient at its source, or compare with İYS's own pages",
 }
 """By reason for which records are parked."""
+_REASONS: Mapping[str, str] = {
+    str(ActionReason.RECONSENT): "the citizen opted out at İYS, and this may be an older consent",
+    str(ActionReason.NOT_REGISTRABLE): "the record lacks what İYS requires",
+    str(
+        ActionReason.TACIR_UPDATE_INCOMPLETE
+    ): "a TACIR (merchant) record is changed with date and source only",
+    ruling.UNKNOWN_BRAND: "the brand is not registered here",
+    ruling.OTHER_CUSTOMER: "the record names another customer than the brand's",
+    "unknown-code": "İYS answered with a code that is not known",
+    retailers.DIFFERENCE: "İYS holds other retailers than the record names",
+    "no-such-retailer": "İYS does not know the retailer",
+    "opt-out-refused": "İYS refuses the opt-out",
+    "quota-spent": "the quota of the subscription is spent",
+    "iys-says-otherwise": "İYS shows something else than it has answered",
+    "question-refused": "İYS refuses to look the recipient up",
+}
+"""Why, by the same reasons."""
+CORRECT = "correct the record at its source, and send it again from there before its term ends"
+"""What a person does about an opt-in that İYS refused."""
+LATE = "nothing undoes it: keep a note of why it was late; see %(explain)s"
+"""What a person does about an opt-out that was sent too late."""
 _UNKNOWN = "see %(explain)s"
-_EXPLAIN = Command("izin explain", "the screen of the recipient")
+EXPLAIN = Command("izin explain", "the screen of the recipient")
 
 
 def remedy_of_parked(
@@ -71,8 +93,43 @@ def remedy_of_parked(
             "process it again in the worklist",
         ),
         retailers=Command(f"izin brands retailers {brand_code}"),
-        explain=_EXPLAIN,
+        explain=EXPLAIN,
     )
+
+
+def why_parked(reason: str, code: str | None) -> Sentence:
+    """Return for what a record is parked."""
+    because = _REASONS.get(reason)
+    why = sentence("%(reason)s", reason=reason) if because is None else sentence(because)
+    return sentence("%(why)s (%(code)s)", why=why, code=code) if code else why
+
+
+def why_refused(code: str | None) -> Sentence:
+    """Return why İYS refused an opt-in."""
+    if code is None:
+        return sentence("İYS holds something newer")
+    if code not in REASONS:
+        return sentence("İYS refuses the record (%(code)s)", code=code)
+    return sentence("%(why)s (%(code)s)", why=violation("", code), code=code)
+
+
+def why_suspended(suspension: Suspension) -> Sentence:
+    """Return why records of a brand are not sent."""
+    if suspension.code == ORDERED:
+        return sentence("suspended by an order: %(reason)s", reason=suspension.reason)
+    if suspension.is_by_operator:
+        message = "the brand has no right to write %(channel)s"
+    elif suspension.status == Status.ONAY:
+        message = "the quota of the subscription is spent (%(code)s)"
+    elif suspension.scope == "account":
+        message = "İYS refuses our account (%(code)s)"
+    elif suspension.scope == "provider":
+        message = "İYS has closed the subscription of the provider (%(code)s)"
+    elif suspension.channel != EVERY:
+        message = "İYS gives no right to write %(channel)s (%(code)s)"
+    else:
+        message = "İYS refuses the records of the brand (%(code)s)"
+    return sentence(message, channel=suspension.channel, code=suspension.code)
 
 
 def remedy_of_suspension(suspension: Suspension, found: Iterable[Suspension]) -> Sentence:

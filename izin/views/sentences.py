@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from izin.consent import TURKEY
+from izin.consent import TURKEY, Violation
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ def _printed(value: object) -> object:
             return turkish(value)
         case Command():
             return value.line
+        case Violation():
+            return value.reason
         case _:
             return value
 

@@ -36,3 +36,18 @@ CREATE INDEX history_acts_of_customer ON history
     (customer_id, ((data ->> 'act') = 'look'), recorded_at, shard, place) WHERE kind = 'act';
 CREATE INDEX history_acts_of_actor ON history
     ((data ->> 'by'), ((data ->> 'act') = 'look'), recorded_at, shard, place) WHERE kind = 'act';
+
+-- The worklist: what of a brand is parked, and which opt-ins İYS has refused, by why, in the order in which it is due.
+
+-- Why a row is in the worklist: for what it is parked, or with which code İYS refused it.
+CREATE FUNCTION worklist_why(state text, reason text, code text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(CASE state WHEN 'refused' THEN code ELSE reason END, '')
+$$;
+-- Until when a person can act on a row: an opt-in until it expires, an opt-out until it is due.
+CREATE FUNCTION worklist_until(expires_at timestamptz, due_at timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(expires_at, due_at, 'infinity')
+$$;
+-- Lists what is parked or refused page by page, and counts it up to a limit, however much there is.
+CREATE INDEX consents_worklist ON consents (brand_code, state, worklist_why(state, reason, code),
+    worklist_until(expires_at, due_at), key COLLATE "C") WHERE state IN ('parked', 'refused');

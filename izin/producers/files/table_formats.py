@@ -80,7 +80,7 @@ def write_report(
     Raises:
         UnwritableTableError: it cannot be written.
     """
-    write = _write_workbook if path.suffix.lower() == WORKBOOK else _write_csv
+    write = _write_workbook if path.suffix.lower() == WORKBOOK else write_csv
     with whole_file(path) as stream:
         os.fchmod(stream.fileno(), mode)
         write(stream, headers, rows)
@@ -88,11 +88,12 @@ def write_report(
         os.fsync(stream.fileno())
 
 
-def _write_csv(stream: BinaryIO, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def write_csv(stream: BinaryIO, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table as CSV that Excel in Turkey opens, and evaluates nothing of."""
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
     writer = csv.writer(text, delimiter=";")
-    writer.writerow(map(_harmless, headers))
-    writer.writerows(map(_harmless, row) for row in rows)
+    writer.writerow(map(harmless, headers))
+    writer.writerows(map(harmless, row) for row in rows)
     text.detach()
 
 
@@ -102,11 +103,11 @@ def _write_workbook(
     book = Workbook(write_only=True)
     sheet = book.create_sheet("izin")
     for row in chain([headers], rows):
-        sheet.append([*map(_harmless, row)])
+        sheet.append([*map(harmless, row)])
     book.save(stream)
 
 
-def _harmless(cell: str) -> str:
+def harmless(cell: str) -> str:
     """Return ``cell`` so that no spreadsheet evaluates it, with its controls written out."""
     return visible(f"'{cell}" if _FORMULA.match(cell) else cell)[:LONGEST_VALUE]
 

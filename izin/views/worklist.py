@@ -1,0 +1,313 @@
+"""The worklist: everything that needs a person, what can be done until the earliest instant first.
+
+Of a brand's keys only a page is read, and they are counted up to a limit: there may be millions.
+The rest is little, and read whole: suspensions, opt-outs that were late, dead letters.
+"""
+
+import io
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from izin.ledger import reads, suspensions
+from izin.ledger.automatic_suspension import decisions
+from izin.ledger.automatic_suspension.decisions import AutomaticSuspension
+from izin.ledger.db import Ledger, statements
+from izin.ledger.record import Suspension
+from izin.producers.files.table_formats import write_csv
+from izin.runtime.masking import mask
+from izin.views import i18n, remedies
+from izin.views.cut import CustomerCut
+from izin.views.i18n import Language
+from izin.views.sentences import Sentence, sentence
+
+MOST = 1000
+"""How far the records of one brand and reason are counted."""
+PAGE = 50
+_LATE = timedelta(days=30)
+"""Opt-outs that were sent too late are listed so long."""
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_SQL = statements("worklist")
+
+
+class Kind(StrEnum):
+    """Why something needs a person."""
+
+    PARKED = "parked"
+    RETAILERS = "retailers"
+    """İYS holds other retailers with a consent than its latest event names."""
+    REFUSED = "refused"
+    HELD_BACK = "held-back"
+    SUSPENDED = "suspended"
+    BREACH = "breach"
+    UNREADABLE = "unreadable"
+
+
+class Place(NamedTuple):
+    """Where something stands in the worklist."""
+
+    until: datetime
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """Something that needs a person."""
+
+    kind: Kind
+    id: str
+    """What it is among those of its kind: a key, a number. May name a recipient."""
+    brand_code: int | None
+    channel: str = ""
+    recipient: str = ""
+    status: str = ""
+    reason: str = ""
+    """The word for why; of what İYS refused its code."""
+    why: Sentence
+    remedy: Sentence
+    until: datetime | None = None
+    since: datetime
+    event_id: str | None = None
+    records: int = 1
+    of: Suspension | AutomaticSuspension | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+        return Place(self.until or _NEVER, self.kind, self.id)
+
+
+class Group(NamedTuple):
+    """How many items there are of a kind, brand and reason; above ``MOST`` there are more."""
+
+    kind: Kind
+    brand_code: int | None
+    reason: str
+    items: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What is listed of the worklist; None: whatever it is."""
+
+    kind: Kind | None = None
+    brand_code: int | None = None
+    reason: str | None = None
+
+    def takes(self, one: Item | Group) -> bool:
+        """Return whether it is listed."""
+        return (
+            self.kind in {None, one.kind}
+            and self.brand_code in {None, one.brand_code}
+            and self.reason in {None, one.reason}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worklist:
+    """A page of the worklist, and how much there is."""
+
+    items: Sequence[Item]
+    groups: Sequence[Group]
+    """Of everything, listed or not."""
+    next: Place | None
+    """From behind where the next page begins; None: this is the last."""
+
+
+async def worklist(  # noqa: PLR0913  # whose, what of it, which page
+    ledger: Ledger,
+    cut: CustomerCut,
+    wanted: Filter,
+    *,
+    now: datetime,
+    after: Place | None = None,
+    size: int = PAGE,
+    letters: Iterable[Item] = (),
+) -> Worklist:
+    """Return the page of what is ``wanted`` behind ``after``; ``letters`` are dead letters."""
+    few = [item async for item in _few(ledger, cut, now)]
+    few += [item for item in letters if cut.has(item.brand_code)]
+    counted = Counter((item.kind, item.brand_code, item.reason) for item in few)
+    brands = None if cut.customer_id is None else sorted(cut.brand_codes)
+    values = {"brands": brands, "now": now, "most": MOST + 1}
+    groups = [
+        Group(Kind(row["kind"]), row["brand_code"], row["why"], row["records"])
+        for row in await ledger.fetch(_SQL["groups"], values)
+    ]
+    items = [one for one in few if wanted.takes(one) and (after is None or one.place > after)]
+    items += await _of_keys(ledger, [*filter(wanted.takes, groups)], after, now, size + 1)
+    items.sort(key=lambda item: item.place)
+    return Worklist(
+        items=items[:size],
+        groups=[*groups, *(Group(*group, count) for group, count in counted.items())],
+        next=items[size - 1].place if len(items) > size else None,
+    )
+
+
+async def every(  # noqa: PLR0913  # whose, what of it, how much
+    ledger: Ledger,
+    cut: CustomerCut,
+    wanted: Filter,
+    *,
+    now: datetime,
+    most: int,
+    letters: Sequence[Item] = (),
+) -> list[Item]:
+    """Return everything that is ``wanted``, ``most`` at most."""
+    found, after = list[Item](), None
+    while len(found) < most:
+        page = await worklist(
+            ledger, cut, wanted, now=now, after=after, size=min(5000, most), letters=letters
+        )
+        found += page.items
+        after = page.next
+        if after is None:
+            break
+    return found[:most]
+
+
+async def of_keys(ledger: Ledger, places: Iterable[tuple[str, str]]) -> list[Item]:
+    """Return those of these kinds and keys that are parked now, or whose retailers differ."""
+    keys = {kind: [key for one, key in places if one == kind] for kind in (*Kind,)}
+    values = {"parked": keys[Kind.PARKED], "retailers": keys[Kind.RETAILERS]}
+    return [*map(_of_key, await ledger.fetch(_SQL["of-keys"], values))]
+
+
+async def _of_keys(
+    ledger: Ledger, groups: Sequence[Group], after: Place | None, now: datetime, size: int
+) -> list[Item]:
+    """Return the first of these groups behind a place."""
+    if not groups:
+        return []
+    places = [_behind(group, after, now) for group in groups]
+    values = {
+        "kinds": [str(group.kind) for group in groups],
+        "codes": [group.brand_code for group in groups],
+        "whys": [group.reason for group in groups],
+        "untils": [until for until, _ in places],
+        "keys": [key for _, key in places],
+        "size": size,
+    }
+    return [*map(_of_key, await ledger.fetch(_SQL["page"], values))]
+
+
+def _behind(group: Group, after: Place | None, now: datetime) -> tuple[str, str]:
+    """Return from behind which instant and key the records of a group are listed."""
+    # What İYS refused cannot be corrected any more once its term is over.
+    first = now.isoformat() if group.kind is Kind.REFUSED else "-infinity"
+    if after is None or (group.kind is Kind.REFUSED and after.until < now):
+        return first, ""
+    key = after.id if group.kind == after.kind else "" if group.kind > after.kind else "~"
+    return "infinity" if after.until == _NEVER else after.until.isoformat(), key
+
+
+def _of_key(row: Mapping[str, Any]) -> Item:
+    kind, code, brand, why = Kind(row["kind"]), row["code"], row["brand_code"], row["why"]
+    if kind is Kind.REFUSED:
+        because, remedy = remedies.why_refused(code), sentence(remedies.CORRECT)
+    else:
+        because = remedies.why_parked(why, code)
+        remedy = remedies.remedy_of_parked(brand, why, key="RECIPIENT")
+    return Item(
+        kind=kind,
+        id=row["key"],
+        reason=why,
+        why=because,
+        remedy=remedy,
+        **{
+            name: row[name]
+            for name in ("brand_code", "channel", "recipient", "status", "until", "since")
+        },
+        event_id=row["event_id"],
+    )
+
+
+async def _few(ledger: Ledger, cut: CustomerCut, now: datetime) -> AsyncIterator[Item]:
+    """Yield what is suspended, held back, and was late."""
+    found = [one for one in await suspensions.every(ledger) if cut.has(one.brand_code)]
+    behind = await ledger.fetch(_SQL["behind"], {"most": MOST}) if found else []
+    waits = {(row["brand_code"], row["channel"], row["status"]): row for row in behind}
+    for one in found:
+        waiting = waits.get((one.brand_code, one.channel, one.status), {})
+        yield Item(
+            kind=Kind.SUSPENDED,
+            id=f"{one.brand_code}/{one.channel}/{one.status}",
+            brand_code=one.brand_code,
+            channel=one.channel,
+            status=one.status,
+            reason=one.code,
+            why=remedies.why_suspended(one),
+            remedy=remedies.remedy_of_suspension(one, found),
+            until=waiting.get("due_at"),
+            since=one.since,
+            records=waiting.get("records", 0),
+            of=one,
+        )
+    for held in await decisions.undecided(ledger):
+        if cut.has(held.brand_code):
+            yield Item(
+                kind=Kind.HELD_BACK,
+                id=str(held.id),
+                brand_code=held.brand_code,
+                status=held.status,
+                reason=held.source,
+                why=remedies.held_back(held),
+                remedy=remedies.remedy_of_automatic(held),
+                until=held.first_until,
+                since=held.tripped_at,
+                records=held.held_back,
+                of=held,
+            )
+    for row in await reads.breaches(ledger, customer_id=cut.customer_id):
+        if row["occurred_at"] >= now - _LATE:
+            brand, channel, _, recipient = row["key"].split("/", 3)
+            yield Item(
+                kind=Kind.BREACH,
+                id=f"{row['occurred_at'].isoformat()}/{row['key']}",
+                brand_code=int(brand),
+                channel=channel,
+                recipient=recipient,
+                status="RET",
+                why=sentence(
+                    "sent to İYS on %(sent)s, after its third business day: %(due)s",
+                    sent=row["occurred_at"],
+                    due=datetime.fromisoformat(row["due_at"]),
+                ),
+                remedy=sentence(remedies.LATE, explain=remedies.EXPLAIN),
+                since=row["occurred_at"],
+                event_id=row["event_id"],
+            )
+
+
+HEADER = (
+    *("kind", "brand", "channel", "recipient", "status", "records", "reason", "what to do"),
+    *("until", "since"),
+)
+"""The columns of the file, in English."""
+
+
+def file_of(items: Iterable[Item], language: Language, *, is_shown: bool) -> bytes:
+    """Return items as CSV that Excel in Turkey opens; recipients are masked, unless shown."""
+    stream = io.BytesIO()
+    text, when = i18n.text, i18n.when
+    rows = (
+        (
+            text(language, item.kind),
+            str(item.brand_code or ""),
+            item.channel,
+            item.recipient if is_shown or not item.recipient else mask(item.recipient),
+            item.status,
+            str(item.records),
+            text(language, item.why),
+            text(language, item.remedy),
+            "" if item.until is None else when(language, item.until),
+            when(language, item.since),
+        )
+        for item in items
+    )
+    write_csv(stream, [text(language, title) for title in HEADER], rows)
+    return stream.getvalue()
