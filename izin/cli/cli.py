@@ -61,6 +61,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "deadlines": "izin.cli.deadlines:app",
         "held-back": "izin.cli.held_back:app",
         "iys": "izin.cli.iys:app",
+        "worklist": "izin.cli.worklist:worklist",
         "report": "izin.cli.deadlines:reports_app",
     },
     "Repair": {

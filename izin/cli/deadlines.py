@@ -1,8 +1,9 @@
 """``izin deadlines``: what is due, at risk and missed, opt-outs a person can act on, and terms.
 
 ``izin report``: figures over a time. ``latency`` says how long changes that began at İYS took, by
-path and leg; ``week`` what happened for each customer, and what each used; ``confirmations`` which
-consents given electronically were not confirmed to the person.
+path and leg; ``week`` what happened for each customer, and what each used; ``month`` what became of
+what came in a month; ``confirmations`` which consents given electronically were not confirmed to
+the person.
 """
 
 import io
@@ -15,6 +16,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from izin.cli.acts import acts
+from izin.cli.months import month
 from izin.cli.terminal import (
     ONE_DAY,
     BrandArgument,
@@ -103,6 +105,7 @@ reports_app = typer.Typer(
     help="Report figures and acts over a time, from the ledger.", no_args_is_help=True
 )
 reports_app.command()(acts)
+reports_app.command()(month)
 
 
 @app.command()

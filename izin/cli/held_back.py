@@ -34,9 +34,9 @@ from izin.ledger import sequences
 from izin.ledger.automatic_suspension import decisions
 from izin.ledger.automatic_suspension.counting import SuspensionLimits, limits_of, set_limits
 from izin.ledger.automatic_suspension.decisions import AutomaticSuspension, SuspensionDecision
-from izin.ledger.db import Ledger
 from izin.ledger.registry import customers
 from izin.views.remedies import held_back, remedy_of_automatic
+from izin.views.worklist_acts import EFFECTS, decide
 
 app = typer.Typer(
     help="Decide about opt-outs (RET), and opt-ins (ONAY) over them, that are held back from "
@@ -59,10 +59,6 @@ OriginOption = Annotated[
 OptInsOption = Annotated[
     bool, typer.Option("--opt-ins", help="Its opt-ins over opt-outs, not its opt-outs.")
 ]
-_EFFECTS = {
-    SuspensionDecision.RELEASED: "they are registered at İYS, which is final",
-    SuspensionDecision.WITHDRAWN: "they would not be registered at İYS",
-}
 _MINIMUM = 100
 """Of fewer opt-outs none is held back, unless it is said."""
 sequences_app = typer.Typer(
@@ -161,24 +157,16 @@ def _decide(
 ) -> None:
     """Show what is held back, and carry the decision out if it is meant."""
     say(*(str(held_back(suspension)) for suspension in found))
-    end_dry_run(f"have them {decision}: {_EFFECTS[decision]}", execute=execute)
-
-    async def each(ledger: Ledger) -> list[tuple[int, int]]:
-        return [
-            await decisions.carry_out(
-                *(ledger, topic_messages(), suspension, decision),
-                reason=reason,
-                by=by,
-                now=datetime.now(UTC),
-            )
-            for suspension in found
-        ]
-
-    done = run_on_ledger(each)
-    for one, (count, due) in zip(found, done, strict=True):
-        say(f"{count} {one.words} of {one.source} for brand {one.brand_code} are {decision}")
-        if due:
-            say(f"{due} of another source, of the same recipients, are registered from now on")
+    end_dry_run(f"have them {decision}: {EFFECTS[decision]}", execute=execute)
+    done = run_on_ledger(
+        lambda ledger: decide(
+            *(ledger, topic_messages(), found, decision),
+            reason=reason,
+            by=by,
+            now=datetime.now(UTC),
+        )
+    )
+    say(*map(str, done))
 
 
 def _of_source(brand_code: int, source: str, status: Status) -> tuple[AutomaticSuspension, ...]:

@@ -7,12 +7,12 @@ counted.
 """
 
 import io
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cache, partial
 from importlib import resources
 
-from babel.dates import format_datetime
+from babel.dates import format_date, format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -83,6 +83,11 @@ def when(language: Language, at: datetime | None) -> str:
     if at is None:
         return "–"
     return format_datetime(at.astimezone(TURKEY), "d MMM y HH:mm", locale=str(language))
+
+
+def month_name(language: Language, month: date) -> str:
+    """Return a month, as ``Kasım 2026``."""
+    return format_date(month, "LLLL y", locale=str(language))
 
 
 def duration(language: Language, length: float | timedelta | None) -> str:

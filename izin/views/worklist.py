@@ -6,7 +6,7 @@ The rest is little, and read whole: suspensions, opt-outs that were late, dead l
 
 import io
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -79,6 +79,10 @@ class Item:
     def place(self) -> Place:
         """Where it stands."""
         return Place(self.until or _NEVER, self.kind, self.id)
+
+    def name(self, *, is_shown: bool) -> str:
+        """Return the recipient, masked unless it is shown; an empty text where there is none."""
+        return self.recipient if is_shown or not self.recipient else mask(self.recipient)
 
 
 class Group(NamedTuple):
@@ -170,11 +174,28 @@ async def every(  # noqa: PLR0913  # whose, what of it, how much
     return found[:most]
 
 
-async def of_keys(ledger: Ledger, places: Iterable[tuple[str, str]]) -> list[Item]:
-    """Return those of these kinds and keys that are parked now, or whose retailers differ."""
-    keys = {kind: [key for one, key in places if one == kind] for kind in (*Kind,)}
-    values = {"parked": keys[Kind.PARKED], "retailers": keys[Kind.RETAILERS]}
-    return [*map(_of_key, await ledger.fetch(_SQL["of-keys"], values))]
+async def named(
+    ledger: Ledger, cut: CustomerCut, names: Collection[tuple[str, str]], *, now: datetime
+) -> list[Item]:
+    """Return those of these items, by kind and id, about which something can be done now."""
+    values = {
+        kind.value: [id_ for one, id_ in names if one == kind]
+        for kind in (Kind.PARKED, Kind.RETAILERS)
+    }
+    found = [*map(_of_key, await ledger.fetch(_SQL["of-keys"], values))]
+    few = [item async for item in _few(ledger, cut, now) if (item.kind, item.id) in names]
+    return [*(item for item in found if cut.has(item.brand_code)), *few]
+
+
+def title_of(group: Group) -> Sentence:
+    """Return why the items of a group need a person."""
+    match group.kind:
+        case Kind.PARKED | Kind.RETAILERS:
+            return remedies.why_parked(group.reason, None)
+        case Kind.REFUSED:
+            return remedies.why_refused(group.reason or None)
+        case _:
+            return sentence("%(reason)s", reason=group.reason)
 
 
 async def _of_keys(
@@ -299,7 +320,7 @@ def file_of(items: Iterable[Item], language: Language, *, is_shown: bool) -> byt
             text(language, item.kind),
             str(item.brand_code or ""),
             item.channel,
-            item.recipient if is_shown or not item.recipient else mask(item.recipient),
+            item.name(is_shown=is_shown),
             item.status,
             str(item.records),
             text(language, item.why),

@@ -70,5 +70,6 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
             warnings=broker.faults,
             unserved=app.unserved,
         )
-        beside = (broker.run, watch.run)
+        letters = partial(console.unreadable.run, kafka, codec, ledger)
+        beside = (broker.run, watch.run, letters)
         await listeners.serve_api(api, stopping, drain=_DRAIN, limits=_LIMITS, beside=beside)

@@ -8,10 +8,12 @@ from izin.web.screens import (
     acts,
     complaints,
     customers,
+    months,
     new_consent,
     overview,
     recipient,
     subscribers,
+    worklist,
 )
 from izin.web.sign_in import SignIn
 from izin.web.visit import Screen
@@ -20,11 +22,16 @@ SCREENS: tuple[Screen, ...] = (
     *overview.SCREENS,
     *recipient.SCREENS,
     *new_consent.SCREENS,
+    *worklist.SCREENS,
     *customers.SCREENS,
     *complaints.SCREENS,
     *subscribers.SCREENS,
+    *months.SCREENS,
     *acts.SCREENS,
 )
+from izin.web.visit import Screen
+
+SCREENS: tuple[Screen, ...] = (*overview.SCREENS, *worklist.SCREENS, *months.SCREENS)
 
 
 def routes_of(app: ConsoleApp) -> list[Route]:

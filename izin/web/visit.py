@@ -31,6 +31,7 @@ from izin.runtime.settings import (
 from izin.schemas.codec import Codec
 from izin.views.cut import CustomerCut, Look, cut_to, record_look
 from izin.views.sentences import Sentence, turkish
+from izin.views.unreadable import Unreadable
 from izin.views.words import Words
 from izin.web import i18n, pages
 from izin.web.forms import SMALL, Form
@@ -78,6 +79,7 @@ class Console:
     live: LivePages = field(default_factory=LivePages)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     """Where a test event may be posted."""
+    unreadable: Unreadable = field(default_factory=Unreadable)
 
     @property
     def topic_messages(self) -> TopicMessages:

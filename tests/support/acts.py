@@ -93,6 +93,7 @@ LOOKS: Mapping[str, str] = {
     "replay run": "with --unmasked",
     "replay show": "with --unmasked",
     "replay what-if": "with --unmasked",
+    "worklist": "with --unmasked",
 }
 """Commands that show people, and when: who looked is written to the history, as a look."""
 
@@ -128,6 +129,7 @@ OTHERS: Mapping[str, str] = {
     "report acts": MASKED,
     "report confirmations": READS,
     "report latency": READS,
+    "report month": "keeps the report that it makes: counts, of no person",
     "report week": READS,
     "iys limits": READS,
     "held-back list": READS,

@@ -5,7 +5,7 @@ a customer. A lost right or subscription suspends by itself. Records of channels
 not sent, for İYS would refuse them (H353). ``parked``, ``retailers``, ``requeue``: a person acts.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
@@ -51,6 +51,7 @@ from izin.runtime.plan import Plan, Selection
 from izin.views.customers import rights_changes, suspended_and_counted, waiting
 from izin.views.cut import Look
 from izin.views.remedies import remedy_of_order, remedy_of_parked, remedy_of_suspension
+from izin.views.worklist_acts import ending, requeueing, still_suspended
 
 _EFFECTS: Mapping[str, str] = {
     Part.IYS: "submissions to İYS and status queries stop; what İYS shows is still read",
@@ -160,15 +161,15 @@ def resume(
     """
     target = _target(brand_code, customer)
     brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
-    ending = [one for one in orders if one.target == target and Part(one.part) in what.parts]
-    if not ending:
-        found = (suspension_orders.of_brand(brand, orders).values() for brand in brands)
-        others = " or ".join(sorted({remedy_of_order(one) for some in found for one in some}))
+    found = [one for one in orders if one.target == target and Part(one.part) in what.parts]
+    if not found:
+        standing = (suspension_orders.of_brand(brand, orders).values() for brand in brands)
+        others = " or ".join(sorted({remedy_of_order(one) for some in standing for one in some}))
         also = f"; it is suspended by another order: {others}" if others else ""
         raise SourceError(f"there is no such order on {_named(target, brands)}{also}")
-    say(*(f"{one.part}: {_suspended(one)} -> resumed" for one in ending))
-    say(*_still_suspended(ending, brands, orders))
-    parts = [Part(one.part) for one in ending]
+    parts = [Part(one.part) for one in found]
+    say(*(str(ending(one)) for one in found))
+    say(*map(str, still_suspended(target, parts, brands, orders)))
     if Part.IYS in parts:
         say(f"{waiting(counts)} wait to be sent to İYS")
     end_dry_run(f"the order on {_named(target, brands)} would be ended", execute=execute)
@@ -212,19 +213,6 @@ def _suspended(order: SuspensionOrder | None) -> str:
     if order is None:
         return "not suspended by an order"
     return f"suspended since {turkish(order.since)} by {order.ordered_by}: {order.reason}"
-
-
-def _still_suspended(
-    ending: Sequence[SuspensionOrder], brands: Sequence[Brand], orders: Sequence[SuspensionOrder]
-) -> Iterator[str]:
-    """Yield which brands stay suspended by other orders once these are ended."""
-    left = [order for order in orders if order not in ending]
-    parts = {one.part for one in ending}
-    for brand in brands:
-        for part, one in suspension_orders.of_brand(brand, left).items():
-            if part in parts:
-                stays = f"{part}: brand {brand.brand_code} stays suspended"
-                yield f"{stays}; see {remedy_of_order(one)}"
 
 
 def suspensions(
@@ -423,8 +411,9 @@ def requeue(
     ).write(plan)
     print_rows(output, reads.ParkedKey._fields, found)
     say(
+        str(requeueing(brand_code, because, len(found))),
         f"{len(found)} records would be requeued; to do it: izin brands requeue {brand_code} "
-        f"--plan {quote(str(plan))} --execute"
+        f"--plan {quote(str(plan))} --execute",
     )
 
 

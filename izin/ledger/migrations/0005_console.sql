@@ -51,3 +51,13 @@ $$;
 -- Lists what is parked or refused page by page, and counts it up to a limit, however much there is.
 CREATE INDEX consents_worklist ON consents (brand_code, state, worklist_why(state, reason, code),
     worklist_until(expires_at, due_at), key COLLATE "C") WHERE state IN ('parked', 'refused');
+
+-- The report of a customer's month as it was made last: to make it reads all of the customer's history of the month.
+CREATE TABLE month_reports (
+    customer_id text NOT NULL REFERENCES customers,
+    month       date NOT NULL CHECK (extract(day FROM month) = 1),
+    made_at     timestamptz NOT NULL,
+    -- Figures by brand and channel (izin/views/months.py); of no person.
+    rows        json NOT NULL,
+    PRIMARY KEY (customer_id, month)
+);

@@ -28,13 +28,13 @@ WITH RECURSIVE codes AS (
                 AND worklist_until(k.expires_at, k.due_at)
                     > CASE r.state WHEN 'refused' THEN %(now)s ELSE '-infinity'::timestamptz END
                 AND (k.state = 'parked' OR k.desired_status = 'ONAY')
-            LIMIT %(most)s) AS some) AS records
+            LIMIT %(most)s) AS listed) AS records
     FROM reasons AS r
     UNION ALL
     SELECT 'retailers', c.brand_code, 'retailer-access', (
         SELECT count(*) FROM (
             SELECT FROM retailer_access AS a WHERE a.desired_by IS NOT NULL AND a.brand_code = c.brand_code
-            LIMIT %(most)s) AS some)
+            LIMIT %(most)s) AS listed)
     FROM codes AS c
 )
 SELECT kind, brand_code, why, records FROM counted WHERE records > 0 ORDER BY kind, brand_code, why

@@ -137,6 +137,7 @@ LOOKING: Mapping[str, tuple[str, ...]] = {
     ),
     "deadlines opt-outs": ("deadlines", "opt-outs", str(BRAND), "--out={opt_outs}"),
     "deadlines breaches": ("deadlines", "breaches", "--output=json"),
+    "worklist": ("worklist", "--unmasked"),
     "subscribers compare": (
         *("subscribers", "compare", "{list}", f"--brand={BRAND}", "--type=MESAJ"),
     ),

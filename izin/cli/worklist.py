@@ -1,0 +1,107 @@
+"""``izin worklist``: everything that needs a person, what can be done until the earliest first."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from izin.cli.terminal import (
+    ByOption,
+    OneBrandOption,
+    OneCustomerOption,
+    OutputFormat,
+    OutputOption,
+    UnmaskedOption,
+    exit_if,
+    kafka_settings,
+    print_found,
+    say,
+    write_new,
+)
+from izin.cli.terminal.ledger_session import run_on_ledger
+from izin.consent import OurError
+from izin.kafka.clients import codec
+from izin.ledger.db import Ledger
+from izin.views.cut import Look, cut_to
+from izin.views.i18n import Language
+from izin.views.unreadable import Letters, read_letters, unreadable
+from izin.views.worklist import Filter, Item, Kind, every, file_of
+
+_COLUMNS = {
+    "kind": "kind",
+    "brand_code": "brand",
+    "channel": "channel",
+    "recipient": "recipient",
+    "status": "status",
+    "records": "records",
+    "why": "reason",
+    "until": "until",
+    "since": "since",
+    "remedy": "remedy",
+}
+
+
+def worklist(
+    *,
+    customer: OneCustomerOption = None,
+    kind: Annotated[Kind | None, typer.Option("--kind", help="Only of this kind.")] = None,
+    brand: OneBrandOption = None,
+    because: Annotated[
+        str | None,
+        typer.Option(help="Only for this reason, as reconsent; of what İYS refused its code."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the first due.")] = 1000,
+    unmasked: UnmaskedOption = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="A new file (CSV) that Excel in Turkey opens, in Turkish, in place of the table.",
+        ),
+    ] = None,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """List everything that needs a person: why, what to do and until when; what is due first.
+
+    That is: parked, refused by İYS, held back, suspended, sent too late in the last 30 days, and
+    unreadable (dead letters). Until: by then İYS must have it. Recipients are masked, unless
+    --unmasked; who looked is written to the history. Exit code 1 if there is anything.
+    """
+    wanted = Filter(kind=kind, brand_code=brand, reason=because)
+    letters = _letters() if kind in {None, Kind.UNREADABLE} else ()
+
+    async def work(ledger: Ledger) -> list[Item]:
+        return await every(
+            ledger,
+            await cut_to(ledger, customer),
+            wanted,
+            now=datetime.now(UTC),
+            most=limit,
+            letters=await unreadable(ledger, letters),
+        )
+
+    look = Look(command="worklist", by=by, brand=brand, customer=customer)
+    found = run_on_ledger(work, look=look if unmasked else None)
+    if out is not None:
+        write_new(out, file_of(found, Language.TURKISH, is_shown=unmasked))
+        say(f"{len(found)} are in {out}")
+    else:
+        print_found(
+            output,
+            _COLUMNS,
+            found,
+            below=True,
+            recipient=lambda item: item.name(is_shown=unmasked),
+        )
+    exit_if(found)
+
+
+def _letters() -> Letters:
+    kafka = kafka_settings()
+    try:
+        return read_letters(kafka, codec(kafka))
+    except OurError as error:
+        say(f"dead letters are left out: {error}")
+        return ()

@@ -1,0 +1,202 @@
+"""The worklist: what needs a person, and what is done about it, on a page of its own first.
+
+An item is named by a form as sealed under the session, for its name may be of a recipient.
+"""
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from cryptography.fernet import Fernet, InvalidToken
+from starlette.responses import Response
+
+from izin.views import worklist as views
+from izin.views.worklist import MOST, Filter, Item, Kind, Place
+from izin.views.worklist_acts import Act, ActPlan, carry_out, plan
+from izin.web import pages
+from izin.web.rights import Right
+from izin.web.visit import RefusedVisitError, Screen, Visit
+
+PATH = "/worklist"
+MOST_AT_ONCE = 5000
+"""About so many items something is done at once."""
+_IN_FILE = 50_000
+_NEED_A_REASON = frozenset({Act.RELEASE, Act.WITHDRAW})
+_SAID = 3
+"""Sentences about what was done; more would be no message any more."""
+
+
+async def show(visit: Visit) -> Response:
+    """Show a page of the worklist."""
+    return await _page(visit, visit.request.query_params.get, is_shown=False)
+
+
+async def show_people(visit: Visit) -> Response:
+    """Show the same page with recipients."""
+    return await _page(visit, visit.form.get, is_shown=True)
+
+
+async def download(visit: Visit) -> Response:
+    """Return the list as a file; with recipients, if that is asked for."""
+    is_shown = bool(visit.form.get("shown"))
+    wanted = _filter(visit.form.get)
+    if is_shown:
+        await visit.look("worklist", brand=wanted.brand_code)
+    items = await views.every(
+        *(visit.ledger, await visit.cut(), wanted),
+        now=visit.now,
+        most=_IN_FILE,
+        letters=visit.console.unreadable.items,
+    )
+    content = views.file_of(items, visit.language, is_shown=is_shown)
+    headers = {**pages.HEADERS, "Content-Disposition": 'attachment; filename="worklist.csv"'}
+    return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+async def show_plan(visit: Visit) -> Response:
+    """Show what an act would do."""
+    return _plan_page(visit, await _planned(visit))
+
+
+async def act(visit: Visit) -> Response:
+    """Do what was shown, if it still is what would be done."""
+    planned, reason = await _planned(visit), visit.form.get("why")
+    if visit.form.get("digest") != planned.digest:
+        return _plan_page(visit, planned, has_changed=True)
+    if planned.act in _NEED_A_REASON and not reason:
+        raise RefusedVisitError(422, "Say why: the history keeps it.")
+    done = await carry_out(
+        *(visit.ledger, visit.console.topic_messages, planned),
+        reason=reason,
+        by=visit.account.name,
+        now=visit.now,
+    )
+    said = "; ".join(visit.text(one) for one in done[:_SAID])
+    return visit.redirect(PATH, said=f"{said} …" if len(done) > _SAID else said)
+
+
+async def _page(visit: Visit, get: Callable[..., str | None], *, is_shown: bool) -> Response:
+    wanted, seal = _filter(get), _seal_of(visit)
+    found = await views.worklist(
+        *(visit.ledger, await visit.cut(), wanted),
+        now=visit.now,
+        after=_place(seal, get("after") or ""),
+        letters=visit.console.unreadable.items,
+    )
+    if is_shown:
+        people = {item.recipient for item in found.items if item.recipient}
+        if people:
+            await visit.look("worklist", people)
+    possible = [[one for one in Act if one.is_for(item)] for item in found.items]
+    counts = Counter[Kind]()
+    for group in found.groups:
+        counts[group.kind] += group.items
+    return visit.page(
+        "worklist.html",
+        wanted=wanted,
+        query=_query(wanted),
+        items=found.items,
+        names=[_sealed(seal, item.kind, item.id) for item in found.items],
+        item_acts=possible,
+        page_acts=[one for one in Act if any(one in some for some in possible)],
+        may_decide=visit.may(Right.DECIDE),
+        counts=[(kind, counts[kind]) for kind in Kind],
+        uncertain={group.kind for group in found.groups if group.items > MOST},
+        most=MOST,
+        brands=sorted({one.brand_code for one in found.groups if one.brand_code is not None}),
+        reasons={
+            one.reason: views.title_of(one) for one in found.groups if one.kind is wanted.kind
+        },
+        after=get("after") or "",
+        next=found.next
+        and _sealed(seal, found.next.until.isoformat(), found.next.kind, found.next.id),
+        is_shown=is_shown,
+    )
+
+
+async def _planned(visit: Visit) -> ActPlan:
+    """Return what is to be done, by the form: about one item, those that are chosen, or all."""
+    form, cut = visit.form, await visit.cut()
+    ordered, _, one = (form.get("one") or form.get("act")).partition(":")
+    if ordered not in set(Act):
+        raise RefusedVisitError(422, "Choose what to do.")
+    chosen, is_whole = Act(ordered), False
+    if form.get("every"):
+        items: Sequence[Item] = await views.every(
+            *(visit.ledger, cut, _filter(form.get)), now=visit.now, most=MOST_AT_ONCE
+        )
+        is_whole = len(items) < MOST_AT_ONCE
+    else:
+        seal = _seal_of(visit)
+        rows = [_opened(seal, row) for row in ([one] if one else form.every("row"))]
+        names = {(row[0], row[1]) for row in rows if len(row) == 2}  # noqa: PLR2004  # kind and id
+        items = await views.named(visit.ledger, cut, names, now=visit.now)
+    planned = await plan(visit.ledger, chosen, items, is_whole=is_whole)
+    if not planned.items:
+        raise RefusedVisitError(422, "Nothing is chosen about which this can be done.")
+    return planned
+
+
+def _plan_page(visit: Visit, planned: ActPlan, *, has_changed: bool = False) -> Response:
+    seal, wanted = _seal_of(visit), _filter(visit.form.get)
+    is_every = bool(visit.form.get("every"))
+    return visit.page(
+        "worklist_plan.html",
+        planned=planned,
+        listed=planned.items[: views.PAGE],
+        names=[] if is_every else [_sealed(seal, one.kind, one.id) for one in planned.items],
+        query=_query(wanted),
+        is_every=is_every,
+        is_full=len(planned.items) >= MOST_AT_ONCE,
+        needs_reason=planned.act in _NEED_A_REASON,
+        has_changed=has_changed,
+    )
+
+
+def _filter(get: Callable[..., str | None]) -> Filter:
+    kind, brand = get("kind") or "", get("brand") or ""
+    return Filter(
+        kind=Kind(kind) if kind in set(Kind) else None,
+        brand_code=int(brand) if brand.isdecimal() and len(brand) < len(str(2**31)) else None,
+        reason=get("reason") or None,
+    )
+
+
+def _query(wanted: Filter) -> dict[str, object]:
+    """Return the fields of a filter that are set."""
+    fields = {"kind": wanted.kind, "brand": wanted.brand_code, "reason": wanted.reason}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _seal_of(visit: Visit) -> Fernet:
+    key = hashlib.sha256(b"worklist\0" + visit.token.encode()).digest()
+    return Fernet(base64.urlsafe_b64encode(key))
+
+
+def _sealed(seal: Fernet, *texts: str) -> str:
+    return seal.encrypt(json.dumps(texts).encode()).decode()
+
+
+def _opened(seal: Fernet, sealed: str) -> list[str]:
+    """Return what was sealed under this session; nothing, where it was not."""
+    try:
+        return [*json.loads(seal.decrypt(sealed))]
+    except InvalidToken:
+        return []
+
+
+def _place(seal: Fernet, sealed: str) -> Place | None:
+    texts = _opened(seal, sealed)
+    return Place(datetime.fromisoformat(texts[0]), *texts[1:]) if texts[2:] else None
+
+
+SCREENS = (
+    Screen(path=PATH, run=show, right=Right.SEE),
+    Screen(path=f"{PATH}/people", run=show_people, right=Right.UNMASK, method="POST"),
+    Screen(path=f"{PATH}/file", run=download, right=Right.SEE, method="POST"),
+    Screen(path=f"{PATH}/plan", run=show_plan, right=Right.DECIDE, method="POST"),
+    Screen(path=f"{PATH}/act", run=act, right=Right.DECIDE, method="POST", largest=1024 * 1024),
+)
