@@ -29,9 +29,6 @@ SCREENS: tuple[Screen, ...] = (
     *months.SCREENS,
     *acts.SCREENS,
 )
-from izin.web.visit import Screen
-
-SCREENS: tuple[Screen, ...] = (*overview.SCREENS, *worklist.SCREENS, *months.SCREENS)
 
 
 def routes_of(app: ConsoleApp) -> list[Route]:
