@@ -25,7 +25,6 @@ from izin.views.explanation import Explanation, as_it_is
 from izin.views.recipient import KnownRecipient, Section
 from izin.views.remedies import remedy_of_parked
 from izin.views.words import SLASHES, is_key, normalised, read_instant
-from izin.web import pages
 from izin.web.rights import Right
 from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
 
@@ -189,8 +188,7 @@ async def evidence(visit: Visit) -> Response:
     except SourceError:
         return await shown(visit, person, fault=visit.text(_NO_EVIDENCE))
     name = f"kanit-{code}-{visit.now:%Y%m%d-%H%M%S}.zip"
-    headers = pages.HEADERS | {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(made.content, media_type="application/zip", headers=headers)
+    return visit.download(name, made.content, "application/zip")
 
 
 async def erase(visit: Visit) -> Response:
