@@ -20,6 +20,7 @@ from izin.ledger import brands, reads, suspensions
 from izin.ledger.automatic_suspension import decisions
 from izin.ledger.automatic_suspension.decisions import AutomaticSuspension
 from izin.ledger.db import Ledger
+from izin.ledger.history import act, append
 from izin.ledger.privacy import erasure
 from izin.ledger.privacy.erasure import ErasureFinding
 from izin.ledger.reads import History, ParkedKey, RecordedFact
@@ -167,12 +168,32 @@ def needs_confirmation(row: ConsentRow) -> bool:
     return row.state == "parked" and row.reason == ActionReason.RECONSENT
 
 
-async def confirm(
-    ledger: Ledger, topic_messages: TopicMessages, row: ConsentRow, *, by: str, now: datetime
+async def confirm(  # noqa: PLR0913  # what is confirmed, what proves it, and by whom
+    ledger: Ledger,
+    topic_messages: TopicMessages,
+    row: ConsentRow,
+    *,
+    proof: str,
+    by: str,
+    now: datetime,
 ) -> bool:
     """Confirm that the consent of a row as it was shown, which ``needs_confirmation``, is a new
     one, as ``izin brands requeue`` does; return whether it was. One that has changed is left alone.
+    What proves it is in the history of the key first; empty: the event itself says it.
     """
+    if proof:
+        vouched = act(
+            *("vouch for consent", row.key),
+            by=by,
+            now=now,
+            before={},
+            after={"proof": proof},
+            customer_id=row.customer_id,
+            event_id=row.desired_event_id,
+            status=row.desired_status,
+        )
+        async with ledger.transaction() as connection:
+            await append.append(connection, [vouched], now=now)
     shown = ParkedKey(row.key, row.desired_event_id, row.updated_at)
     reason = str(ActionReason.RECONSENT)
     count = await brands.requeue(

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from izin.consent import TURKEY, ConsentKey, OurError, Source, SourceError, Status
+from izin.consent import ConsentKey, OurError, Source, SourceError, Status
 from izin.evidence.words import SOURCES
 from izin.kafka.clients import access_of
 from izin.ledger import reads
@@ -42,7 +42,7 @@ async def form(visit: Visit) -> Response:
     """Show the form of a consent, with what is recorded of the one that waits."""
     key, row, _ = await _of_key(visit, visit.opened("key"))
     await visit.look("recipient consent", [key], right=Right.DECIDE)
-    return _form(visit, key, row, ())
+    return _form(visit, key, row)
 
 
 async def plan(visit: Visit) -> Response:
@@ -54,6 +54,8 @@ async def plan(visit: Visit) -> Response:
         faults.append(visit.text("Say when the consent was given."))
     if not fields["evidence"]:
         faults.append(visit.text("Say what proves the consent."))
+    if fields["consent_date"] and row is not None and _is_recorded(row, fields["consent_date"]):
+        faults.append(visit.text("A consent of this instant is recorded already."))
     if not faults:
         judged = recipient.judged(_event(visit, key, fields), brand)
         is_turkish = visit.language is Language.TURKISH
@@ -94,8 +96,8 @@ async def publish(visit: Visit) -> Response:
         decision=said_of(visit).decided(decided.data["reason"]),
     )
     rows = await reads.rows(visit.ledger, [key])
-    if rows and rows[0].desired_consent_date == event.consent_date:
-        done = f"{done} {await _confirmed(visit, rows[0])}".strip()
+    if rows and rows[0].desired_event_id == published.event_id:
+        done = f"{done} {await _confirmed(visit, rows[0], proof='')}".strip()
     return await shown(visit, person, done=done)
 
 
@@ -108,7 +110,8 @@ async def confirm(visit: Visit) -> Response:
     if row is None or not recipient.needs_confirmation(row):
         return await shown(visit, person, fault=changed)
     state = f"{key} {row.desired_event_id} {row.updated_at.isoformat()}"
-    if not visit.form.get("confirmation"):
+    proof = visit.form.get("proof")
+    if not visit.form.get("confirmation") or not proof:
         return visit.page(
             "recipient_confirm.html",
             **_shared(visit, key, row),
@@ -116,11 +119,11 @@ async def confirm(visit: Visit) -> Response:
         )
     if visit.opened("confirmation") != state:
         return await shown(visit, person, fault=changed)
-    done = await _confirmed(visit, row)
+    done = await _confirmed(visit, row, proof=proof)
     return await shown(visit, person, done=done, fault="" if done else changed)
 
 
-async def _confirmed(visit: Visit, row: ConsentRow) -> str:
+async def _confirmed(visit: Visit, row: ConsentRow, *, proof: str) -> str:
     """Confirm the consent of a row that waits for it; return what to say, nothing where it was
     not.
     """
@@ -128,12 +131,11 @@ async def _confirmed(visit: Visit, row: ConsentRow) -> str:
         visit.ledger,
         visit.console.topic_messages,
         row,
+        proof=proof,
         by=visit.account.name,
         now=visit.console.clock(),
     )
-    return (
-        visit.text("It is confirmed as a new consent and is sent to İYS.") if is_confirmed else ""
-    )
+    return visit.text("It is confirmed as new, and goes to İYS.") if is_confirmed else ""
 
 
 async def _of_key(visit: Visit, key: str) -> tuple[str, ConsentRow | None, Brand]:
@@ -194,25 +196,23 @@ def _shared(visit: Visit, key: str, row: ConsentRow | None) -> dict[str, Any]:
     }
 
 
-def _form(visit: Visit, key: str, row: ConsentRow | None, faults: Sequence[str]) -> Response:
-    """Return the form: as it was posted, or with the recorded consent where that waits."""
-    recorded: dict[str, str | None] = {}
-    if row is not None and recipient.needs_confirmation(row):
-        at = (row.desired_consent_date or row.desired_at or visit.now).astimezone(TURKEY)
-        recorded = {
-            "given": f"{at:%Y-%m-%dT%H:%M:%S}",
-            "source": row.desired_source,
-            "notice": row.notice_version,
-        }
+def _is_recorded(row: ConsentRow, consent_date: str) -> bool:
+    """Whether the consent that is desired is of this instant: another of it might change nothing,
+    and then nobody would know what proves it.
+    """
+    at = row.desired_at
+    is_onay = row.desired_status == Status.ONAY and at is not None
+    return is_onay and at.replace(microsecond=0) == read_instant(consent_date)
+
+
+def _form(visit: Visit, key: str, row: ConsentRow | None, faults: Sequence[str] = ()) -> Response:
+    """Return the form, as it was posted."""
     return visit.page(
         "recipient_consent.html",
         status=422 if faults else 200,
         **_shared(visit, key, row),
         faults=faults,
-        posted={
-            name: visit.form.get(name) or recorded.get(name) or ""
-            for name in ("given", "source", "notice", "proof")
-        },
+        posted={name: visit.form.get(name) for name in ("given", "source", "notice", "proof")},
         sources={one: _named(visit, one) for one in _OWN},
     )
 

@@ -122,16 +122,16 @@ async def test_command_lists_what_the_screen_does(console: ConsoleHarness, izin:
         ("of-actor", "history_acts_of_actor"),
     ],
 )
-async def test_acts_are_found_by_an_index_in_its_order(ledger: Ledger, name: str, index: str):
-    """Nothing is scanned or sorted but the rows of one page."""
+async def test_acts_are_found_by_the_index_of_whose_they_are(ledger: Ledger, name: str, index: str):
+    """Not the history, and no act of another."""
     async with ledger.session() as connection:
         for _ in range(2):
             await fill(ledger)
         await connection.execute("ANALYZE history")
     values: Mapping[str, object] = {
         "looks": [False, True],
-        "customer_id": "acme",
-        "by": "ada",
+        "customer_id": None if name == "of-actor" else "customer-1",
+        "by": "actor-1",
         "at": datetime.max.replace(tzinfo=NOON.tzinfo),
         "shard": 0,
         "place": 0,

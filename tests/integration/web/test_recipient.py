@@ -18,8 +18,9 @@ from izin.ledger.registry import customers
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.records import event_from_avro
 from izin.web.i18n import Language
-from tests.integration.sinks.sink_harness import SinkHarness, acts, onay, until
-from tests.support.builders import BRAND, PHONE, a_key
+from izin.web.screens import new_consent
+from tests.integration.sinks.sink_harness import SinkHarness, acts, minutes_ago, onay, until
+from tests.support.builders import BRAND, PHONE, a_key, an_iys_event, an_iys_origin
 from tests.support.console import Browser, ConsoleHarness, console_over
 from tests.support.published import publish_brand
 
@@ -44,14 +45,21 @@ async def searched(browser: Browser, typed: str = TYPED, **more: str) -> httpx.R
 
 async def again(browser: Browser, page: httpx.Response, **more: str) -> httpx.Response:
     """Return the page of the same person, asked for more."""
-    fields = hidden(page, "/recipient/erase") or hidden(page, "/recipient")
-    return await browser.post("/recipient", {"person": fields["person"], **more})
+    return await browser.post("/recipient", {"person": person_of(page), **more})
+
+
+def person_of(page: httpx.Response) -> str:
+    """Return whom a page is about, sealed."""
+    found = re.search(r'name="person" value="([^"]+)"', page.text)
+    assert found is not None
+    return found[1]
 
 
 async def parked(harness: SinkHarness) -> None:
     """Have a consent of ours, which nothing proves, over an opt-out that a citizen gave at İYS."""
-    harness.citizen("RET", consentDate="2026-01-05 10:00:00", then=timedelta(minutes=1))
-    await harness.pull_and_ingest()
+    at = minutes_ago(60)
+    await harness.ingest(an_iys_event(consent_date=at, iys=an_iys_origin(creation_date=at)))
+    await harness.set_columns(verified_at=at, verified_by="pull")
     await harness.ingest(onay(source="HS_FIZIKSEL_ORTAM"))
     assert await harness.columns("state", "reason") == ("parked", "reconsent")
 
@@ -66,7 +74,7 @@ async def test_reader_finds_a_recipient_masked_and_it_is_recorded(
     assert page.status_code == 200
     assert PHONE not in page.text
     assert TYPED not in page.text
-    for words in ("+90***01 · MESAJ", "A message may be sent", "İYS holds the consent", "from crm"):
+    for words in ("+90***01 · MESAJ", "A message may be sent", "İYS holds the consent", "from web"):
         assert words in page.text
     digest = console.console.settings.suppressions.people(PHONE)[0]
     (look,) = await acts(console.ledger, "look", key=digest)
@@ -120,9 +128,7 @@ async def test_account_of_another_customer_finds_nothing(
     page = await searched(browser)
     assert "Nothing is known" in page.text
     assert "reconsent" not in page.text
-    evidence = {"person": hidden(page, "/recipient")["person"]} if "person" in page.text else {}
-    assert evidence
-    asked = {**evidence, "brand": str(BRAND), "reason": "court"}
+    asked = {"person": person_of(page), "brand": str(BRAND), "reason": "court"}
     assert (await browser.post("/recipient/evidence", asked)).status_code == 403
 
 
@@ -159,11 +165,16 @@ async def test_recorded_consent_is_confirmed_once_it_was_planned(
     assert "You vouch" in planned.text
     assert await harness.columns("state") == ("parked",)
     form = hidden(planned, "/recipient/consent/confirm")
+    assert "You vouch" in (await browser.post("/recipient/consent/confirm", form)).text
+    assert await harness.columns("state") == ("parked",)
+    form |= {"proof": "form 7"}
     done = await browser.post("/recipient/consent/confirm", form)
     assert "It is confirmed as new, and goes to İYS." in done.text
     assert await harness.columns("state", "attested") == ("pending", True)
     (act,) = await acts(console.ledger, "requeue", key=KEY)
     assert act["by"] == "cem"
+    (proven,) = await acts(console.ledger, "vouch for consent", key=KEY)
+    assert (proven["by"], proven["after"]) == ("cem", {"proof": "form 7"})
     repeated = await browser.post("/recipient/consent/confirm", form)
     assert "has changed since it was shown" in repeated.text
 
@@ -190,12 +201,17 @@ async def test_consent_without_proof_or_date_is_not_planned(
     browser = await console.signed_in(role=Role.COMPLIANCE)
     page = await searched(browser)
     form = await browser.post("/recipient/consent", hidden(page, "/recipient/consent"))
-    assert 'value="HS_FIZIKSEL_ORTAM" selected' in form.text
     fields = {**hidden(form, "/recipient/consent/plan"), "given": "", "source": "HS_WEB"}
     refused = await browser.post("/recipient/consent/plan", fields)
     assert refused.status_code == 422
     for words in ("Say when the consent was given.", "Say what proves the consent."):
         assert words in refused.text
+    same = (await harness.row()).desired_at.astimezone(TURKEY)
+    refused = await browser.post(
+        "/recipient/consent/plan",
+        fields | {"given": f"{same:%Y-%m-%dT%H:%M:%S}", "proof": "form 7"},
+    )
+    assert "A consent of this instant is recorded already." in refused.text
     future = f"{harness.clock().astimezone(TURKEY) + timedelta(days=2):%Y-%m-%dT%H:%M:%S}"
     refused = await browser.post(
         "/recipient/consent/plan", fields | {"given": future, "proof": "form 7"}
@@ -206,9 +222,10 @@ async def test_consent_without_proof_or_date_is_not_planned(
 
 @pytest.mark.broker
 async def test_consent_in_hand_is_published_with_its_evidence_and_confirmed(
-    with_topics: SinkHarness, kafka_settings: KafkaSettings
+    with_topics: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ):
     """The event has source, date, text and proof; what it parks is confirmed by who vouches."""
+    monkeypatch.setattr(new_consent, "_ASKED", 240)  # the test decides on it, and reads Kafka first
     harness = with_topics
     await parked(harness)
     publish_brand(kafka_settings)
@@ -216,7 +233,7 @@ async def test_consent_in_hand_is_published_with_its_evidence_and_confirmed(
         browser = await console.signed_in(role=Role.COMPLIANCE, name="cem")
         page = await searched(browser)
         form = await browser.post("/recipient/consent", hidden(page, "/recipient/consent"))
-        given = harness.clock().astimezone(TURKEY) - timedelta(minutes=2)
+        given = minutes_ago(2).astimezone(TURKEY)
         fields = {
             **hidden(form, "/recipient/consent/plan"),
             "given": f"{given:%Y-%m-%dT%H:%M:%S}",
@@ -236,7 +253,7 @@ async def test_consent_in_hand_is_published_with_its_evidence_and_confirmed(
     assert "The consent is published: applied: newer than the state." in done.text
     assert "It is confirmed as new" in done.text
     assert (event.origin, event.actor, event.notice_version) == ("console", "cem", "2026-1")
-    assert event.consent_date == given.replace(microsecond=0)
+    assert event.consent_date == given
     assert event.evidence == {"proof": "form 7, archive B", "file": "form.pdf"}
     assert event.evidence_hash is not None
     assert await harness.columns("state", "desired_source") == ("pending", "HS_ISLAK_IMZA")
