@@ -36,7 +36,7 @@ def month(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="A new workbook (.xlsx), in Turkish, for the customer."),
+        typer.Option(dir_okay=False, help="The workbook (.xlsx) to write, a new one, in Turkish."),
     ] = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:

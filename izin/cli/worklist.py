@@ -19,7 +19,7 @@ from izin.cli.terminal import (
     say,
     write_new,
 )
-from izin.cli.terminal.ledger_session import run_on_ledger
+from izin.cli.terminal.ledger_session import named_brand, run_on_ledger
 from izin.consent import OurError
 from izin.kafka.clients import codec
 from izin.ledger.db import Ledger
@@ -45,11 +45,15 @@ _COLUMNS = {
 def worklist(
     *,
     customer: OneCustomerOption = None,
-    kind: Annotated[Kind | None, typer.Option("--kind", help="Only of this kind.")] = None,
+    needs: Annotated[
+        Kind | None, typer.Option(help="Only what needs a person for this, as parked.")
+    ] = None,
     brand: OneBrandOption = None,
     because: Annotated[
         str | None,
-        typer.Option(help="Only for this reason, as reconsent; of what İYS refused its code."),
+        typer.Option(
+            help="Only those with this reason, as reconsent; of what İYS refused its code."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the first due.")] = 1000,
     unmasked: UnmaskedOption = False,
@@ -57,7 +61,7 @@ def worklist(
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="A new file (CSV) that Excel in Turkey opens, in Turkish, in place of the table.",
+            help="The file (CSV) to write, a new one: in Turkish, as Excel in Turkey opens it.",
         ),
     ] = None,
     by: ByOption,
@@ -69,13 +73,13 @@ def worklist(
     unreadable (dead letters). Until: by then İYS must have it. Recipients are masked, unless
     --unmasked; who looked is written to the history. Exit code 1 if there is anything.
     """
-    wanted = Filter(kind=kind, brand_code=brand, reason=because)
-    letters = _letters() if kind in {None, Kind.UNREADABLE} else ()
+    wanted = Filter(kind=needs, brand_code=brand, reason=because)
+    letters = _letters() if needs in {None, Kind.UNREADABLE} else ()
 
     async def work(ledger: Ledger) -> list[Item]:
         return await every(
             ledger,
-            await cut_to(ledger, customer),
+            await cut_to(ledger, customer, named_brand(brand)),
             wanted,
             now=datetime.now(UTC),
             most=limit,

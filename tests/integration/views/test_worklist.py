@@ -260,17 +260,17 @@ async def test_worklist_command_lists_and_writes_a_file(
 ):
     """Masked, unless recipients are asked for, which the history has."""
     await park(harness, PHONE)
-    done = await izin("worklist", "--kind=parked", "--output=json")
+    done = await izin("worklist", "--needs=parked", "--output=json")
     assert done.exit_code == 1
     (row,) = json.loads(done.stdout)
     assert (row["recipient"], row["kind"]) == ("+90***01", "parked")
     assert "--because reconsent --recipient RECIPIENT" in row["remedy"]
     out = tmp_path / "list.csv"
-    done = await izin("worklist", "--kind=parked", "--unmasked", "--by=ada", "--out", out)
+    done = await izin("worklist", "--needs=parked", "--unmasked", "--by=ada", "--out", out)
     assert done.exit_code == 1
     assert PHONE in out.read_text("utf-8-sig")
     assert [one["after"] for one in await acts(harness.ledger, "look")] == [{"command": "worklist"}]
-    assert (await izin("worklist", "--kind=refused")).exit_code == 0
+    assert (await izin("worklist", "--needs=refused")).exit_code == 0
 
 
 async def test_queries_of_the_worklist_scan_no_consents(database_url: str):

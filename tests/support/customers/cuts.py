@@ -127,6 +127,7 @@ READING: Mapping[str, Cut] = {
     "report acts": cut("--since=2020-01-01 " + _OURS, shows="brand", counts=False),
     "report confirmations": cut(_OURS, refused=(_THEIRS,)),
     "report latency": cut(_OURS, refused=(_THEIRS,)),
+    "report month": cut("--customer=acme --month=2026-11 --output=json", shows="acme"),
     "report week": cut(_OURS, shows="H100002"),
     "retention holds": cut(_OURS, shows="acme"),
     "scrub": cut(
@@ -136,6 +137,7 @@ READING: Mapping[str, Cut] = {
     ),
     "sequences list": cut(_OURS, shows="acme"),
     "subscribers list": cut(_OURS, shows="crm-acme"),
+    "worklist": cut(_OURS + " --unmasked", shows="{parked}", refused=(_THEIRS,)),
     "subscribers show": cut("crm-acme", shows="crm-acme"),
     "subscribers compare": cut(
         "{addresses} --brand={brand} --type=MESAJ --for-tool={new} --for-import={new}"
