@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,6 +43,8 @@ from izin.web.rights import RIGHTS, Right
 
 NO_FORM = Form((), {})
 SAID_COOKIE = "izin_said"
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+"""What a file's name in a header does not have."""
 _DIGITS = 9
 """Of the largest number of a form: it fits into every column of the ledger."""
 Choice = TypeVar("Choice", bound=Enum)
@@ -236,7 +239,7 @@ class Visit:
 
     def download(self, name: str, content: bytes, kind: str) -> Response:
         """Return a file that the browser saves."""
-        disposition = f'attachment; filename="{name}"'
+        disposition = f'attachment; filename="{_UNSAFE.sub("_", name)}"'
         headers = {**pages.HEADERS, "Content-Disposition": disposition}
         return Response(content, media_type=kind, headers=headers)
 

@@ -20,10 +20,10 @@ from tests.support.customers.installation import FOREIGN_BRAND, FOREIGN_CUSTOMER
 OUR_RECIPIENT = f"+90555{BRAND}1"
 UNMASKED = re.compile(r"\+90\d{10}|(?<!\d)05\d{2} ?\d{3} ?\d{2} ?\d{2}")
 """A phone number as it is."""
-_FIELD = re.compile(r"\bform\.(?:get|every)\(\s*\"([^\"]+)\"")
-_FILE = re.compile(r"\bform\.file\(\s*\"([^\"]+)\"")
-_QUERY = re.compile(r"\bquery_params\.get\(\s*\"([^\"]+)\"")
-_PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
+_FIELD = re.compile(r"\b(?:form|visit)\.(?!file|text)\w+\((?:\s*\"(\w+)\",?)+")
+_FILE = re.compile(r"\bform\.file\(\s*\"(\w+)\"")
+_QUERY = re.compile(r"\b(?:query_params|query)\.get\(\s*\"(\w+)\"")
+_PARAMETER = re.compile(r"{(\w+)(?::(\w+))?}")
 _MARKUP = re.compile(r"<svg.*?</svg>|<[^>]*>", re.DOTALL)
 _NUMBERED = ("complaints", "subscribers", "brakes", "erasures", "sweeps", "suspension_orders")
 """Tables whose rows have numbers and a customer."""
@@ -49,6 +49,7 @@ class Party:
         now = datetime.now(UTC)
         for pattern, values in (
             ("customer", [self.customer]),
+            ("^name$", [f"crm-{self.customer}"]),
             ("brand", [str(self.brand)]),
             ("key", [self.key]),
             ("recipient|phone|mail|who|person|search", [self.recipient]),
@@ -67,7 +68,14 @@ class Party:
     def named(self) -> tuple[str, ...]:
         """Everything that it may have named: what is asked for stands in answers too."""
         numbers = map(str, self.numbers.values())
-        return (self.key, self.customer, str(self.brand), self.recipient, *numbers)
+        return (
+            self.key,
+            f"crm-{self.customer}",
+            self.customer,
+            str(self.brand),
+            self.recipient,
+            *numbers,
+        )
 
 
 async def parties(ledger: Ledger) -> tuple[Party, Party]:
@@ -107,12 +115,15 @@ def asked(screen: Screen, party: Party) -> Iterator[Asked]:
     form = {name: party.values(name)[0] for name in _FIELD.findall(source)}
     query = {name: party.values(name)[0] for name in _QUERY.findall(source)}
     files = tuple(dict.fromkeys(_FILE.findall(source)))
-    names = _PARAMETER.findall(screen.path)
-    most = max((len(party.values(name)) for name in names), default=1)
-    for number in range(most):
+    parts = {
+        name: [
+            one for one in party.values(name) if one.isdigit() or (kind != "int" and "/" not in one)
+        ]
+        for name, kind in _PARAMETER.findall(screen.path)
+    }
+    for number in range(max(map(len, parts.values()), default=1)):
         path = screen.path
-        for name in names:
-            values = party.values(name)
+        for name, values in parts.items():
             path = re.sub(rf"{{{name}(:\w+)?}}", values[number % len(values)], path)
         yield Asked(
             screen=screen,
