@@ -67,6 +67,11 @@ allow api --operation Describe --operation Read --topic "${IZIN_TOPIC_PREFIX:-}a
 allow api --operation Describe --operation Read --operation Write --topic "${IZIN_TOPIC_PREFIX:-}consent-events-express"
 allow api --operation Describe --resource-pattern-type prefixed --group "izin-"
 
+# izin console.
+allow console --operation Describe --operation Read --operation Write --topic "${IZIN_TOPIC_PREFIX:-}consent-events" --topic "${IZIN_TOPIC_PREFIX:-}consent-events-express"
+allow console --operation Describe --operation Read --topic "${IZIN_TOPIC_PREFIX:-}brands" --topic "${IZIN_TOPIC_PREFIX:-}consent-decisions" --topic "${IZIN_TOPIC_PREFIX:-}consent-events-dlq"
+allow console --operation Describe --resource-pattern-type prefixed --group "izin-"
+
 # Programs that subscribe; groups begin with the name of the subscriber.
 allow subscriber --operation Describe --operation Read --topic "${IZIN_TOPIC_PREFIX:-}consent-opt-outs" --topic "${IZIN_TOPIC_PREFIX:-}permissions" --topic "${IZIN_TOPIC_PREFIX:-}consent-outcomes"
 allow subscriber --operation Describe --resource-pattern-type prefixed --group "izin-"
