@@ -26,7 +26,7 @@ from izin.ledger.db import Ledger
 from izin.views.cut import Look, cut_to
 from izin.views.i18n import Language
 from izin.views.unreadable import Letters, read_letters, unreadable
-from izin.views.worklist import Filter, Item, Kind, every, file_of
+from izin.views.worklist import Filter, Need, WorkItem, every, file_of
 
 _COLUMNS = {
     "kind": "kind",
@@ -46,7 +46,7 @@ def worklist(
     *,
     customer: OneCustomerOption = None,
     needs: Annotated[
-        Kind | None, typer.Option(help="Only what needs a person for this, as parked.")
+        Need | None, typer.Option(help="Only what needs a person for this, as parked.")
     ] = None,
     brand: OneBrandOption = None,
     because: Annotated[
@@ -74,9 +74,9 @@ def worklist(
     --unmasked; who looked is written to the history. Exit code 1 if there is anything.
     """
     wanted = Filter(kind=needs, brand_code=brand, reason=because)
-    letters = _letters() if needs in {None, Kind.UNREADABLE} else ()
+    letters = _letters() if needs in {None, Need.UNREADABLE} else ()
 
-    async def work(ledger: Ledger) -> list[Item]:
+    async def work(ledger: Ledger) -> list[WorkItem]:
         return await every(
             ledger,
             await cut_to(ledger, customer, named_brand(brand)),

@@ -35,7 +35,7 @@ from izin.onboarding.preview import check_brands
 from izin.schemas.api_keys import ApiKey
 from izin.views.cut import CustomerCut
 from izin.views.remedies import remedy_of_suspension
-from izin.views.sentences import Command, Sentence, sentence
+from izin.views.sentences import Instruction, Sentence, sentence
 
 NUMBERS = (("MERSİS", "mersis"), ("VKN", "vkn"), ("İYS code", "iys_code"))
 _AFFECTS_RECORDS = {
@@ -327,7 +327,7 @@ def rights_changes(
                 sentence(
                     "%(channel)s: no, for İYS refused it: once that is corrected at İYS, %(retry)s",
                     channel=channel,
-                    retry=Command(f"izin brands retry {brand_code}", "try it now"),
+                    retry=Instruction(f"izin brands retry {brand_code}", "try it now"),
                 )
             )
         elif channel not in channels and (is_listed or not is_ours):
@@ -339,7 +339,7 @@ def rights_changes(
                     channel=channel,
                     was=sentence("no, not granted at İYS" if is_listed else was),
                     waiting=waits,
-                    opt_outs=Command(f"izin deadlines opt-outs {brand_code}", "see Deadlines"),
+                    opt_outs=Instruction(f"izin deadlines opt-outs {brand_code}", "see Deadlines"),
                 )
             )
     return lines

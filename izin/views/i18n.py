@@ -19,7 +19,7 @@ from babel.numbers import format_decimal
 from babel.support import Translations
 
 from izin.consent import TURKEY, Violation
-from izin.views.sentences import Command, Sentence
+from izin.views.sentences import Instruction, Sentence
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 
@@ -65,7 +65,7 @@ def _written(language: Language, value: object) -> object:
     match value:
         case datetime():
             return when(language, value)
-        case Command():
+        case Instruction():
             return text(language, value.here) if value.here else value.line
         case Violation():
             return value.reason_tr if language is Language.TURKISH else value.reason

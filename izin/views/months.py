@@ -41,8 +41,8 @@ _BY_OUTCOME: Mapping[str, str] = {
 """Where an event is counted by its last outcome, which may be the state of its row."""
 TITLES: Mapping[str, str] = {
     "came": "came",
-    "registered": "registered at İYS",
-    "refused": "refused by İYS",
+    "registered": "registered by İYS",
+    "refused": "that İYS refused",
     "void": "void: term ended",
     "nothing_to_withdraw": "nothing to withdraw",
     "unchanged": "changed nothing",
@@ -262,7 +262,7 @@ def workbook_of(
         name = harmless(brand_of(row, brands, language))
         sheet.append([name, row.channel, *cells(row, language)])
     sheet.append([])
-    sheet.append([text(language, "refused by İYS"), text(language, "code")])
+    sheet.append([text(language, "that İYS refused"), text(language, "code")])
     for code, count in report.rows[-1].reasons.items():
         sheet.append([count, code])
     for number in (1, 4, 4 + len(report.rows), 6 + len(report.rows)):

@@ -18,7 +18,7 @@ from izin.ledger.automatic_suspension.decisions import (
 from izin.ledger.reads import OpenOptOut
 from izin.ledger.record import EVERY, NOT_GRANTED, ORDERED, ConsentRow, Suspension, ruling
 from izin.ledger.registry.suspension_orders import SuspensionOrder
-from izin.views.sentences import Command, Sentence, joined, sentence
+from izin.views.sentences import Instruction, Sentence, joined, sentence
 
 OPT_OUT_HEADER = (
     "recipient",
@@ -75,7 +75,7 @@ CORRECT = "correct the record at its source, and send it again from there before
 LATE = "nothing undoes it: keep a note of why it was late; see %(explain)s"
 """What a person does about an opt-out that was sent too late."""
 _UNKNOWN = "see %(explain)s"
-EXPLAIN = Command("izin explain", "the screen of the recipient")
+EXPLAIN = Instruction("izin explain", "the screen of the recipient")
 
 
 def remedy_of_parked(
@@ -87,12 +87,14 @@ def remedy_of_parked(
     whose = f"--exactly {all_of}" if key is None else f"--recipient {quote(key)}"
     return sentence(
         REMEDIES.get(why or "", _UNKNOWN),
-        add=Command(f"izin brands add {brand_code} --help", "add it under Customers and brands"),
-        requeue=Command(
+        add=Instruction(
+            f"izin brands add {brand_code} --help", "add it under Customers and brands"
+        ),
+        requeue=Instruction(
             f"izin brands requeue {brand_code} --because {why} {whose} --plan requeue.json",
             "process it again in the worklist",
         ),
-        retailers=Command(f"izin brands retailers {brand_code}"),
+        retailers=Instruction(f"izin brands retailers {brand_code}"),
         explain=EXPLAIN,
     )
 
@@ -137,12 +139,12 @@ def remedy_of_suspension(suspension: Suspension, found: Iterable[Suspension]) ->
     code = suspension.brand_code
     opt_outs = sentence(
         "opt-outs that cannot wait: %(opt_outs)s",
-        opt_outs=Command(f"izin deadlines opt-outs {code}", "see Deadlines"),
+        opt_outs=Instruction(f"izin deadlines opt-outs {code}", "see Deadlines"),
     )
     if suspension.code == ORDERED:
         ended = sentence(
             "once its reason is gone: %(resume)s",
-            resume=Command(
+            resume=Instruction(
                 f"izin brands resume {code} --what iys, or --customer where every brand of the "
                 "customer is suspended",
                 "lift it in the worklist",
@@ -154,7 +156,7 @@ def remedy_of_suspension(suspension: Suspension, found: Iterable[Suspension]) ->
             "have the provider grant %(channel)s to us on İYS's pages; it resumes once İYS lists "
             "it: %(sync)s",
             channel=suspension.channel,
-            sync=Command("izin customers sync", "its list is read by itself"),
+            sync=Instruction("izin customers sync", "its list is read by itself"),
         )
         return joined(granted, opt_outs)
     if suspension.is_by_operator:
@@ -169,7 +171,7 @@ def remedy_of_suspension(suspension: Suspension, found: Iterable[Suspension]) ->
         right = sentence(
             "once the brand may write %(channel)s at İYS: %(rights)s",
             channel=suspension.channel,
-            rights=Command(
+            rights=Instruction(
                 f"izin brands rights {code} {types}", "set its rights under Customers and brands"
             ),
         )
@@ -177,7 +179,7 @@ def remedy_of_suspension(suspension: Suspension, found: Iterable[Suspension]) ->
     retry = sentence(
         "%(first)s, then %(retry)s",
         first=_first_step(suspension),
-        retry=Command(f"izin brands retry {code}", "try now in the worklist"),
+        retry=Instruction(f"izin brands retry {code}", "try now in the worklist"),
     )
     return retry if suspension.status == Status.ONAY else joined(retry, opt_outs)
 
@@ -270,7 +272,7 @@ def why_not_sent(entry: ConsentRow, automatic: Iterable[AutomaticSuspension]) ->
         "held back by an automatic suspension until %(until)s at most%(others)s: %(list)s",
         until=until,
         others=others,
-        list=Command("izin held-back list", "see the worklist"),
+        list=Instruction("izin held-back list", "see the worklist"),
     )
 
 
@@ -289,10 +291,10 @@ def _why_suspended(suspension: AutomaticSuspension) -> Sentence:
     )
 
 
-def _order(suspension: AutomaticSuspension, decision: SuspensionDecision) -> Command:
+def _order(suspension: AutomaticSuspension, decision: SuspensionDecision) -> Instruction:
     source = f"{suspension.brand_code} --origin {quote(suspension.source)} --reason …"
     opt_ins = " --opt-ins" if suspension.status == Status.ONAY else ""
-    return Command(
+    return Instruction(
         f"izin held-back {decision.order} {source}{opt_ins} --execute",
         f"{decision.order} them in the worklist",
     )

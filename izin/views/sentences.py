@@ -12,7 +12,7 @@ from izin.consent import TURKEY, Violation
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Instruction:
     """What somebody types, or does on a screen instead."""
 
     line: str
@@ -47,7 +47,7 @@ def _printed(value: object) -> object:
     match value:
         case datetime():
             return turkish(value)
-        case Command():
+        case Instruction():
             return value.line
         case Violation():
             return value.reason

@@ -22,8 +22,8 @@ from izin.replay.dead_letters.reading import (
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.views.sentences import Command, Sentence, sentence
-from izin.views.worklist import Item, Kind
+from izin.views.sentences import Instruction, Sentence, sentence
+from izin.views.worklist import Need, WorkItem
 
 _MOST = 1000
 """Letters that are listed, the newest."""
@@ -45,7 +45,7 @@ def read_letters(kafka: KafkaSettings, codec: Codec) -> Letters:
     return deque(DeadLetterReader(kafka, codec).select(recent), maxlen=_MOST)
 
 
-async def unreadable(ledger: Ledger, letters: Letters) -> Sequence[Item]:
+async def unreadable(ledger: Ledger, letters: Letters) -> Sequence[WorkItem]:
     """Return those of ``letters`` that nobody has acknowledged, redriven or corrected."""
     known = await dead_letters.statuses(ledger, [letter.identity for letter, _ in letters])
     return [
@@ -59,7 +59,7 @@ class Unreadable:
     """The dead letters of the worklist, as ``run`` has last seen them."""
 
     def __init__(self) -> None:
-        self.items: Sequence[Item] = ()
+        self.items: Sequence[WorkItem] = ()
 
     async def run(self, kafka: KafkaSettings, codec: Codec, ledger: Ledger) -> NoReturn:
         """Keep them up to date until it is cancelled."""
@@ -76,7 +76,7 @@ class Unreadable:
             await asyncio.sleep(_EVERY)
 
 
-def _item(letter: Letter, content: Content | None) -> Item:
+def _item(letter: Letter, content: Content | None) -> WorkItem:
     event = None if content is None else content.event
     first = next(iter(letter.violations), None)
     why = sentence(letter.reason)
@@ -84,8 +84,8 @@ def _item(letter: Letter, content: Content | None) -> Item:
         why = sentence(
             "%(field)s: %(why)s (%(code)s)", field=first.field, why=first, code=first.code
         )
-    return Item(
-        kind=Kind.UNREADABLE,
+    return WorkItem(
+        kind=Need.UNREADABLE,
         id=letter.name,
         brand_code=None if event is None else event.brand_code,
         channel="" if event is None else str(event.type),
@@ -102,5 +102,5 @@ def _remedy(letter: Letter) -> Sentence:
     return sentence(
         "correct the record at its source, and send it again from there; or an operator does it: "
         "%(show)s",
-        show=Command(f"izin dead-letters show {letter.name}"),
+        show=Instruction(f"izin dead-letters show {letter.name}"),
     )

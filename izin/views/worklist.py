@@ -33,7 +33,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 _SQL = statements("worklist")
 
 
-class Kind(StrEnum):
+class Need(StrEnum):
     """Why something needs a person."""
 
     PARKED = "parked"
@@ -46,7 +46,7 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
 
 
-class Place(NamedTuple):
+class WorkPlace(NamedTuple):
     """Where something stands in the worklist."""
 
     until: datetime
@@ -55,10 +55,10 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class WorkItem:
     """Something that needs a person."""
 
-    kind: Kind
+    kind: Need
     id: str
     """What it is among those of its kind: a key, a number. May name a recipient."""
     brand_code: int | None
@@ -76,9 +76,9 @@ class Item:
     of: Suspension | AutomaticSuspension | None = None
 
     @property
-    def place(self) -> Place:
+    def place(self) -> WorkPlace:
         """Where it stands."""
-        return Place(self.until or _NEVER, self.kind, self.id)
+        return WorkPlace(self.until or _NEVER, self.kind, self.id)
 
     def name(self, *, is_shown: bool) -> str:
         """Return the recipient, masked unless it is shown; an empty text where there is none."""
@@ -88,7 +88,7 @@ class Item:
 class Group(NamedTuple):
     """How many items there are of a kind, brand and reason; above ``MOST`` there are more."""
 
-    kind: Kind
+    kind: Need
     brand_code: int | None
     reason: str
     items: int
@@ -98,11 +98,11 @@ class Group(NamedTuple):
 class Filter:
     """What is listed of the worklist; None: whatever it is."""
 
-    kind: Kind | None = None
+    kind: Need | None = None
     brand_code: int | None = None
     reason: str | None = None
 
-    def takes(self, one: Item | Group) -> bool:
+    def takes(self, one: WorkItem | Group) -> bool:
         """Return whether it is listed."""
         return (
             self.kind in {None, one.kind}
@@ -115,10 +115,10 @@ class Filter:
 class Worklist:
     """A page of the worklist, and how much there is."""
 
-    items: Sequence[Item]
+    items: Sequence[WorkItem]
     groups: Sequence[Group]
     """Of everything, listed or not."""
-    next: Place | None
+    next: WorkPlace | None
     """From behind where the next page begins; None: this is the last."""
 
 
@@ -128,9 +128,9 @@ async def worklist(  # noqa: PLR0913  # whose, what of it, which page
     wanted: Filter,
     *,
     now: datetime,
-    after: Place | None = None,
+    after: WorkPlace | None = None,
     size: int = PAGE,
-    letters: Iterable[Item] = (),
+    letters: Iterable[WorkItem] = (),
 ) -> Worklist:
     """Return the page of what is ``wanted`` behind ``after``; ``letters`` are dead letters."""
     few = [item async for item in _few(ledger, cut, now)]
@@ -139,7 +139,7 @@ async def worklist(  # noqa: PLR0913  # whose, what of it, which page
     brands = None if cut.customer_id is None else sorted(cut.brand_codes)
     values = {"brands": brands, "now": now, "most": MOST + 1}
     groups = [
-        Group(Kind(row["kind"]), row["brand_code"], row["why"], row["records"])
+        Group(Need(row["kind"]), row["brand_code"], row["why"], row["records"])
         for row in await ledger.fetch(_SQL["groups"], values)
     ]
     items = [one for one in few if wanted.takes(one) and (after is None or one.place > after)]
@@ -159,10 +159,10 @@ async def every(  # noqa: PLR0913  # whose, what of it, how much
     *,
     now: datetime,
     most: int,
-    letters: Sequence[Item] = (),
-) -> list[Item]:
+    letters: Sequence[WorkItem] = (),
+) -> list[WorkItem]:
     """Return everything that is ``wanted``, ``most`` at most."""
-    found, after = list[Item](), None
+    found, after = list[WorkItem](), None
     while len(found) < most:
         page = await worklist(
             ledger, cut, wanted, now=now, after=after, size=min(5000, most), letters=letters
@@ -176,11 +176,11 @@ async def every(  # noqa: PLR0913  # whose, what of it, how much
 
 async def named(
     ledger: Ledger, cut: CustomerCut, names: Collection[tuple[str, str]], *, now: datetime
-) -> list[Item]:
+) -> list[WorkItem]:
     """Return those of these items, by kind and id, about which something can be done now."""
     values = {
         kind.value: [id_ for one, id_ in names if one == kind]
-        for kind in (Kind.PARKED, Kind.RETAILERS)
+        for kind in (Need.PARKED, Need.RETAILERS)
     }
     found = [*map(_of_key, await ledger.fetch(_SQL["of-keys"], values))]
     few = [item async for item in _few(ledger, cut, now) if (item.kind, item.id) in names]
@@ -190,17 +190,17 @@ async def named(
 def title_of(group: Group) -> Sentence:
     """Return why the items of a group need a person."""
     match group.kind:
-        case Kind.PARKED | Kind.RETAILERS:
+        case Need.PARKED | Need.RETAILERS:
             return remedies.why_parked(group.reason, None)
-        case Kind.REFUSED:
+        case Need.REFUSED:
             return remedies.why_refused(group.reason or None)
         case _:
             return sentence("%(reason)s", reason=group.reason)
 
 
 async def _of_keys(
-    ledger: Ledger, groups: Sequence[Group], after: Place | None, now: datetime, size: int
-) -> list[Item]:
+    ledger: Ledger, groups: Sequence[Group], after: WorkPlace | None, now: datetime, size: int
+) -> list[WorkItem]:
     """Return the first of these groups behind a place."""
     if not groups:
         return []
@@ -216,24 +216,24 @@ async def _of_keys(
     return [*map(_of_key, await ledger.fetch(_SQL["page"], values))]
 
 
-def _behind(group: Group, after: Place | None, now: datetime) -> tuple[str, str]:
+def _behind(group: Group, after: WorkPlace | None, now: datetime) -> tuple[str, str]:
     """Return from behind which instant and key the records of a group are listed."""
     # What İYS refused cannot be corrected any more once its term is over.
-    first = now.isoformat() if group.kind is Kind.REFUSED else "-infinity"
-    if after is None or (group.kind is Kind.REFUSED and after.until < now):
+    first = now.isoformat() if group.kind is Need.REFUSED else "-infinity"
+    if after is None or (group.kind is Need.REFUSED and after.until < now):
         return first, ""
     key = after.id if group.kind == after.kind else "" if group.kind > after.kind else "~"
     return "infinity" if after.until == _NEVER else after.until.isoformat(), key
 
 
-def _of_key(row: Mapping[str, Any]) -> Item:
-    kind, code, brand, why = Kind(row["kind"]), row["code"], row["brand_code"], row["why"]
-    if kind is Kind.REFUSED:
+def _of_key(row: Mapping[str, Any]) -> WorkItem:
+    kind, code, brand, why = Need(row["kind"]), row["code"], row["brand_code"], row["why"]
+    if kind is Need.REFUSED:
         because, remedy = remedies.why_refused(code), sentence(remedies.CORRECT)
     else:
         because = remedies.why_parked(why, code)
         remedy = remedies.remedy_of_parked(brand, why, key="RECIPIENT")
-    return Item(
+    return WorkItem(
         kind=kind,
         id=row["key"],
         reason=why,
@@ -247,15 +247,15 @@ def _of_key(row: Mapping[str, Any]) -> Item:
     )
 
 
-async def _few(ledger: Ledger, cut: CustomerCut, now: datetime) -> AsyncIterator[Item]:
+async def _few(ledger: Ledger, cut: CustomerCut, now: datetime) -> AsyncIterator[WorkItem]:
     """Yield what is suspended, held back, and was late."""
     found = [one for one in await suspensions.every(ledger) if cut.has(one.brand_code)]
     behind = await ledger.fetch(_SQL["behind"], {"most": MOST}) if found else []
     waits = {(row["brand_code"], row["channel"], row["status"]): row for row in behind}
     for one in found:
         waiting = waits.get((one.brand_code, one.channel, one.status), {})
-        yield Item(
-            kind=Kind.SUSPENDED,
+        yield WorkItem(
+            kind=Need.SUSPENDED,
             id=f"{one.brand_code}/{one.channel}/{one.status}",
             brand_code=one.brand_code,
             channel=one.channel,
@@ -270,8 +270,8 @@ async def _few(ledger: Ledger, cut: CustomerCut, now: datetime) -> AsyncIterator
         )
     for held in await decisions.undecided(ledger):
         if cut.has(held.brand_code):
-            yield Item(
-                kind=Kind.HELD_BACK,
+            yield WorkItem(
+                kind=Need.HELD_BACK,
                 id=str(held.id),
                 brand_code=held.brand_code,
                 status=held.status,
@@ -286,8 +286,8 @@ async def _few(ledger: Ledger, cut: CustomerCut, now: datetime) -> AsyncIterator
     for row in await reads.breaches(ledger, customer_id=cut.customer_id):
         if row["occurred_at"] >= now - _LATE:
             brand, channel, _, recipient = row["key"].split("/", 3)
-            yield Item(
-                kind=Kind.BREACH,
+            yield WorkItem(
+                kind=Need.BREACH,
                 id=f"{row['occurred_at'].isoformat()}/{row['key']}",
                 brand_code=int(brand),
                 channel=channel,
@@ -306,12 +306,12 @@ async def _few(ledger: Ledger, cut: CustomerCut, now: datetime) -> AsyncIterator
 
 HEADER = (
     *("kind", "brand", "channel", "recipient", "status", "records", "reason", "what to do"),
-    *("until", "since"),
+    *("until", "from when"),
 )
 """The columns of the file, in English."""
 
 
-def file_of(items: Iterable[Item], language: Language, *, is_shown: bool) -> bytes:
+def file_of(items: Iterable[WorkItem], language: Language, *, is_shown: bool) -> bytes:
     """Return items as CSV that Excel in Turkey opens; recipients are masked, unless shown."""
     stream = io.BytesIO()
     text, when = i18n.text, i18n.when

@@ -21,10 +21,10 @@ from izin.ledger.registry import suspension_orders
 from izin.ledger.registry.suspension_orders import Part, SuspensionOrder, Target
 from izin.views.remedies import held_back, remedy_of_order
 from izin.views.sentences import Sentence, sentence
-from izin.views.worklist import Item, Kind
+from izin.views.worklist import Need, WorkItem
 
 
-class Act(StrEnum):
+class WorkAct(StrEnum):
     """What is done about items."""
 
     REQUEUE = "requeue"
@@ -33,26 +33,38 @@ class Act(StrEnum):
     RETRY = "retry"
     LIFT = "lift"
 
-    def is_for(self, item: Item) -> bool:
+    @property
+    def title(self) -> str:
+        """What a button says, in English."""
+        return _TITLES[self]
+
+    def is_for(self, item: WorkItem) -> bool:
         """Return whether it can be done about ``item``."""
         match item.of:
             case None:
-                return self is Act.REQUEUE and item.kind in {Kind.PARKED, Kind.RETAILERS}
+                return self is WorkAct.REQUEUE and item.kind in {Need.PARKED, Need.RETAILERS}
             case AutomaticSuspension():
-                return self in {Act.RELEASE, Act.WITHDRAW}
+                return self in {WorkAct.RELEASE, WorkAct.WITHDRAW}
             case Suspension():
                 return self is (
-                    Act.LIFT
+                    WorkAct.LIFT
                     if item.of.code == ORDERED
                     else None
                     if item.of.is_by_operator
-                    else Act.RETRY
+                    else WorkAct.RETRY
                 )
 
 
+_TITLES: Mapping[WorkAct, str] = {
+    WorkAct.REQUEUE: "Process again",
+    WorkAct.RELEASE: "Release",
+    WorkAct.WITHDRAW: "Withdraw",
+    WorkAct.RETRY: "Try now",
+    WorkAct.LIFT: "Lift the suspension",
+}
 _DECISIONS = {
-    Act.RELEASE: SuspensionDecision.RELEASED,
-    Act.WITHDRAW: SuspensionDecision.WITHDRAWN,
+    WorkAct.RELEASE: SuspensionDecision.RELEASED,
+    WorkAct.WITHDRAW: SuspensionDecision.WITHDRAWN,
 }
 EFFECTS: Mapping[SuspensionDecision, str] = {
     SuspensionDecision.RELEASED: "they are registered at İYS, which is final",
@@ -63,6 +75,7 @@ _ATTESTED: Mapping[str, str] = {
     str(ActionReason.RECONSENT): "this confirms that each of these recipients has given a new "
     "consent",
     retailers.DIFFERENCE: "this confirms that İYS was given the retailers",
+    brands.QUOTA_SPENT: "this confirms that the quota was raised",
 }
 
 
@@ -70,8 +83,8 @@ _ATTESTED: Mapping[str, str] = {
 class ActPlan:
     """What an act would do."""
 
-    act: Act
-    items: Sequence[Item]
+    act: WorkAct
+    items: Sequence[WorkItem]
     """Those about which it can be done."""
     lines: Sequence[Sentence]
     """What it means."""
@@ -81,24 +94,28 @@ class ActPlan:
     @property
     def digest(self) -> str:
         """What tells whether another plan is the same."""
-        shown = sorted((one.kind, one.id, one.event_id, str(one.since)) for one in self.items)
+        # What is held back may have grown; behind a suspension more waits all the time.
+        shown = sorted(
+            (one.kind, one.id, one.event_id, str(one.since), len(_held([one])) and one.records)
+            for one in self.items
+        )
         return sha256(repr((self.act, self.is_whole, shown)).encode()).hexdigest()
 
 
 async def plan(
-    ledger: Ledger, act: Act, items: Iterable[Item], *, is_whole: bool = False
+    ledger: Ledger, act: WorkAct, items: Iterable[WorkItem], *, is_whole: bool = False
 ) -> ActPlan:
     """Return what an act would do about those of ``items`` for which it is; nothing is changed."""
     chosen = [item for item in items if act.is_for(item)]
     lines: list[Sentence] = []
     match act:
-        case Act.REQUEUE:
+        case WorkAct.REQUEUE:
             for (brand, reason), shown in _parked(chosen).items():
                 lines.append(requeueing(brand, reason, len(shown)))
-        case Act.RELEASE | Act.WITHDRAW:
+        case WorkAct.RELEASE | WorkAct.WITHDRAW:
             effect = sentence(EFFECTS[_DECISIONS[act]])
             lines += [*map(held_back, _held(chosen)), *([effect] if chosen else [])]
-        case Act.RETRY:
+        case WorkAct.RETRY:
             for brand in _brands(chosen):
                 lines.append(
                     sentence(
@@ -107,7 +124,7 @@ async def plan(
                         brand=brand,
                     )
                 )
-        case Act.LIFT:
+        case WorkAct.LIFT:
             known, orders = await brands.every(ledger), await suspension_orders.every(ledger)
             for target, order in _orders(chosen, known, orders).items():
                 of_target = [brand for brand in known if target.covers(brand)]
@@ -134,31 +151,15 @@ async def carry_out(  # noqa: PLR0913  # what, why, and by whose order
     """
     done: list[Sentence] = []
     match planned.act:
-        case Act.REQUEUE:
-            for (brand, why), shown in _parked(planned.items).items():
-                count = await brands.requeue(
-                    *(ledger, topic_messages, brand, shown),
-                    reason=why,
-                    whole=planned.is_whole,
-                    by=by,
-                    now=now,
-                )
-                done.append(
-                    sentence(
-                        "%(count)s records of brand %(brand)s are processed again",
-                        count=count,
-                        brand=brand,
-                    )
-                )
-                if left := len(shown) - count:
-                    done.append(sentence("%(count)s had changed, and were left alone", count=left))
-        case Act.RELEASE | Act.WITHDRAW:
+        case WorkAct.REQUEUE:
+            return await _requeue(ledger, topic_messages, planned, by=by, now=now)
+        case WorkAct.RELEASE | WorkAct.WITHDRAW:
             decision = _DECISIONS[planned.act]
             held = _held(planned.items)
             return await decide(
                 ledger, topic_messages, held, decision, reason=reason, by=by, now=now
             )
-        case Act.RETRY:
+        case WorkAct.RETRY:
             for brand in _brands(planned.items):
                 count = await suspensions.recheck_now(ledger, brand, by=by, now=now)
                 done.append(
@@ -168,13 +169,32 @@ async def carry_out(  # noqa: PLR0913  # what, why, and by whose order
                         brand=brand,
                     )
                 )
-        case Act.LIFT:
+        case WorkAct.LIFT:
             known, orders = await brands.every(ledger), await suspension_orders.every(ledger)
             for target in _orders(planned.items, known, orders):
                 await suspension_orders.resume(
                     ledger, topic_messages, target, [Part.IYS], by=by, now=now
                 )
                 done.append(sentence("the order on %(target)s is ended", target=named(target)))
+    return done
+
+
+async def _requeue(
+    ledger: Ledger, topic_messages: TopicMessages, planned: ActPlan, *, by: str, now: datetime
+) -> list[Sentence]:
+    done = []
+    for (brand, why), shown in _parked(planned.items).items():
+        count = await brands.requeue(
+            *(ledger, topic_messages, brand, shown),
+            reason=why,
+            whole=planned.is_whole,
+            by=by,
+            now=now,
+        )
+        message = "%(count)s records of brand %(brand)s are processed again"
+        done.append(sentence(message, count=count, brand=brand))
+        if left := len(shown) - count:
+            done.append(sentence("%(count)s had changed, and were left alone", count=left))
     return done
 
 
@@ -262,27 +282,27 @@ def still_suspended(
 def named(target: Target) -> Sentence:
     """Return a target by its name."""
     if target.customer_id is None:
-        return sentence("brand %(brand)s", brand=target.brand_code)
+        return sentence("the brand %(brand)s", brand=target.brand_code)
     return sentence("every brand of customer %(customer)s", customer=target.customer_id)
 
 
-def _parked(items: Iterable[Item]) -> Mapping[tuple[int, str], list[ParkedKey]]:
+def _parked(items: Iterable[WorkItem]) -> Mapping[tuple[int, str], list[ParkedKey]]:
     found: dict[tuple[int, str], list[ParkedKey]] = defaultdict(list)
     for one in items:
         found[one.brand_code or 0, one.reason].append(ParkedKey(one.id, one.event_id, one.since))
     return found
 
 
-def _held(items: Iterable[Item]) -> list[AutomaticSuspension]:
+def _held(items: Iterable[WorkItem]) -> list[AutomaticSuspension]:
     return [one.of for one in items if isinstance(one.of, AutomaticSuspension)]
 
 
-def _brands(items: Iterable[Item]) -> list[int]:
+def _brands(items: Iterable[WorkItem]) -> list[int]:
     return sorted({one.brand_code for one in items if one.brand_code is not None})
 
 
 def _orders(
-    items: Iterable[Item], known: Iterable[Brand], orders: Sequence[SuspensionOrder]
+    items: Iterable[WorkItem], known: Iterable[Brand], orders: Sequence[SuspensionOrder]
 ) -> Mapping[Target, SuspensionOrder]:
     """Return the orders by which the calls of the brands of ``items`` are suspended."""
     codes = _brands(items)

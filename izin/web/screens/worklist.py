@@ -14,8 +14,8 @@ from cryptography.fernet import Fernet, InvalidToken
 from starlette.responses import Response
 
 from izin.views import worklist as views
-from izin.views.worklist import MOST, Filter, Item, Kind, Place
-from izin.views.worklist_acts import Act, ActPlan, carry_out, plan
+from izin.views.worklist import MOST, Filter, Need, WorkItem, WorkPlace
+from izin.views.worklist_acts import ActPlan, WorkAct, carry_out, plan
 from izin.web import pages
 from izin.web.rights import Right
 from izin.web.visit import RefusedVisitError, Screen, Visit
@@ -24,7 +24,7 @@ PATH = "/worklist"
 MOST_AT_ONCE = 5000
 """About so many items something is done at once."""
 _IN_FILE = 50_000
-_NEED_A_REASON = frozenset({Act.RELEASE, Act.WITHDRAW})
+_NEED_A_REASON = frozenset({WorkAct.RELEASE, WorkAct.WITHDRAW})
 _SAID = 3
 """Sentences about what was done; more would be no message any more."""
 
@@ -90,8 +90,8 @@ async def _page(visit: Visit, get: Callable[..., str | None], *, is_shown: bool)
         people = {item.recipient for item in found.items if item.recipient}
         if people:
             await visit.look("worklist", people)
-    possible = [[one for one in Act if one.is_for(item)] for item in found.items]
-    counts = Counter[Kind]()
+    possible = [[one for one in WorkAct if one.is_for(item)] for item in found.items]
+    counts = Counter[Need]()
     for group in found.groups:
         counts[group.kind] += group.items
     return visit.page(
@@ -101,9 +101,9 @@ async def _page(visit: Visit, get: Callable[..., str | None], *, is_shown: bool)
         items=found.items,
         names=[_sealed(seal, item.kind, item.id) for item in found.items],
         item_acts=possible,
-        page_acts=[one for one in Act if any(one in some for some in possible)],
+        page_acts=[one for one in WorkAct if any(one in some for some in possible)],
         may_decide=visit.may(Right.DECIDE),
-        counts=[(kind, counts[kind]) for kind in Kind],
+        counts=[(kind, counts[kind]) for kind in Need],
         uncertain={group.kind for group in found.groups if group.items > MOST},
         most=MOST,
         brands=sorted({one.brand_code for one in found.groups if one.brand_code is not None}),
@@ -121,11 +121,11 @@ async def _planned(visit: Visit) -> ActPlan:
     """Return what is to be done, by the form: about one item, those that are chosen, or all."""
     form, cut = visit.form, await visit.cut()
     ordered, _, one = (form.get("one") or form.get("act")).partition(":")
-    if ordered not in set(Act):
+    if ordered not in set(WorkAct):
         raise RefusedVisitError(422, "Choose what to do.")
-    chosen, is_whole = Act(ordered), False
+    chosen, is_whole = WorkAct(ordered), False
     if form.get("every"):
-        items: Sequence[Item] = await views.every(
+        items: Sequence[WorkItem] = await views.every(
             *(visit.ledger, cut, _filter(form.get)), now=visit.now, most=MOST_AT_ONCE
         )
         is_whole = len(items) < MOST_AT_ONCE
@@ -159,7 +159,7 @@ def _plan_page(visit: Visit, planned: ActPlan, *, has_changed: bool = False) -> 
 def _filter(get: Callable[..., str | None]) -> Filter:
     kind, brand = get("kind") or "", get("brand") or ""
     return Filter(
-        kind=Kind(kind) if kind in set(Kind) else None,
+        kind=Need(kind) if kind in set(Need) else None,
         brand_code=int(brand) if brand.isdecimal() and len(brand) < len(str(2**31)) else None,
         reason=get("reason") or None,
     )
@@ -188,9 +188,9 @@ def _opened(seal: Fernet, sealed: str) -> list[str]:
         return []
 
 
-def _place(seal: Fernet, sealed: str) -> Place | None:
+def _place(seal: Fernet, sealed: str) -> WorkPlace | None:
     texts = _opened(seal, sealed)
-    return Place(datetime.fromisoformat(texts[0]), *texts[1:]) if texts[2:] else None
+    return WorkPlace(datetime.fromisoformat(texts[0]), *texts[1:]) if texts[2:] else None
 
 
 SCREENS = (

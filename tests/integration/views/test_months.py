@@ -153,7 +153,7 @@ async def test_report_month_prints_and_writes_a_workbook(
     words = ("report", "month", f"--customer={CUSTOMER}", f"--month={month}")
     found = json.loads(ended(await izin(*words, "--output=json"), 0).stdout)
     assert [row["came"] for row in found["rows"]] == [1, 1]
-    assert "registered at İYS" in " ".join((await izin(*words)).stdout.split())
+    assert "registered by İYS" in " ".join((await izin(*words)).stdout.split())
     out = tmp_path / "month.xlsx"
     ended(await izin(*words, f"--out={out}"), 0, "the month is in")
     assert load_workbook(out).worksheets[0]["C5"].value == 1

@@ -20,8 +20,8 @@ from izin.ledger.registry.suspension_orders import Part, Target
 from izin.runtime.settings import KafkaSettings
 from izin.views import worklist as views
 from izin.views.cut import CustomerCut, cut_to
-from izin.views.worklist import Filter, Item, Kind, Worklist, worklist
-from izin.views.worklist_acts import Act, ActPlan, carry_out, plan
+from izin.views.worklist import Filter, Need, WorkItem, Worklist, worklist
+from izin.views.worklist_acts import ActPlan, WorkAct, carry_out, plan
 from tests.integration.ledger.test_query_plans import explained, indexes, scanned
 from tests.integration.sinks.automatic_suspension.suspension_harness import suspend
 from tests.integration.sinks.sink_harness import Izin, SinkHarness, a_phone, acts, onay, ret
@@ -50,7 +50,7 @@ async def park(harness: SinkHarness, *recipients: str, reason: str = "reconsent"
     )
 
 
-async def planned(harness: SinkHarness, act: Act, items: Sequence[Item]) -> ActPlan:
+async def planned(harness: SinkHarness, act: WorkAct, items: Sequence[WorkItem]) -> ActPlan:
     """Return the plan of an act."""
     return await plan(harness.ledger, act, items)
 
@@ -109,23 +109,23 @@ async def test_worklist_has_each_kind_with_why_what_to_do_and_until_when(harness
     """What can be done until the earliest instant is first; what has no end is last."""
     await everything(harness)
     found = await listed(harness)
-    assert {item.kind for item in found.items} == {*Kind} - {Kind.UNREADABLE}
+    assert {item.kind for item in found.items} == {*Need} - {Need.UNREADABLE}
     assert [item.place for item in found.items] == sorted(item.place for item in found.items)
     assert all(str(item.why) and str(item.remedy) for item in found.items)
     by_kind = {item.kind: item for item in found.items}
     row = await harness.row(a_phone(52))
-    refused = by_kind[Kind.REFUSED]
+    refused = by_kind[Need.REFUSED]
     assert (refused.until, refused.recipient, refused.reason) == (
         row.expires_at,
         a_phone(52),
         "H162",
     )
     assert "ahead of the instant" in str(refused.why)
-    assert by_kind[Kind.HELD_BACK].records == 5
-    assert by_kind[Kind.BREACH].recipient == a_phone(99)
+    assert by_kind[Need.HELD_BACK].records == 5
+    assert by_kind[Need.BREACH].recipient == a_phone(99)
     counts = {(group.kind, group.reason): group.items for group in found.groups}
-    assert counts[Kind.PARKED, "reconsent"] == 2
-    assert counts[Kind.RETAILERS, "retailer-access"] == 1
+    assert counts[Need.PARKED, "reconsent"] == 2
+    assert counts[Need.RETAILERS, "retailer-access"] == 1
 
 
 async def test_pages_of_the_worklist_show_each_item_once(harness: SinkHarness):
@@ -144,7 +144,7 @@ async def test_pages_of_the_worklist_show_each_item_once(harness: SinkHarness):
             if after is None:
                 break
         assert found == whole
-    only = await listed(harness, kind=Kind.PARKED, reason="reconsent", brand_code=BRAND)
+    only = await listed(harness, kind=Need.PARKED, reason="reconsent", brand_code=BRAND)
     assert {item.recipient for item in only.items} == {a_phone(50), a_phone(51)}
     assert not (await listed(harness, brand_code=BRAND + 1)).items
 
@@ -166,9 +166,9 @@ async def test_worklist_is_cut_to_a_customer(harness: SinkHarness):
 async def test_what_was_refused_is_listed_until_its_term_is_over(harness: SinkHarness):
     """After that no correction helps: a new consent is needed."""
     await everything(harness)
-    assert (await listed(harness, kind=Kind.REFUSED)).items
+    assert (await listed(harness, kind=Need.REFUSED)).items
     harness.advance(timedelta(days=30), at_iys=False)
-    assert not (await listed(harness, kind=Kind.REFUSED)).items
+    assert not (await listed(harness, kind=Need.REFUSED)).items
 
 
 async def test_items_are_counted_up_to_a_limit(
@@ -185,7 +185,7 @@ async def test_parked_consents_are_requeued_as_they_were_shown(harness: SinkHarn
     """One that changed since is left alone; the history has who did it."""
     await park(harness, PHONE, a_phone(2))
     found = await listed(harness)
-    what = await planned(harness, Act.REQUEUE, found.items)
+    what = await planned(harness, WorkAct.REQUEUE, found.items)
     assert "each of these recipients has given a new consent" in str(what.lines[0])
     await harness.ingest(ret(a_phone(2), minutes=1))
     again = await views.named(
@@ -194,7 +194,7 @@ async def test_parked_consents_are_requeued_as_they_were_shown(harness: SinkHarn
         {(item.kind, item.id) for item in found.items},
         now=harness.clock(),
     )
-    assert (await planned(harness, Act.REQUEUE, again)).digest != what.digest
+    assert (await planned(harness, WorkAct.REQUEUE, again)).digest != what.digest
     assert await done(harness, what) == [
         f"1 records of brand {BRAND} are processed again",
         "1 had changed, and were left alone",
@@ -205,17 +205,17 @@ async def test_parked_consents_are_requeued_as_they_were_shown(harness: SinkHarn
     assert entry["by"] == "ada"
 
 
-@pytest.mark.parametrize("act", [Act.RELEASE, Act.WITHDRAW])
-async def test_what_is_held_back_is_released_or_withdrawn(harness: SinkHarness, act: Act):
+@pytest.mark.parametrize("act", [WorkAct.RELEASE, WorkAct.WITHDRAW])
+async def test_what_is_held_back_is_released_or_withdrawn(harness: SinkHarness, act: WorkAct):
     """As ``izin held-back`` does; it is gone from the list then."""
     await suspend(harness)
-    (item,) = (await listed(harness, kind=Kind.HELD_BACK)).items
+    (item,) = (await listed(harness, kind=Need.HELD_BACK)).items
     assert isinstance(item.of, AutomaticSuspension)
     what = await planned(harness, act, [item])
     assert "are held back since" in str(what.lines[0])
     (said,) = await done(harness, what)
     assert said == f"5 opt-outs of crm for brand {BRAND} are {act.value.removesuffix('e')}" + (
-        "ed" if act is Act.RELEASE else "n"
+        "ed" if act is WorkAct.RELEASE else "n"
     )
     assert not (await listed(harness)).items
 
@@ -228,11 +228,11 @@ async def test_suspension_is_tried_now_or_its_order_ended(harness: SinkHarness):
     for target in (Target(None, CUSTOMER), Target(BRAND)):
         await suspension_orders.suspend(harness.ledger, messages, target, [Part.IYS], **order)
     items = (await listed(harness)).items
-    retry, lift = [await planned(harness, one, items) for one in (Act.RETRY, Act.LIFT)]
+    retry, lift = [await planned(harness, one, items) for one in (WorkAct.RETRY, WorkAct.LIFT)]
     assert [len(one.items) for one in (retry, lift)] == [1, 1]
     assert "stays suspended" in str(lift.lines[1])
     assert await done(harness, retry) == [f"1 of what brand {BRAND} waits for are retried now"]
-    assert await done(harness, lift) == [f"the order on brand {BRAND} is ended"]
+    assert await done(harness, lift) == [f"the order on the brand {BRAND} is ended"]
     (left,) = await suspension_orders.every(harness.ledger)
     assert left.customer_id == CUSTOMER
 
@@ -241,16 +241,16 @@ async def test_act_is_planned_about_those_for_which_it_is(harness: SinkHarness):
     """Of others nothing is done."""
     await everything(harness)
     items = (await listed(harness)).items
-    for act in Act:
+    for act in WorkAct:
         kinds = {item.kind for item in (await planned(harness, act, items)).items}
         assert (
             kinds
             == {
-                Act.REQUEUE: {Kind.PARKED, Kind.RETAILERS},
-                Act.RELEASE: {Kind.HELD_BACK},
-                Act.WITHDRAW: {Kind.HELD_BACK},
-                Act.RETRY: {Kind.SUSPENDED},
-                Act.LIFT: set(),
+                WorkAct.REQUEUE: {Need.PARKED, Need.RETAILERS},
+                WorkAct.RELEASE: {Need.HELD_BACK},
+                WorkAct.WITHDRAW: {Need.HELD_BACK},
+                WorkAct.RETRY: {Need.SUSPENDED},
+                WorkAct.LIFT: set(),
             }[act]
         )
 

@@ -11,9 +11,9 @@ from izin.consent import violation
 from izin.ledger.automatic_suspension.decisions import SuspensionDecision
 from izin.views import i18n, months, remedies, worklist, worklist_acts
 from izin.views.i18n import Language
-from izin.views.sentences import Command, joined, sentence
-from izin.views.worklist import Filter, Group, Item, Kind, file_of
-from izin.views.worklist_acts import Act, ActPlan
+from izin.views.sentences import Instruction, joined, sentence
+from izin.views.worklist import Filter, Group, Need, WorkItem, file_of
+from izin.views.worklist_acts import ActPlan, WorkAct
 from tests.support.builders import BRAND, NOON, PHONE, a_brake
 from tests.support.project_rules import ROOT
 
@@ -31,7 +31,7 @@ LISTED = {
     *worklist_acts.EFFECTS.values(),
     *months.TITLES.values(),
     *worklist.HEADER,
-    *map(str, [*Kind, *Act, *SuspensionDecision]),
+    *map(str, [*Need, *SuspensionDecision, *(act.title for act in WorkAct)]),
 }
 """Texts that are named elsewhere than where they are said."""
 
@@ -41,7 +41,7 @@ def said_in(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            place = {"sentence": 0, "text": 0, "RefusedVisitError": 1, "Command": 1}.get(name)
+            place = {"sentence": 0, "text": 0, "RefusedVisitError": 1, "Instruction": 1}.get(name)
             given = node.args[place] if place is not None and len(node.args) > place else None
             if isinstance(given, ast.Constant) and isinstance(given.value, str):
                 yield given.value
@@ -61,26 +61,26 @@ def test_each_text_of_the_worklist_and_months_has_a_turkish_one(path: Path):
 
 def test_sentence_says_a_command_to_who_types_and_a_place_to_who_looks():
     """With instants as each language writes them, and a violation in its own words."""
-    told = sentence(
+    said = sentence(
         "%(why)s (%(code)s)",
         why=violation("date", "H157"),
         code=sentence(
-            "once its reason is gone: %(resume)s", resume=Command("izin x", "see Deadlines")
+            "once its reason is gone: %(resume)s", resume=Instruction("izin x", "see Deadlines")
         ),
     )
-    assert str(told) == "there is no such date (once its reason is gone: izin x)"
-    assert i18n.text(Language.TURKISH, told) == (
-        "Böyle bir tarih yok. (nedeni ortadan kalkınca: Süreler ekranı)"
+    assert str(said) == "there is no such date (once its reason is gone: izin x)"
+    assert i18n.text(Language.TURKISH, said) == (
+        "Böyle bir tarih yok. (nedeni ortadan kalkınca: Süreler ekranına bakın)"
     )
-    at = joined(sentence("brand %(brand)s", brand=NOON), sentence("opt-outs"))
-    assert str(at) == "brand 02.03.2026 12:00:00; opt-outs"
+    at = joined(sentence("the brand %(brand)s", brand=NOON), sentence("opt-outs"))
+    assert str(at) == "the brand 02.03.2026 12:00:00; opt-outs"
     assert i18n.text(Language.TURKISH, at) == "2 Mar 2026 12:00 markası; ret"
 
 
 def test_command_without_a_screen_is_said_on_screens_too():
     """Who looks asks somebody who types."""
-    told = sentence("see %(explain)s", explain=Command("izin brands retailers 7"))
-    assert i18n.text(Language.TURKISH, told) == "ayrıntı: izin brands retailers 7"
+    said = sentence("see %(explain)s", explain=Instruction("izin brands retailers 7"))
+    assert i18n.text(Language.TURKISH, said) == "ayrıntı: izin brands retailers 7"
 
 
 def test_what_is_held_back_is_said_as_it_always_was():
@@ -93,10 +93,10 @@ def test_what_is_held_back_is_said_as_it_always_was():
     assert "izin verilen pay %20 aşıldı" in turkish
 
 
-def an_item(**fields: object) -> Item:
+def an_item(**fields: object) -> WorkItem:
     """Return a parked opt-in."""
     usual: dict[str, object] = {
-        "kind": Kind.PARKED,
+        "kind": Need.PARKED,
         "id": f"{BRAND}/MESAJ/BIREYSEL/{PHONE}",
         "brand_code": BRAND,
         "recipient": PHONE,
@@ -106,12 +106,12 @@ def an_item(**fields: object) -> Item:
         "since": NOON,
         "event_id": "event-1",
     }
-    return Item(**{**usual, **fields})  # type: ignore[arg-type]
+    return WorkItem(**{**usual, **fields})  # type: ignore[arg-type]
 
 
 def test_file_opens_in_turkish_excel_and_evaluates_nothing():
     """BOM and semicolons; what a spreadsheet could compute is a text; recipients are masked."""
-    evil = an_item(recipient="=HYPERLINK(1)", kind=Kind.UNREADABLE, why=sentence("parked"))
+    evil = an_item(recipient="=HYPERLINK(1)", kind=Need.UNREADABLE, why=sentence("parked"))
     content = file_of([an_item(), evil], Language.TURKISH, is_shown=True)
     header, first, second = content.decode("utf-8-sig").splitlines()
     assert content.startswith(b"\xef\xbb\xbf")
@@ -127,18 +127,20 @@ def test_plan_of_other_rows_has_another_digest():
     """A row that changed, or another act, is another plan."""
     plans = [
         ActPlan(act=act, items=[an_item(event_id=event)], lines=[], is_whole=False)
-        for act, event in ((Act.REQUEUE, "a"), (Act.REQUEUE, "b"), (Act.RETRY, "a"))
+        for act, event in ((WorkAct.REQUEUE, "a"), (WorkAct.REQUEUE, "b"), (WorkAct.RETRY, "a"))
     ]
     assert len({one.digest for one in plans}) == 3
     assert (
         plans[0].digest
-        == ActPlan(act=Act.REQUEUE, items=[an_item(event_id="a")], lines=[], is_whole=False).digest
+        == ActPlan(
+            act=WorkAct.REQUEUE, items=[an_item(event_id="a")], lines=[], is_whole=False
+        ).digest
     )
 
 
 def test_filter_takes_what_has_all_that_it_names():
     """Kind, brand and reason; what it does not name is any."""
-    group = Group(Kind.PARKED, BRAND, "reconsent", 7)
+    group = Group(Need.PARKED, BRAND, "reconsent", 7)
     assert Filter().takes(group)
-    assert Filter(kind=Kind.PARKED, brand_code=BRAND, reason="reconsent").takes(group)
-    assert not Filter(kind=Kind.PARKED, reason="quota-spent").takes(an_item())
+    assert Filter(kind=Need.PARKED, brand_code=BRAND, reason="reconsent").takes(group)
+    assert not Filter(kind=Need.PARKED, reason="quota-spent").takes(an_item())
