@@ -16,7 +16,7 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.ledger.db import Ledger
-from izin.views.acts import Act, ActKind, ActSelection, in_words, since
+from izin.views.acts import ActKind, ActSelection, RecordedAct, in_words, since
 
 _COLUMNS = ("when", "who", "act", "on what", "customer", "changes")
 
@@ -42,7 +42,7 @@ def acts(
     selected = ActSelection(customer=customer, by=actor, kind=which)
     first = begin or datetime.now(UTC) - ONE_DAY
 
-    async def read(ledger: Ledger) -> list[Act]:
+    async def read(ledger: Ledger) -> list[RecordedAct]:
         return [one async for one in since(ledger, selected, begin=first)]
 
     found = run_on_ledger(read, customer=customer)

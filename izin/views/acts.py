@@ -35,7 +35,7 @@ _LOOKS: Mapping[ActKind, Sequence[bool]] = {
 }
 
 
-class Position(NamedTuple):
+class ActPosition(NamedTuple):
     """Where an act stands in the history."""
 
     recorded_at: datetime
@@ -57,15 +57,15 @@ class Position(NamedTuple):
         return found
 
 
-NEWEST: Final = Position(datetime.max.replace(tzinfo=UTC), 0, 0)
+NEWEST: Final = ActPosition(datetime.max.replace(tzinfo=UTC), 0, 0)
 """Before it is everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class RecordedAct:
     """What a person did, or looked at."""
 
-    position: Position
+    position: ActPosition
     customer_id: str
     key: str
     """What it concerns; a recipient in it is masked."""
@@ -85,8 +85,8 @@ class ActSelection:
 
 
 async def page(
-    ledger: Ledger, selected: ActSelection, *, before: Position = NEWEST, size: int = PAGE
-) -> tuple[Act, ...]:
+    ledger: Ledger, selected: ActSelection, *, before: ActPosition = NEWEST, size: int = PAGE
+) -> tuple[RecordedAct, ...]:
     """Return the newest acts before a position, ``size`` at most."""
     name = "of-all" if selected.customer is None else "of-customer"
     values = {
@@ -102,21 +102,23 @@ async def page(
     return tuple(map(_act, rows))
 
 
-def _act(row: Mapping[str, Any]) -> Act:
+def _act(row: Mapping[str, Any]) -> RecordedAct:
     key, data = row["key"], row["data"]
     changed = {
         when: {name: masked("", value) for name, value in data[when].items()}
         for when in ("before", "after")
     }
-    return Act(
-        position=Position(row["recorded_at"], row["shard"], row["place"]),
+    return RecordedAct(
+        position=ActPosition(row["recorded_at"], row["shard"], row["place"]),
         customer_id=row["customer_id"],
         key=str(masked("key", key)) if is_consent(key) else key,
         data=data | changed,
     )
 
 
-async def since(ledger: Ledger, selected: ActSelection, *, begin: datetime) -> AsyncIterator[Act]:
+async def since(
+    ledger: Ledger, selected: ActSelection, *, begin: datetime
+) -> AsyncIterator[RecordedAct]:
     """Yield the acts from an instant on, the newest first."""
     before = NEWEST
     while found := await page(ledger, selected, before=before, size=1000):
@@ -138,7 +140,7 @@ class ActRow(NamedTuple):
     changes: str
 
 
-def in_words(found: Sequence[Act], words: Words = ENGLISH) -> list[ActRow]:
+def in_words(found: Sequence[RecordedAct], words: Words = ENGLISH) -> list[ActRow]:
     """Return acts in words."""
     said = Explanation(words)
     return [

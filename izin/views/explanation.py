@@ -74,7 +74,7 @@ _CODES = {
 }
 _NOBODY = {EVERYBODY: "everybody", UNNAMED: "somebody"}
 """The keys of looks that name no person."""
-_LONGEST, _TELLING = 16, 6
+_LONGEST, _ENDING = 16, 6
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:")
 _OF_ONE = re.compile(r"(.+?)( \d+| \S+/\S+)?")
 """What an act is called, and of which number or channel it is."""
@@ -108,7 +108,7 @@ class Explanation:
             return self._text(_NOBODY[key])
         kind, _, name = key.partition("/")
         # Of a person there is a keyed digest: its end tells one from another.
-        return f"{self._text(kind)} {name if kind != 'person' else f'…{name[-_TELLING:]}'}"
+        return f"{self._text(kind)} {name if kind != 'person' else f'…{name[-_ENDING:]}'}"
 
     def why_closed(self, brand: Brand) -> str | None:
         """Return why nothing may be sent for a brand by a person's order; None: it may."""

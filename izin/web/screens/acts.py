@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from izin.consent import clean
 from izin.views import acts
-from izin.views.acts import PAGE, ActKind, ActSelection, Position
+from izin.views.acts import PAGE, ActKind, ActPosition, ActSelection
 from izin.web.rights import Right
 from izin.web.visit import RefusedVisitError, Screen, Visit
 
@@ -17,7 +17,7 @@ async def show(visit: Visit) -> Response:
         selected = ActSelection(
             customer=visit.customer, by=by or None, kind=ActKind(kind or ActKind.EVERY)
         )
-        position = Position.read(before) if before else acts.NEWEST
+        position = ActPosition.read(before) if before else acts.NEWEST
     except (ValueError, OverflowError):
         raise RefusedVisitError(400, "This page does not exist; begin with the newest.") from None
     found = await acts.page(visit.ledger, selected, before=position, size=PAGE + 1)

@@ -12,7 +12,7 @@ from izin.ledger.history import act, append, looks, people_keys
 from izin.ledger.registry import customers
 from izin.schemas.erasure import SuppressionKeys
 from izin.views import acts
-from izin.views.acts import ActSelection, Position
+from izin.views.acts import ActPosition, ActSelection
 from izin.web.i18n import Language
 from tests.integration.ledger.test_query_plans import explained, indexes, scanned
 from tests.integration.sinks.sink_harness import Izin
@@ -61,10 +61,10 @@ async def test_acts_are_listed_newest_first_with_recipients_masked(console: Cons
 async def test_pages_have_every_act_once(ledger: Ledger):
     """By the position of the last one, whatever is added meanwhile."""
     await recorded(ledger, 5)
-    found, before = list[acts.Act](), acts.NEWEST
+    found, before = list[acts.RecordedAct](), acts.NEWEST
     while some := await acts.page(ledger, ActSelection(), before=before, size=4):
         found += some
-        before = Position.read(str(some[-1].position))
+        before = ActPosition.read(str(some[-1].position))
         await recorded(ledger, 1, by="bob")
     mine = [one for one in found if one.data["by"] == "ada"]
     assert len({one.position for one in mine}) == len(mine) == 15
