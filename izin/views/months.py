@@ -26,6 +26,7 @@ from izin.ledger.history.reports import quantile
 from izin.ledger.registry.customers import Customer
 from izin.producers.files.table_formats import harmless
 from izin.views.i18n import Language, duration, month_name, text, when
+from izin.views.remedies import why_refused
 
 _PAGE = 500
 _WIDE, _NARROW = 22, 13
@@ -262,9 +263,9 @@ def workbook_of(
         name = harmless(brand_of(row, brands, language))
         sheet.append([name, row.channel, *cells(row, language)])
     sheet.append([])
-    sheet.append([text(language, "that İYS refused"), text(language, "code")])
-    for code, count in report.rows[-1].reasons.items():
-        sheet.append([count, code])
+    sheet.append([text(language, title) for title in ("that İYS refused", "code", "reason")])
+    for code, why, count in refusals(report, language):
+        sheet.append([count, code, why])
     for number in (1, 4, 4 + len(report.rows), 6 + len(report.rows)):
         for cell in sheet[number]:
             cell.font = Font(bold=True)
@@ -276,6 +277,14 @@ def workbook_of(
     stream = io.BytesIO()
     book.save(stream)
     return stream.getvalue()
+
+
+def refusals(report: MonthReport, language: Language) -> list[tuple[str, str, int]]:
+    """Return each code with which İYS refused something, what it means, and how much it refused."""
+    return [
+        (code, text(language, why_refused(code or None)), count)
+        for code, count in report.rows[-1].reasons.items()
+    ]
 
 
 def brand_of(row: MonthRow, brands: Mapping[int, str], language: Language) -> str:

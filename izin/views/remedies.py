@@ -205,6 +205,10 @@ def _first_step(suspension: Suspension) -> Sentence:
     return sentence("correct at İYS what its code names (docs/codes.md)")
 
 
+_HERE = {
+    SuspensionDecision.RELEASED: "release them in the worklist",
+    SuspensionDecision.WITHDRAWN: "withdraw them in the worklist",
+}
 _WITHDRAWN = {
     "RET": "they stay opt-outs here",
     "ONAY": "the opt-outs before them stand",
@@ -296,7 +300,7 @@ def _order(suspension: AutomaticSuspension, decision: SuspensionDecision) -> Ins
     opt_ins = " --opt-ins" if suspension.status == Status.ONAY else ""
     return Instruction(
         f"izin held-back {decision.order} {source}{opt_ins} --execute",
-        f"{decision.order} them in the worklist",
+        _HERE[decision],
     )
 
 

@@ -24,8 +24,8 @@ from izin.views.cut import CustomerCut
 from izin.views.i18n import Language
 from izin.views.sentences import Sentence, sentence
 
-MOST = 1000
-"""How far the records of one brand and reason are counted."""
+MOST = 2000
+"""So many records are counted: those of each brand and reason up to their part of it."""
 PAGE = 50
 _LATE = timedelta(days=30)
 """Opt-outs that were sent too late are listed so long."""
@@ -86,12 +86,14 @@ class WorkItem:
 
 
 class Group(NamedTuple):
-    """How many items there are of a kind, brand and reason; above ``MOST`` there are more."""
+    """How many items there are of a kind, brand and reason."""
 
     kind: Need
     brand_code: int | None
     reason: str
     items: int
+    is_more: bool = False
+    """Whether there are more than were counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +139,9 @@ async def worklist(  # noqa: PLR0913  # whose, what of it, which page
     few += [item for item in letters if cut.has(item.brand_code)]
     counted = Counter((item.kind, item.brand_code, item.reason) for item in few)
     brands = None if cut.customer_id is None else sorted(cut.brand_codes)
-    values = {"brands": brands, "now": now, "most": MOST + 1}
+    values = {"brands": brands, "now": now, "most": MOST}
     groups = [
-        Group(Need(row["kind"]), row["brand_code"], row["why"], row["records"])
+        Group(Need(row["kind"]), row["brand_code"], row["why"], row["records"], row["is_more"])
         for row in await ledger.fetch(_SQL["groups"], values)
     ]
     items = [one for one in few if wanted.takes(one) and (after is None or one.place > after)]
@@ -250,7 +252,7 @@ def _of_key(row: Mapping[str, Any]) -> WorkItem:
 async def _few(ledger: Ledger, cut: CustomerCut, now: datetime) -> AsyncIterator[WorkItem]:
     """Yield what is suspended, held back, and was late."""
     found = [one for one in await suspensions.every(ledger) if cut.has(one.brand_code)]
-    behind = await ledger.fetch(_SQL["behind"], {"most": MOST}) if found else []
+    behind = await ledger.fetch(_SQL["behind"], {"most": MOST // 10}) if found else []
     waits = {(row["brand_code"], row["channel"], row["status"]): row for row in behind}
     for one in found:
         waiting = waits.get((one.brand_code, one.channel, one.status), {})

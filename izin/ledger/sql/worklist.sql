@@ -1,6 +1,6 @@
 -- name: groups
 -- What is parked, what İYS refused and can still be corrected, and where retailers differ, of brands (null: of every one)
--- by brand and reason, each counted up to a limit. The reasons are found by index, one after the other.
+-- by brand and reason, each counted up to its part of a limit. The reasons are found by index, one after the other.
 WITH RECURSIVE codes AS (
     SELECT brand_code FROM brands WHERE %(brands)s::integer[] IS NULL OR brand_code = ANY(%(brands)s)
     UNION SELECT brand_code FROM unknown_brands WHERE %(brands)s::integer[] IS NULL
@@ -19,8 +19,10 @@ WITH RECURSIVE codes AS (
         WHERE k.state IN ('parked', 'refused') AND k.brand_code = p.brand_code AND k.state = p.state
             AND worklist_why(k.state, k.reason, k.code) > p.why
         ORDER BY worklist_why(k.state, k.reason, k.code) LIMIT 1) AS r
-), counted AS (
-    SELECT r.state AS kind, r.brand_code, r.why, (
+), part AS (
+    SELECT greatest(20, %(most)s / greatest(1, count(*))) AS most FROM reasons
+), counted AS MATERIALIZED (
+    SELECT r.state AS kind, r.brand_code, r.why, part.most, (
         SELECT count(*) FROM (
             SELECT FROM consents AS k
             WHERE k.state IN ('parked', 'refused') AND k.brand_code = r.brand_code AND k.state = r.state
@@ -28,16 +30,17 @@ WITH RECURSIVE codes AS (
                 AND worklist_until(k.expires_at, k.due_at)
                     > CASE r.state WHEN 'refused' THEN %(now)s ELSE '-infinity'::timestamptz END
                 AND (k.state = 'parked' OR k.desired_status = 'ONAY')
-            LIMIT %(most)s) AS listed) AS records
-    FROM reasons AS r
+            LIMIT part.most + 1) AS listed) AS records
+    FROM reasons AS r CROSS JOIN part
     UNION ALL
-    SELECT 'retailers', c.brand_code, 'retailer-access', (
+    SELECT 'retailers', c.brand_code, 'retailer-access', part.most, (
         SELECT count(*) FROM (
             SELECT FROM retailer_access AS a WHERE a.desired_by IS NOT NULL AND a.brand_code = c.brand_code
-            LIMIT %(most)s) AS listed)
-    FROM codes AS c
+            LIMIT part.most + 1) AS listed)
+    FROM codes AS c CROSS JOIN part
 )
-SELECT kind, brand_code, why, records FROM counted WHERE records > 0 ORDER BY kind, brand_code, why
+SELECT kind, brand_code, why, least(records, most) AS records, records > most AS is_more
+FROM counted WHERE records > 0 ORDER BY kind, brand_code, why
 
 -- name: page
 -- A page of such records of these groups, each from behind a place of its own: what can be done until the earliest

@@ -50,6 +50,7 @@ async def show(visit: Visit) -> Response:
         title=month_name(language, month),
         report=report,
         rows=rows,
+        refusals=[] if report is None else views.refusals(report, language),
         headings=["brand", "channel", *views.TITLES.values()],
         is_being_made=(customer, month) in _making,
     )

@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from starlette.responses import Response
 
 from izin.views import worklist as views
-from izin.views.worklist import MOST, Filter, Need, WorkItem, WorkPlace
+from izin.views.worklist import Filter, Need, WorkItem, WorkPlace
 from izin.views.worklist_acts import ActPlan, WorkAct, carry_out, plan
 from izin.web import pages
 from izin.web.rights import Right
@@ -104,8 +104,7 @@ async def _page(visit: Visit, get: Callable[..., str | None], *, is_shown: bool)
         page_acts=[one for one in WorkAct if any(one in some for some in possible)],
         may_decide=visit.may(Right.DECIDE),
         counts=[(kind, counts[kind]) for kind in Need],
-        uncertain={group.kind for group in found.groups if group.items > MOST},
-        most=MOST,
+        uncertain={group.kind for group in found.groups if group.is_more},
         brands=sorted({one.brand_code for one in found.groups if one.brand_code is not None}),
         reasons={
             one.reason: views.title_of(one) for one in found.groups if one.kind is wanted.kind
