@@ -58,7 +58,7 @@ NameArgument = Annotated[
 def save(
     name: NameArgument,
     *,
-    role: Annotated[Role, typer.Option(help="What it may do.")],
+    role: Annotated[Role, typer.Option(help="Role of the account.")],
     customers: Annotated[
         list[str] | None,
         typer.Option("--customer", help="Whose data it sees; repeat it for each."),

@@ -39,7 +39,7 @@ from tests.support.customers.cuts import CUTS, WITHOUT_DATA, routes
 from tests.support.project_rules import ROOT
 
 TYPERS_OWN = {"--help", "--install-completion", "--show-completion"}
-MOST_COMMANDS = 38
+MOST_COMMANDS = 41
 
 MEANINGS: Mapping[str, str] = {
     "--accept-loss": "although the archive ends too early",
@@ -56,17 +56,6 @@ MEANINGS: Mapping[str, str] = {
     "--ask": "Ask İYS",
     "--at": "The instant in question",
     "--at-least": "A token",
-    "--folder": "IZIN_INTAKE_SOURCES",
-    "--from-history": "whole history",
-    "--header": "of the delivery",
-    "--letter": "dead letter .* in its place",
-    "--form": "NAME is a form",
-    "--programs": "PostgreSQL's programs",
-    "--query": "behind the URL",
-    "--test": "nothing that it sends is published",
-    "--links": "the column opt_out",
-    "--wal": "archive of the server's WAL",
-    "--with": "of the same person",
     "--basis": "exempt class rests on",
     "--because": "[Oo]nly those with this reason",
     "--brand": "[Bb]rand",
@@ -89,6 +78,7 @@ MEANINGS: Mapping[str, str] = {
     "--dry-run": "publish nothing",
     "--due": "to be answered",
     "--event": "events of this kind",
+    "--every-customer": "of every customer",
     "--exactly": "exactly so many",
     "--excel-epoch": "Excel's date numbers",
     "--execute": "[Dd]o it|Execute the plan",
@@ -96,24 +86,30 @@ MEANINGS: Mapping[str, str] = {
     "--file": "a recipient in each line",
     "--file-number": "number of the file at the authority",
     "--fix": "Create topics",
+    "--folder": "IZIN_INTAKE_SOURCES",
     "--for-import": "for izin import",
     "--for-tool": "for the tool to import",
+    "--form": "NAME is a form",
     "--fresh": "start empty",
     "--from": "Who has the brand now",
+    "--from-history": "whole history",
     "--grace": "stays valid too",
+    "--header": "of the delivery",
     "--header-row": "names the columns",
     "--hidden-window": "pull hides a change",
     "--ignore": "column to skip",
     "--iys-code": "iysCode",
     "--kind": "before the law",
+    "--letter": "dead letter .* in its place",
     "--limit": "At most so many",
+    "--links": "the column opt_out",
     "--list": "as izin scrub wrote it",
     "--loading-deadline": "first loading",
     "--map": "what a column holds",
     "--mapping": "TOML file",
     "--mersis": "MERSİS",
-    "--month": "The month",
     "--minimum": "fewer opt-outs than this",
+    "--month": "The month",
     "--most-reversals": "may reverse by opt-ins",
     "--name": "Name of the",
     "--needs": "needs a person",
@@ -136,6 +132,8 @@ MEANINGS: Mapping[str, str] = {
     "--post": "An endpoint of others",
     "--preview": "what each column holds",
     "--processes": "Number of processes",
+    "--programs": "PostgreSQL's programs",
+    "--query": "behind the URL",
     "--reason": "[Ww]hy|needed for",
     "--receipt": "Keep a receipt",
     "--recheck": "FILE is scrubbed",
@@ -149,6 +147,7 @@ MEANINGS: Mapping[str, str] = {
     "--result-delay": "results of a batch",
     "--retailer": "Code of the retailer",
     "--reversals": "which reverse an opt-out",
+    "--role": "Role of the account",
     "--roots": "roots \\(PEM\\)",
     "--rows": "Rows of the CRM export",
     "--running": "Check that workers run",
@@ -165,6 +164,7 @@ MEANINGS: Mapping[str, str] = {
     "--state-dir": "Folder of data and logs",
     "--status": "ONAY .* or RET",
     "--stopped": "Send nothing of this brand",
+    "--test": "nothing that it sends is published",
     "--time-of-day": "whose date has none",
     "--timestamp": "time-stamp authority",
     "--topic": "anchors in the topic",
@@ -176,10 +176,12 @@ MEANINGS: Mapping[str, str] = {
     "--username": "user that it was registered with",
     "--value": "what a word of the file means",
     "--vkn": "VKN",
-    "--which": "looks at people",
     "--wait": "waits for the order workers",
     "--waiting": "nobody has acknowledged",
+    "--wal": "archive of the server's WAL",
     "--what": "Calls to İYS",
+    "--which": "looks at people",
+    "--with": "of the same person",
     "--work": "copy is made",
 }
 """By option, what the help of every command that has it says of it."""
@@ -281,7 +283,10 @@ def _arguments(command: click.Command) -> set[str]:
     return {one.name or "" for one in command.params if one.param_type_name == "argument"}
 
 
-ROLES = ["Publish", "Send", "Subscribe", "Operate", "Comply", "Onboard", "Inside"]
+ROLES = [
+    *("Publish", "Send", "Subscribe", "Operate", "Comply", "Look and decide", "Onboard"),
+    "Inside",
+]
 MOST_LINES = 150
 PROSE = {"connect.md", "importing.md", "words.md"}
 """Pages on which izin is also a Turkish word, or stands in a sentence."""

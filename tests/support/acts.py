@@ -54,6 +54,9 @@ ACTS: Mapping[str, str] = {
 """Commands that change the ledger by a person's order, and the name of the entry of each."""
 
 ELSEWHERE: Mapping[str, str] = {
+    "accounts save": "tests/integration/web/test_accounts.py",
+    "accounts link": "tests/integration/web/test_accounts.py",
+    "accounts disable": "tests/integration/web/test_accounts.py",
     "customers offboard": "tests/integration/sinks/customers/test_offboarding.py",
     "customers onboard": "tests/integration/cli/test_import.py",
     "import file": "tests/integration/cli/test_import.py",
@@ -116,6 +119,8 @@ OTHERS: Mapping[str, str] = {
     "gate": RUNS,
     "webhooks": RUNS,
     "api": RUNS,
+    "console": RUNS,
+    "accounts list": READS,
     "download": RUNS,
     "links make": "makes a link of what its user gives it; nothing is read or written",
     "sources list": READS_FILES,
