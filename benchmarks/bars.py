@@ -77,6 +77,7 @@ OTHER_RUNS = {
     "chaos-words": "make chaos STAGE=words",
     "chaos-forgery": "make chaos STAGE=forgery",
     "chaos-requests": "make chaos STAGE=requests",
+    "chaos-console": "make chaos STAGE=console",
     "chaos-intake": "make chaos STAGE=intake",
     "chaos-bodies": "make chaos STAGE=bodies",
     "chaos-upgrade": "make chaos STAGE=upgrade",
@@ -369,6 +370,10 @@ _ALL = (
     _at_most(
         *("requests-neighbour-p99-ms", "chaos-requests", 50, "ms", "a neighbour's answer meanwhile")
     ),
+    _at_least("console-requests", "chaos-console", 20_000, "", "hostile requests to the console"),
+    _at_most("console-5xx", "chaos-console", 0, "", "answers to them that are 5xx"),
+    _at_most("console-foreign", "chaos-console", 0, "", "that show or change another customer"),
+    _at_most("console-memory-mib", "chaos-console", 512, "MiB", "memory of the console, at most"),
     _at_least("intake-accepted", "chaos-intake", 100, "%", "of posts accepted in the end"),
     _at_most("intake-lost", "chaos-intake", 0, "", "answered with 202, and in no topic"),
     _at_most("intake-decided-twice", "chaos-intake", 0, "", "of them not decided exactly once"),

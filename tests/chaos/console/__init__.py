@@ -1,0 +1,1 @@
+"""Hostile requests to the console, with and without a session of each role."""
