@@ -7,11 +7,11 @@ the person.
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
@@ -40,8 +40,7 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.iys_session import WorkerSettings
 from izin.cli.terminal.ledger_session import chosen_brands, run_on_ledger, topic_messages
-from izin.consent import Status
-from izin.consent.forecast import Forecast, forecast, records_per_second
+from izin.consent.forecast import Forecast, records_per_second
 from izin.ledger import reads
 from izin.ledger.confirmations import (
     Confirmation,
@@ -51,7 +50,9 @@ from izin.ledger.confirmations import (
 from izin.ledger.db import Ledger
 from izin.ledger.history.reports import Leg, LegLatency, figures, latencies
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
-from izin.views.cut import Look, cut_to
+from izin.views import deadlines
+from izin.views.cut import Look
+from izin.views.deadlines import ParkedCounts
 from izin.views.remedies import OPT_OUT_HEADER, opt_out_rows
 
 app = typer.Typer(help="Show what must be registered at İYS, and by when.", no_args_is_help=True)
@@ -119,10 +120,15 @@ def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFor
     """
     needed = WorkerSettings()
     pace = records_per_second(needed.requests_per_second, batch_size=needed.batch_size)
-    margins, ahead, suspended, parked = run_on_ledger(
-        lambda ledger: _look(ledger, pace, customer), needed
+    now = datetime.now(UTC)
+    found = run_on_ledger(
+        lambda ledger: deadlines.deadlines(
+            ledger, records_per_second=pace, customer=customer, now=now
+        ),
+        needed,
     )
-    rows = cells(_COLUMNS, margins)
+    ahead, parked = found.ahead, found.parked
+    rows = cells(_COLUMNS, found.margins)
     print_rows(
         output,
         _COLUMNS,
@@ -134,18 +140,12 @@ def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFor
             "will_be_lost": ahead.lost,
             "first_lost_at": ahead.first_lost_at,
             "done_at": ahead.done_at,
-            "suspended": suspended,
+            "suspended": found.suspended,
             "parked": {"opt_outs": parked.opt_outs, "consents": parked.consents},
         },
-        notes=[in_words(ahead, suspended, parked)],
+        notes=[in_words(ahead, found.suspended, parked)],
     )
-    exit_if(
-        ahead.late
-        or ahead.lost
-        or suspended
-        or any(parked)
-        or sum(margin.missed for margin in margins)
-    )
+    exit_if(found.needs_person)
 
 
 @app.command("opt-outs")
@@ -187,41 +187,21 @@ def breaches(
     Exit code 1 if there are any. The JSON has whole keys, which are personal data: who
     looked is written to the history.
     """
-    late = run_on_ledger(
-        lambda ledger: reads.breaches(ledger, customer_id=customer),
+    found = run_on_ledger(
+        lambda ledger: deadlines.breaches(ledger, customer=customer),
         customer=customer,
         look=Look(command="deadlines breaches", by=by, customer=customer)
         if output is OutputFormat.JSON
         else None,
     )
-    found = [
-        {
-            **{name: row[name] for name in ("key", "customer_id", "event_id")},
-            "due_at": datetime.fromisoformat(row["due_at"]),
-            "sent_at": row["occurred_at"],
-        }
-        for row in late
-    ]
-    rows = [(*str(one["key"]).split("/", 3)[:3], one["due_at"], one["sent_at"]) for one in found]
-    print_rows(output, ("brand", "channel", "recipient type", "due", "sent"), rows, as_json=found)
+    rows = [(*one.parts[:3], one.due_at, one.sent_at) for one in found]
+    print_rows(
+        output,
+        ("brand", "channel", "recipient type", "due", "sent"),
+        rows,
+        as_json=[asdict(one) for one in found],
+    )
     exit_if(found)
-
-
-class ParkedCounts(NamedTuple):
-    """How many records wait for a person, and which brands have opt-outs among them."""
-
-    opt_outs: int
-    consents: int
-    brands: tuple[int, ...]
-
-
-def parked_counts(found: Iterable[reads.Parked]) -> ParkedCounts:
-    """Return how many opt-outs and consents are parked."""
-    groups = tuple(found)
-    opt_outs = [group for group in groups if group.desired_status == Status.RET]
-    count = sum(opt_out.keys for opt_out in opt_outs)
-    others = sum(one.keys for one in groups) - count
-    return ParkedCounts(count, others, tuple(sorted({one.brand_code for one in opt_outs})))
 
 
 def in_words(ahead: Forecast, suspended: int, parked: ParkedCounts) -> str:
@@ -237,31 +217,7 @@ def in_words(ahead: Forecast, suspended: int, parked: ParkedCounts) -> str:
         kept += [
             f"opt-outs that cannot wait: izin deadlines opt-outs {code}" for code in parked.brands
         ]
-    return "; ".join([_forecast(ahead, "nothing else" if kept else "nothing"), *kept])
-
-
-def _forecast(ahead: Forecast, nothing: str) -> str:
-    if ahead.lost:
-        return f"{ahead.lost} will expire, the first at {turkish(ahead.first_lost_at)}"
-    if ahead.late:
-        return f"{ahead.late} will be late, the first at {turkish(ahead.first_late_at)}"
-    if ahead.done_at is None:
-        return f"{nothing} waits to be sent"
-    return f"all will be sent in time, the last by {turkish(ahead.done_at)}"
-
-
-async def _look(
-    ledger: Ledger, pace: float, customer: str | None
-) -> tuple[tuple[reads.Margin, ...], Forecast, int, ParkedCounts]:
-    """Return the unsettled records, their forecast, and how many are suspended and parked."""
-    now, cut = datetime.now(UTC), await cut_to(ledger, customer)
-    margins = tuple(
-        margin for margin in await reads.margins(ledger, now=now) if cut.has(margin.customer_id)
-    )
-    backlog = await reads.backlog(ledger, customer_id=customer)
-    ahead = forecast(backlog.ready, now=now, records_per_second=pace)
-    parked = parked_counts(one for one in await reads.parked(ledger) if cut.has(one.brand_code))
-    return margins, ahead, sum(group.count for group in backlog.suspended), parked
+    return "; ".join([str(deadlines.forecast_said(ahead, is_all=not kept)), *kept])
 
 
 @app.command("recount-terms")

@@ -93,6 +93,17 @@ class Forecast:
         return max(ends, default=None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastPoint:
+    """What is due by an instant, and what is submitted by then at the pace of the forecast."""
+
+    at: datetime
+    due: int
+    submitted: int
+    late: int
+    """Of what is due by then: what is not submitted in time."""
+
+
 def records_per_second(
     requests_per_second: float, *, batch_size: int, result_queries: int = 1
 ) -> float:
@@ -152,3 +163,31 @@ def forecast(
 def _within(room: float, count: int) -> int:
     """Return how many of ``count`` fit into ``room``."""
     return int(min(max(room, 0), count))
+
+
+def curve(
+    ahead: Forecast, *, now: datetime, records_per_second: float, most: int = 60
+) -> tuple[ForecastPoint, ...]:
+    """Return the course of a forecast that was made ``now``, from now until all is due and done, in
+    at most so many points; none for an empty backlog.
+    """
+    groups = [(one.group.due_at, one.group.count, one.late) for one in ahead.groups]
+    submitted = sum(one.submitted for one in ahead.groups)
+    ends = {max(due_at, now) for due_at, _, _ in groups if due_at is not None}
+    instants = sorted({now, *ends, *filter(None, [ahead.done_at])}) if groups else []
+    if len(instants) > most:
+        step = (len(instants) - 1) / (most - 1)
+        instants = [instants[round(number * step)] for number in range(most)]
+    points = []
+    for at in instants:
+        due = [(count, late) for due_at, count, late in groups if due_at and due_at <= at]
+        room = round((at - now).total_seconds() * records_per_second)
+        points.append(
+            ForecastPoint(
+                at=at,
+                due=sum(count for count, _ in due),
+                submitted=min(submitted, room),
+                late=sum(late for _, late in due),
+            )
+        )
+    return tuple(points)

@@ -343,13 +343,13 @@ async def suspended_opt_outs(ledger: Ledger) -> tuple[SuspendedOptOuts, ...]:
     )
 
 
-async def open_opt_outs(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ...]:
+async def open_opt_outs(
+    ledger: Ledger, brand_code: int, *, most: int | None = None
+) -> tuple[OpenOptOut, ...]:
     """Return a brand's opt-outs that İYS has not settled, the earliest due first."""
+    values = {"brand_code": brand_code, "ours": int(OriginRank.OURS), "most": most}
     return tuple(
-        OpenOptOut(**row)
-        for row in await ledger.fetch(
-            _DEADLINES["open-opt-outs"], {"brand_code": brand_code, "ours": int(OriginRank.OURS)}
-        )
+        OpenOptOut(**row) for row in await ledger.fetch(_DEADLINES["open-opt-outs"], values)
     )
 
 
@@ -371,9 +371,9 @@ async def rights(ledger: Ledger) -> LoginRights:
 
 
 async def breaches(
-    ledger: Ledger, *, customer_id: str | None = None
+    ledger: Ledger, *, customer_id: str | None = None, most: int = 1000
 ) -> tuple[Mapping[str, Any], ...]:
     """Return the latest opt-outs that were submitted too late, of a customer or of all."""
     return tuple(
-        await ledger.fetch(_DEADLINES["breaches"], {"size": 1000, "customer_id": customer_id})
+        await ledger.fetch(_DEADLINES["breaches"], {"size": most, "customer_id": customer_id})
     )

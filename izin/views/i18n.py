@@ -9,13 +9,13 @@ counted.
 import io
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib import resources
 
 from babel.dates import format_date, format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_compact_decimal, format_decimal
 from babel.support import Translations
 
 from izin.consent import TURKEY, Violation
@@ -73,9 +73,15 @@ def _written(language: Language, value: object) -> object:
             return value
 
 
+@lru_cache(maxsize=10_000)  # a page has hundreds, most of them small and as they were
 def number(language: Language, value: float | None) -> str:
     """Return a number with the separators of the language; a dash for none."""
     return "–" if value is None else format_decimal(value, locale=str(language))
+
+
+def short(language: Language, value: float) -> str:
+    """Return a number in few letters, as ``25 B`` or ``1,5 Mn``."""
+    return format_compact_decimal(value, locale=str(language), fraction_digits=1)
 
 
 def when(language: Language, at: datetime | None) -> str:
@@ -88,6 +94,11 @@ def when(language: Language, at: datetime | None) -> str:
 def month_name(language: Language, month: date) -> str:
     """Return a month, as ``Kasım 2026``."""
     return format_date(month, "LLLL y", locale=str(language))
+
+
+def day(language: Language, on: date) -> str:
+    """Return a day of this year, as ``1 Ara``."""
+    return format_date(on, "d MMM", locale=str(language))
 
 
 def duration(language: Language, length: float | timedelta | None) -> str:

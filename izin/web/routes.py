@@ -8,6 +8,7 @@ from izin.web.screens import (
     acts,
     complaints,
     customers,
+    deadlines,
     months,
     new_consent,
     overview,
@@ -20,6 +21,7 @@ from izin.web.visit import Screen
 
 SCREENS: tuple[Screen, ...] = (
     *overview.SCREENS,
+    *deadlines.SCREENS,
     *recipient.SCREENS,
     *new_consent.SCREENS,
     *worklist.SCREENS,

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from izin.consent import TURKEY, IzinError, SourceError, read_email, read_phone
+from izin.consent.forecast import records_per_second
 from izin.ledger.console.accounts import Account
 from izin.ledger.console.sessions import SessionTerms
 from izin.ledger.db import Ledger
@@ -31,6 +32,8 @@ from izin.runtime.settings import (
 )
 from izin.schemas.codec import Codec
 from izin.views.cut import CustomerCut, Look, cut_to, record_look
+from izin.views.kept import Kept
+from izin.views.overview import KeptFigures
 from izin.views.sentences import Sentence, turkish
 from izin.views.unreadable import Unreadable
 from izin.views.words import Words
@@ -83,6 +86,22 @@ class Console:
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     """Where a test event may be posted."""
     unreadable: Unreadable = field(default_factory=Unreadable)
+    kept: Kept = field(default_factory=Kept)
+
+    @property
+    def figures(self) -> KeptFigures:
+        """What several screens show, kept for some seconds."""
+        settings = self.settings
+        return KeptFigures(
+            ledger=self.ledger,
+            kept=self.kept,
+            records_per_second=records_per_second(
+                settings.requests_per_second, batch_size=settings.batch_size
+            ),
+            permissions=self.kafka.topics.permissions.name,
+            clock=self.clock,
+            unreadable=self.unreadable,
+        )
 
     @property
     def topic_messages(self) -> TopicMessages:

@@ -1,5 +1,5 @@
-"""What happened, from the ledger alone: a customer's week, how long changes took, and what one
-import of a file changed.
+"""What happened, from the ledger alone: a customer's week, how long changes took, what flows, the
+opt-outs of each day, and what one import of a file changed.
 
 In the figures of a week, received are the decisions on a customer's events; registered is what İYS
 saved. How long that took is counted from the decision to the record of İYS's answer, of what was
@@ -19,7 +19,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ NO_REFUSALS = (
 _WEEK = statements("week")
 _PAGE = 5000
 _LATENCY = statements("latency")
+_FLOWS = statements("flows")
 _SQL = statements("imports")
 
 
@@ -145,12 +146,42 @@ async def latencies(
     """Return the latencies of the changes recorded since an instant, by path and leg: of a brand
     and a customer, or None: of all. ``permissions`` is the name of that topic.
     """
+    return summed_up(
+        await leg_seconds(
+            ledger,
+            since=since,
+            brand_code=brand_code,
+            permissions=permissions,
+            customer_id=customer_id,
+        )
+    )
+
+
+LegSeconds = Mapping[tuple[str, Leg], list[float]]
+"""How many seconds each leg of each path took, change by change."""
+
+
+async def leg_seconds(  # noqa: PLR0913  # of which changes, and how many of them
+    ledger: Ledger,
+    *,
+    since: datetime,
+    brand_code: int | None,
+    permissions: str,
+    customer_id: str | None = None,
+    opt_outs: bool = False,
+    most: int | None = None,
+) -> LegSeconds:
+    """Return how long the legs of the latest changes took, as ``latencies`` selects them; with
+    ``opt_outs`` of these alone.
+    """
     taken: dict[tuple[str, Leg], list[float]] = defaultdict(list)
     values = {
         "since": since,
         "brand": None if brand_code is None else str(brand_code),
         "permissions": permissions,
         "customer_id": customer_id,
+        "opt_outs": opt_outs,
+        "most": most,
     }
     async with (
         ledger.transaction() as connection,
@@ -160,6 +191,11 @@ async def latencies(
         while page := await cursor.fetchmany(_PAGE):
             for row in page:
                 _add(taken, row)
+    return taken
+
+
+def summed_up(taken: LegSeconds) -> tuple[LegLatency, ...]:
+    """Return how long each leg took, by path and in the order of the legs."""
     return tuple(
         _latency(path, leg, some)
         for (path, leg), some in sorted(
@@ -198,6 +234,53 @@ def _latency(path: str, leg: Leg, seconds: list[float]) -> LegLatency:
 def quantile(ordered: list[float], share: float) -> float:
     """Return the least of ``ordered`` values that at least this share of them does not exceed."""
     return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerFlow:
+    """What happened to a customer's events since an instant."""
+
+    customer_id: str
+    """Empty: of brands that nobody has registered."""
+    decided: int = 0
+    registered: int = 0
+    """Records that İYS saved."""
+    opt_outs_registered: int = 0
+    refused: int = 0
+    breaches: int = 0
+    """Opt-outs that were sent to İYS after their term."""
+
+
+async def flows(ledger: Ledger, *, since: datetime) -> tuple[CustomerFlow, ...]:
+    """Return what was decided, and what İYS answered, since an instant, of each customer."""
+    values = {"since": since, "no_refusals": list(NO_REFUSALS)}
+    return tuple(CustomerFlow(**row) for row in await ledger.fetch(_FLOWS["flow"], values))
+
+
+class OptOutCount(NamedTuple):
+    """How many opt-outs came on a day (Turkish time) by one path."""
+
+    customer_id: str
+    day: date
+    channel: str
+    path: str
+    """From İYS by ``push``, ``pull`` or ``daily``, or from a ``source``."""
+    opt_outs: int
+
+
+async def opt_outs_by_day(ledger: Ledger, *, since: datetime) -> tuple[OptOutCount, ...]:
+    """Return the opt-outs since an instant, by customer, day, channel and path, the first
+    day first.
+    """
+    rows = await ledger.fetch(_FLOWS["opt-outs"], {"since": since})
+    return tuple(OptOutCount(**row) for row in rows)
+
+
+async def read_until(ledger: Ledger) -> datetime | None:
+    """Return until when all that was published has been read; None: nothing is known of it."""
+    (row,) = await ledger.fetch(_FLOWS["read-until"])
+    found: datetime | None = row["read_until"]
+    return found
 
 
 class ImportedChange(NamedTuple):

@@ -61,3 +61,14 @@ CREATE TABLE month_reports (
     rows        json NOT NULL,
     PRIMARY KEY (customer_id, month)
 );
+
+-- Whether an event opted a recipient out, by the bytes of its Decision: behind ten bytes of the encoding its kind (Apply),
+-- its reason, and `opted_out`.
+CREATE FUNCTION opted_out(decision bytea) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN substring(decision FROM 11 FOR 6) = '\x0a4170706c79'::bytea
+        THEN substring(decision FROM 18 + get_byte(decision, 16) / 2 FOR 1) = '\x01'::bytea
+        ELSE false END
+$$;
+-- Finds the opt-outs of some days among everything else: the overview counts them, and how long those of İYS took. Every
+-- month that is added has it; 0005_history_opt_outs builds it for those that there are.
+CREATE INDEX history_opt_outs ON ONLY history (recorded_at) WHERE kind = 'decision' AND opted_out(decision);

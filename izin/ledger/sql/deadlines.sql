@@ -43,7 +43,7 @@ SELECT key, recipient, channel, recipient_type, desired_source, due_at, state, r
     CASE WHEN registrable THEN least(desired_at, desired_consent_date) ELSE desired_at END AS desired_at
 FROM consents AS c
 WHERE brand_code = %(brand_code)s AND desired_status = 'RET' AND desired_rank = %(ours)s AND is_unsettled(c)
-ORDER BY due_at, key
+ORDER BY due_at, key LIMIT %(most)s
 
 -- name: breaches
 -- Opt-outs that were submitted after they were due, of a customer or of all.

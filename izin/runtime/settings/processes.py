@@ -267,6 +267,9 @@ class ConsoleSettings(
     )
     oidc_claim: str = Field("email", validation_alias="IZIN_CONSOLE_OIDC_CLAIM")
     """Which of its claims is the name of the account. An ``email`` must be verified there."""
+    requests_per_second: float = Field(10, gt=0, validation_alias="IYS_REQUESTS_PER_SECOND")
+    batch_size: int = Field(1000, ge=1, le=1000, validation_alias="IZIN_BATCH_SIZE")
+    """As the sink workers have them: the pace of İYS in forecasts."""
     production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
     """Refuse an ``IZIN_CONSOLE_URL`` or an issuer on ``http://``."""
 

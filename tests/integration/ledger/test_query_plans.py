@@ -127,6 +127,7 @@ LANE = {
     "most": 51,
     "overdue": False,
     "reason": None,
+    "permissions": "permissions",
     "after": "",
     "ours": 0,
     "account": "ada",
@@ -227,6 +228,9 @@ async def test_history_of_a_key_is_found_by_index(database_url: str):
             ("history", "decisions-of", {"keys": ["x"]}),
             ("deadlines", "breaches", {}),
             ("daily", "has-own", {"brand": "100001", "first": "2026-03-02", "end": "2026-03-03"}),
+            ("flows", "opt-outs", {"since": NOW}),
+            ("latency", "changes", {"since": NOW, "opt_outs": True, "most": 1000, "brand": None}),
+            ("flows", "flow", {"since": datetime.now(UTC) + timedelta(1), "no_refusals": ["x"]}),
         ):
             plan = await plan_of(ledger, file, name, more)
             assert not {one for one in scanned(plan) if one.startswith("history")}, name

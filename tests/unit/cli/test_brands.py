@@ -17,7 +17,7 @@ import pytest
 
 from izin.cli.brands.command import changes, described
 from izin.cli.cli import app
-from izin.cli.deadlines import in_words, parked_counts
+from izin.cli.deadlines import in_words
 from izin.cli.doctor.faults import of_webhooks
 from izin.cli.doctor.finding import CheckState
 from izin.cli.iys import TITLES, remedy_of_count, sweep_row, sweep_state
@@ -26,6 +26,7 @@ from izin.consent.forecast import forecast
 from izin.ledger.reads import Count, Parked
 from izin.ledger.record import Brand, Suspension
 from izin.views.customers import rights_changes
+from izin.views.deadlines import parked_counts
 from izin.views.remedies import REMEDIES, remedy_of_parked, remedy_of_suspension
 from tests.support.builders import BRAND, CUSTOMER, NOON, a_count, a_sweep
 from tests.support.webhooks import a_subscriber

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, example, given, strategies as st
@@ -24,7 +25,7 @@ from izin.consent import (
 )
 from izin.consent.business_days import FIRST_YEAR, LAST_YEAR
 from izin.consent.due_dates import TRANSFERS, term_ends_at, transfer_in_force
-from izin.consent.forecast import DueGroup, Forecast, forecast, records_per_second
+from izin.consent.forecast import DueGroup, Forecast, curve, forecast, records_per_second
 from tests.support.builders import NOON
 from tests.unit.consent.public_holidays import TERMS, half_days, whole_days
 
@@ -654,3 +655,38 @@ def test_what_makes_no_sense_is_refused(
     """An empty group, a deadline without a zone, and a rate without an end: a pause has one."""
     with pytest.raises(error, match=said):
         made()
+
+
+def test_curve_of_a_forecast_has_what_is_due_and_sent_by_when() -> None:
+    """From now until all is due and done; what is missed already is due now."""
+    missed = due_group(Status.RET, due_at=after(-1), expires_at=None, count=50)
+    later = due_group(due_at=after(1), expires_at=after(9), count=100)
+    last = due_group(due_at=after(4), expires_at=after(9), count=100)
+    ahead = forecast_of(later, missed, last)
+    points = curve(ahead, now=NOW, records_per_second=100 / 3600)
+    assert [(one.at, one.due, one.submitted, one.late) for one in points] == [
+        (NOW, 50, 0, 50),
+        (after(1), 150, 100, 100),
+        (after(2.5), 150, 250, 100),
+        (after(4), 250, 250, 100),
+    ]
+    assert curve(forecast_of(), now=NOW, records_per_second=1) == ()
+
+
+@given(backlog=st.lists(GROUPS, max_size=30), most=st.integers(2, 9))
+def test_curve_ends_with_the_whole_forecast(backlog: list[DueGroup], most: int) -> None:
+    """However few points it has; it never falls."""
+    ahead = forecast(backlog, now=NOW, records_per_second=0.01)
+    points = curve(ahead, now=NOW, records_per_second=0.01, most=most)
+    assert len(points) <= most
+    for before, behind in pairwise(points):
+        assert before.at < behind.at
+        assert (before.due, before.submitted, before.late) <= (
+            behind.due,
+            behind.submitted,
+            behind.late,
+        )
+    if points:
+        assert points[0].at == NOW
+        assert points[-1].late == ahead.late
+        assert points[-1].submitted == sum(one.submitted for one in ahead.groups)
