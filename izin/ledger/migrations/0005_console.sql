@@ -30,14 +30,16 @@ CREATE TABLE console_sessions (
 CREATE INDEX console_sessions_name ON console_sessions (name);
 
 -- List what people did and looked at, the newest first, without reading the rest of the history: of all, of a customer, of
--- an actor. Changes are few beside looks, so either is found without the other.
-CREATE INDEX history_acts ON history (((data ->> 'act') = 'look'), recorded_at, shard, place) WHERE kind = 'act';
-CREATE INDEX history_acts_of_customer ON history
+-- an actor. Changes are few beside looks, so either is found without the other. Every month that is added has them;
+-- 0005_history_acts and its neighbours build them for those that there are.
+CREATE INDEX history_acts ON ONLY history (((data ->> 'act') = 'look'), recorded_at, shard, place) WHERE kind = 'act';
+CREATE INDEX history_acts_of_customer ON ONLY history
     (customer_id, ((data ->> 'act') = 'look'), recorded_at, shard, place) WHERE kind = 'act';
-CREATE INDEX history_acts_of_actor ON history
+CREATE INDEX history_acts_of_actor ON ONLY history
     ((data ->> 'by'), ((data ->> 'act') = 'look'), recorded_at, shard, place) WHERE kind = 'act';
 
--- The worklist: what of a brand is parked, and which opt-ins İYS has refused, by why, in the order in which it is due.
+-- The worklist: what of a brand is parked, and which opt-ins İYS has refused, by why, in the order in which it is due;
+-- 0005_worklist builds its index.
 
 -- Why a row is in the worklist: for what it is parked, or with which code İYS refused it.
 CREATE FUNCTION worklist_why(state text, reason text, code text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -48,10 +50,6 @@ CREATE FUNCTION worklist_until(expires_at timestamptz, due_at timestamptz) RETUR
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(expires_at, due_at, 'infinity')
 $$;
--- Lists what is parked or refused page by page, and counts it up to a limit, however much there is.
-CREATE INDEX consents_worklist ON consents (brand_code, state, worklist_why(state, reason, code),
-    worklist_until(expires_at, due_at), key COLLATE "C") WHERE state IN ('parked', 'refused');
-
 -- The report of a customer's month as it was made last: to make it reads all of the customer's history of the month.
 CREATE TABLE month_reports (
     customer_id text NOT NULL REFERENCES customers,
