@@ -34,7 +34,7 @@ class WorkAct(StrEnum):
     LIFT = "lift"
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """What a button says, in English."""
         return _TITLES[self]
 

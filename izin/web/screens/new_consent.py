@@ -201,8 +201,9 @@ def _is_recorded(row: ConsentRow, consent_date: str) -> bool:
     and then nobody would know what proves it.
     """
     at = row.desired_at
-    is_onay = row.desired_status == Status.ONAY and at is not None
-    return is_onay and at.replace(microsecond=0) == read_instant(consent_date)
+    if row.desired_status != Status.ONAY or at is None:
+        return False
+    return at.replace(microsecond=0) == read_instant(consent_date)
 
 
 def _form(visit: Visit, key: str, row: ConsentRow | None, faults: Sequence[str] = ()) -> Response:
