@@ -378,6 +378,9 @@ TABLES: Mapping[str, TableRetention] = {
     ),
     "list_readings": _STAYS,
     "migrations": _STAYS,
+    "month_reports": TableRetention(
+        kept=_AS_LONG_AS_THE_LEDGER, why=f"{_NO_PERSON}; one row a customer and month"
+    ),
     "history_months": _STAYS,
     "history": TableRetention(
         kept="10 years, and 3 years after the consent ended",
