@@ -222,7 +222,7 @@ async def application_pack(
     )
 
 
-class Changed(NamedTuple):
+class BrandChange(NamedTuple):
     """A field of a brand that changes for records that exist already."""
 
     title: str
@@ -230,10 +230,10 @@ class Changed(NamedTuple):
     after: Any
 
 
-def brand_changes(known: Brand, brand: Brand) -> list[Changed]:
+def brand_changes(known: Brand, brand: Brand) -> list[BrandChange]:
     """Return what a change to ``brand`` changes for records that exist already."""
     fields = (
-        Changed(title, getattr(known, name), getattr(brand, name))
+        BrandChange(title, getattr(known, name), getattr(brand, name))
         for name, title in _AFFECTS_RECORDS.items()
         if name not in _KEPT or getattr(brand, name) is not None
     )
@@ -246,7 +246,7 @@ class BrandPlan:
 
     known: Brand | None
     """As it is registered; None: it is not."""
-    changes: Sequence[Changed]
+    changes: Sequence[BrandChange]
     unsettled: int
     """Records that are not settled, and that the changes affect."""
 

@@ -118,20 +118,20 @@ def write(
     )
     if out.exists():
         raise SourceError(f"{out} exists; name a new file")
-    look = Look(command="evidence write", by=by, people=[request.recipient])
     messages = topic_messages()
     made = run_on_ledger(
-        lambda ledger: evidence_archive(ledger, messages, request, now=now), look=look
+        lambda ledger: evidence_archive(ledger, messages, request, now=now),
+        look=Look(command="evidence write", by=by, people=[request.recipient]),
     )
     write_new(out, made.content)
-    evidence, sha256 = made.evidence, made.sha256
+    evidence = made.evidence
     if output is OutputFormat.JSON:
-        written = {"file": str(out), "sha256": sha256, "rows": len(evidence.rows)}
+        written = {"file": str(out), "sha256": made.sha256, "rows": len(evidence.rows)}
         print_json(written | {"keys": evidence.header["keys"]})
         return
     say(
         f"{len(evidence.rows)} rows of {len(evidence.header['keys'])} keys are written to {out}",
-        f"sha256 {sha256}",
+        f"sha256 {made.sha256}",
         "its newest anchors reach the topic within seconds, and the anchor file within the "
         "interval",
     )

@@ -111,8 +111,8 @@ async def test_customer_is_added_and_changed_by_who_is_signed_in(console: Consol
     assert (await acts(console.ledger))[-1]["by"] == "ada"
     again = await browser.post("/customers", form)
     assert (again.status_code, "choose another" in again.text) == (409, True)
-    twin = await browser.post("/customers", {**form, "customer_id": "beta"})
-    assert "that of acme, too" in twin.text
+    second = await browser.post("/customers", {**form, "customer_id": "beta"})
+    assert "that of acme, too" in second.text
     await browser.post("/customers/acme/details", {"name": "Acme A.Ş.", "kind": "", "vkn": ""})
     found = await customers.find(console.ledger, "acme")
     assert (found.name, found.kind, found.vkn, found.iys_code) == ("Acme A.Ş.", "legal", None, None)
