@@ -21,7 +21,7 @@ from izin.schemas.codec import Codec
 from izin.views.cut import CustomerCut
 from izin.webhooks import resends
 from izin.webhooks.events import PING, body_of
-from izin.webhooks.partitions import bounds
+from izin.webhooks.partitions import ends
 from izin.webhooks.posting import Poster, Reply, signed
 from izin.webhooks.resends import CountedResend, Resend, planned
 
@@ -107,10 +107,10 @@ async def details(
     found = await registry.of_name(ledger, name)
     cursors = await registry.cursors_of(ledger, [found.id])
     followed = [cursor.place for cursor in cursors if cursor.end_offset is None]
-    kept = {} if kafka is None else await asyncio.to_thread(bounds, kafka, followed)
+    known = {} if kafka is None else await asyncio.to_thread(ends, kafka, followed)
     backlog: dict[str, Counter[str]] = {}
     for one in cursors:
-        _, end = kept.get(one.place, (0, 0)) if one.end_offset is None else (0, one.end_offset)
+        end = known.get(one.place, 0) if one.end_offset is None else one.end_offset
         unread = max(end - one.next_offset, 0)
         backlog.setdefault(one.lane, Counter()).update(open=len(one.open_offsets), unread=unread)
     return SubscriberDetails(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
 
 from izin.kafka.bounded_reader import Place, partition_client
 from izin.kafka.clients import TIMEOUT, TopicIdentities, partition_watermarks
@@ -104,6 +104,20 @@ def bounds(settings: KafkaSettings, places: Iterable[Place]) -> Bounds:
     """
     with _client(settings) as client:
         return {place: partition_watermarks(client, TopicPartition(*place)) for place in places}
+
+
+def ends(settings: KafkaSettings, places: Collection[Place]) -> dict[Place, int]:
+    """Return the last stable offset of each of ``places``, which each broker is asked for at once.
+
+    Raises:
+        StreamUnavailableError: Kafka does not answer, or does not know one of them.
+    """
+    with _client(settings) as client:
+        asked = [TopicPartition(*place, OFFSET_END) for place in places]
+        found = client.offsets_for_times(asked, timeout=TIMEOUT) if asked else []
+        for error in [one.error for one in found if one.error is not None]:
+            raise KafkaException(error)
+    return {(one.topic, one.partition): one.offset for one in found}
 
 
 def topic_bounds(
