@@ -6,7 +6,7 @@ import hmac
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -36,7 +36,7 @@ from izin.views.kept import Kept
 from izin.views.overview import KeptFigures
 from izin.views.sentences import Sentence, turkish
 from izin.views.unreadable import Unreadable
-from izin.views.words import Words
+from izin.views.words import Words, read_instant
 from izin.web import i18n, pages
 from izin.web.forms import SMALL, Form
 from izin.web.i18n import Language
@@ -219,8 +219,7 @@ class Visit:
         if not given:
             return None
         try:
-            found = datetime.fromisoformat(given)
-            return (found if found.tzinfo else found.replace(tzinfo=TURKEY)).astimezone(UTC)
+            return read_instant(given)
         except (ValueError, OverflowError):
             raise RefusedVisitError(422, "Write date and time as 2026-03-02T12:00.") from None
 

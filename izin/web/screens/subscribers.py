@@ -63,12 +63,17 @@ async def resend(visit: Visit) -> Response:
     """Show what would be sent again, and send it once that is confirmed: never more than was
     shown.
     """
-    found = await _subscriber(visit)
-    plan = await _counted(visit, found)
+    found, recipients = await _subscriber(visit), _recipients(visit)
+    plan = await _counted(visit, found, recipients)
     total, confirmed = plan.events.total(), visit.form.get("confirmed")
     if not confirmed or total > visit.number("planned"):
         return visit.page(
-            "subscriber_resend.html", one=found, plan=plan, total=total, is_again=bool(confirmed)
+            "subscriber_resend.html",
+            one=found,
+            plan=plan,
+            total=total,
+            recipients=recipients,
+            is_again=bool(confirmed),
         )
     try:
         await resends.begin(visit.ledger, [plan], by=visit.account.name, now=visit.now)
@@ -105,9 +110,15 @@ async def _page(visit: Visit, name: str, reply: Reply | None = None) -> Response
     )
 
 
-async def _counted(visit: Visit, found: WebhookSubscriber) -> CountedResend:
+def _recipients(visit: Visit) -> list[str]:
+    """Return the recipient of the form, where it has one: typed, or as the plan has it."""
+    if visit.form.get("sealed"):
+        return [visit.opened("sealed")]
+    return [visit.recipient("recipient")] if visit.form.get("recipient") else []
+
+
+async def _counted(visit: Visit, found: WebhookSubscriber, recipients: list[str]) -> CountedResend:
     """Return what the form would send again; of recipients what is known to the customer."""
-    recipients = [visit.recipient("recipient")] if visit.form.get("recipient") else []
     since, until = visit.instant("since"), visit.instant("until")
     if since is None and not recipients:
         raise RefusedVisitError(422, "Say what is sent again: since when, or of which recipient.")
@@ -127,6 +138,8 @@ async def _counted(visit: Visit, found: WebhookSubscriber) -> CountedResend:
         (plan,) = await counted(visit.ledger, console.kafka, console.codec, [found.name], asked)
     except SourceError:
         raise RefusedVisitError(404, "Nothing is known of this recipient.") from None
+    except StreamUnavailableError:
+        raise RefusedVisitError(503, "Kafka does not answer; try again soon.") from None
     return plan
 
 

@@ -15,7 +15,7 @@ from izin.views import subscribers
 from izin.web.i18n import Language
 from tests.integration.web.test_complaints import entered
 from tests.integration.web.two_customers import REFUSED, acts, hidden_field, register_both
-from tests.support.builders import PHONE
+from tests.support.builders import PHONE, a_phone
 from tests.support.console import ConsoleHarness, console_over
 from tests.support.webhooks import TopicWriter, a_consent, add_subscriber, random_secret
 
@@ -114,7 +114,7 @@ async def test_resend_is_counted_confirmed_and_cancelled(
     plan = await browser.post("/subscribers/crm/resend", EVERYTHING)
     assert "3 events would be sent again" in plan.text
     assert "consent.opted-out" in plan.text
-    names = ("confirmed", "planned", "since", "until", "recipient")
+    names = ("confirmed", "planned", "since", "until")
     order = {name: hidden_field(plan, name) for name in names}
     fewer = await browser.post("/subscribers/crm/resend", {**order, "planned": "2"})
     assert "more than you were shown" in fewer.text
@@ -150,6 +150,24 @@ async def test_resend_of_nothing_is_said_in_turkish(
     refused = await browser.post("/subscribers/crm/resend", form)
     assert (refused.status_code, said in refused.text.lower()) == (status, True), refused.text
     assert await hooked.ledger.fetch("SELECT id FROM resends", {}) == []
+
+
+async def test_recipient_of_a_resend_is_not_in_its_plan(
+    hooked: ConsoleHarness, kafka_settings: KafkaSettings
+):
+    """It is sealed there for the session; what is ordered is of that recipient alone."""
+    TopicWriter(kafka_settings).opt_outs(*map(a_consent, (1, 2)))
+    await lose(hooked.ledger)
+    await entered(hooked, recipient=a_phone(1))
+    browser = await hooked.signed_in(Role.OPERATOR, name="ada")
+    plan = await browser.post("/subscribers/crm/resend", {"recipient": a_phone(1)})
+    assert "1 events would be sent again" in plan.text
+    assert a_phone(1) not in plan.text
+    names = ("confirmed", "planned", "until", "sealed")
+    order = {name: hidden_field(plan, name) for name in names}
+    assert "1 events are sent again" in (await browser.post("/subscribers/crm/resend", order)).text
+    other = await hooked.signed_in(Role.OPERATOR, name="ela")
+    assert (await other.post("/subscribers/crm/resend", order)).status_code == 403
 
 
 async def test_recipient_of_another_customer_is_not_known(hooked: ConsoleHarness):
@@ -190,6 +208,6 @@ async def test_page_is_shown_while_kafka_does_not_answer(
     def unreachable(*_: object) -> None:
         raise StreamUnavailableError("webhooks: no broker")
 
-    monkeypatch.setattr(subscribers, "bounds", unreachable)
+    monkeypatch.setattr(subscribers, "ends", unreachable)
     browser = await hooked.signed_in(Role.READER)
     assert "Kafka does not answer" in (await browser.get("/subscribers/crm")).text
