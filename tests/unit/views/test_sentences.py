@@ -31,7 +31,7 @@ LISTED = {
     *worklist_acts.EFFECTS.values(),
     *months.TITLES.values(),
     *worklist.HEADER,
-    *map(str, [*Need, *SuspensionDecision, *(act.title for act in WorkAct)]),
+    *map(str, [*Need, *SuspensionDecision, *(act.label for act in WorkAct)]),
 }
 """Texts that are named elsewhere than where they are said."""
 
