@@ -1,7 +1,9 @@
 """The state and history of a recipient in words, in the order in which it was learnt."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -12,6 +14,9 @@ from izin.ledger.history import NOT_SENT
 from izin.ledger.reads import RecordedFact
 from izin.ledger.record import Brand, ConsentRow
 from izin.views.explanation import DECISIONS, PERMISSIONS, VERDICTS, Explanation
+from izin.views.i18n import Language, text
+from izin.views.words import Words, turkish
+from tests.support.acts import ACTS
 from tests.unit.cli.test_brands import a_suspension
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
@@ -232,3 +237,27 @@ def test_state_rows_say_what_holds_a_key_up(
 ) -> None:
     """A parked key has its reason, and a waiting one its due date."""
     assert dict(SAID.state_rows(an_entry(**overrides), None))[row] == said
+
+
+@pytest.mark.parametrize("act", sorted({*ACTS.values(), "look", "save account", "make link"}))
+def test_every_act_is_called_something_in_turkish(act: str) -> None:
+    """With the number or the channel that it is of."""
+    said = Explanation(Words(text=partial(text, Language.TURKISH), when=turkish)).act_name(act)
+    assert said != act
+    assert not re.search(r"\d|/", act) or said.split()[-1] == act.rsplit(maxsplit=1)[-1]
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (KEY, "+905550000001 · MESAJ · BIREYSEL · brand 100001"),
+        ("brand/100001", "brand 100001"),
+        ("dead-letter/consent-events/0/7/00ff", "dead-letter consent-events/0/7/00ff"),
+        ("person/1f/00112233445566", "person …445566"),
+        ("person/all", "everybody"),
+        ("person/unnamed", "somebody"),
+    ],
+)
+def test_what_an_act_concerns_is_said_by_its_key(key: str, said: str) -> None:
+    """A recipient by its key, a person by the end of a digest."""
+    assert SAID.concerned(key) == said
