@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, product
 from operator import itemgetter
 from typing import Any
 
@@ -40,6 +40,14 @@ _BY_OUTCOME: Mapping[str, str] = {
     "superseded": "unchanged",
 }
 """Where an event is counted by its last outcome, which may be the state of its row."""
+FATES = ("registered", "refused", "void", "nothing_to_withdraw", "unchanged", "waiting")
+"""In one of these figures is each event that came.
+
+Registered: İYS saved it, or held it already. Void: its term ended before, or a person withdrew it.
+Unchanged: it was known, or older than what was known, or replaced before it was sent.
+"""
+WAYS = ("to_iys", "from_iys")
+"""Of opt-outs: from their receipt until İYS had them, from a citizen's act at İYS until here."""
 TITLES: Mapping[str, str] = {
     "came": "came",
     "registered": "registered by İYS",
@@ -58,30 +66,14 @@ TITLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonthRow:
-    """The figures of one brand and channel, or the sums. Durations are seconds; None: of none."""
+    """The figures of one brand and channel, or the sums."""
 
     brand_code: int | None
     channel: str | None
-    came: int
-    """Events that were decided on: of the customer's sources, and of citizens at İYS."""
-    registered: int
-    """İYS saved it, or held it already."""
-    refused: int
-    void: int
-    """Its term ended before İYS had it, or a person withdrew it."""
-    nothing_to_withdraw: int
-    """Opt-outs of which İYS held no consent."""
-    unchanged: int
-    """It was known, or older than what was known, or replaced before it was sent."""
-    waiting: int
-    reasons: Mapping[str, int] = field(default_factory=dict)
+    figures: Mapping[str, float | None]
+    """By the names of ``TITLES``: counts, and durations in seconds (None: of none)."""
+    reasons: Mapping[str, int]
     """The refused by İYS's code, the most first."""
-    to_iys_p50: float | None
-    """From the receipt of an opt-out until İYS had it."""
-    to_iys_p95: float | None
-    from_iys_p50: float | None
-    """From a citizen's opt-out at İYS until it was decided here."""
-    from_iys_p95: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,27 +91,18 @@ class MonthReport:
 class _Tally:
     """What is counted of one brand and channel."""
 
-    came: int = 0
-    fates: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    to_iys: list[float] = field(default_factory=list)
-    from_iys: list[float] = field(default_factory=list)
+    seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def row(self, brand_code: int | None, channel: str | None) -> MonthRow:
         """Return the figures."""
-        fates = ("registered", "refused", "void", "nothing_to_withdraw", "unchanged", "waiting")
-        figures: dict[str, Any] = {fate: self.fates[fate] for fate in fates} | {
-            f"{way}_{name}": quantile(sorted(seconds), share) if seconds else None
-            for way, seconds in (("to_iys", self.to_iys), ("from_iys", self.from_iys))
-            for name, share in (("p50", 0.5), ("p95", 0.95))
-        }
-        return MonthRow(
-            brand_code=brand_code,
-            channel=channel,
-            came=self.came,
-            reasons=dict(self.reasons.most_common()),
-            **figures,
-        )
+        figures: dict[str, float | None] = {name: self.counts[name] for name in ("came", *FATES)}
+        for way, (name, share) in product(WAYS, (("p50", 0.5), ("p95", 0.95))):
+            took = sorted(self.seconds[way])
+            figures[f"{way}_{name}"] = quantile(took, share) if took else None
+        reasons = dict(self.reasons.most_common())
+        return MonthRow(brand_code=brand_code, channel=channel, figures=figures, reasons=reasons)
 
 
 async def make(ledger: Ledger, customer_id: str, month: date, *, now: datetime) -> MonthReport:
@@ -182,7 +165,7 @@ def _count(
     tallies: Mapping[tuple[int, str], _Tally],
     whole: _Tally,
 ) -> None:
-    """Count the events of whole keys."""
+    """Count the events of whole keys: that each came, and what became of it."""
     for key, some in groupby(entries, key=itemgetter("key")):
         brand, channel, _ = key.split("/", 2)
         of_key = list(some)
@@ -197,31 +180,26 @@ def _count(
                 decision = history_codec().decode("Decision", entry["decision"])
                 event = decision["event"]
                 end = became.get((event["event_id"], event["status"]))
+                fate, code = _fate(entry, decision, end)
+                way, took = _took(entry, event, end)
                 for tally in (tallies[int(brand), channel], whole):
-                    _add(tally, entry, decision, end)
+                    tally.counts.update(("came", fate))
+                    if fate == "refused":
+                        tally.reasons[code] += 1
+                    elif fate == "registered":
+                        tally.seconds[way].append(took)
 
 
-def _add(
-    tally: _Tally,
-    entry: Mapping[str, Any],
-    decision: Mapping[str, Any],
-    end: Mapping[str, Any] | None,
-) -> None:
-    """Count an event: that it came, and what became of it."""
-    event = decision["event"]
-    fate, code = _fate(entry, decision, end)
-    tally.came += 1
-    tally.fates[fate] += 1
-    if fate == "refused":
-        tally.reasons[code] += 1
-    if event["status"] != Status.RET or fate != "registered":
-        return
+def _took(
+    entry: Mapping[str, Any], event: Mapping[str, Any], end: Mapping[str, Any] | None
+) -> tuple[str, float]:
+    """Return which way an event went, and how long it took; of an opt-in no way that is shown."""
+    begin, ended = event["received_at"] or entry["recorded_at"], end or entry
+    way = "to_iys" if event["status"] == Status.RET and end is not None else ""
     if event["iys"] is not None:
-        took = entry["recorded_at"] - event["iys"]["creation_date"]
-        tally.from_iys.append(took.total_seconds())
-    elif end is not None:
-        took = end["recorded_at"] - (event["received_at"] or entry["recorded_at"])
-        tally.to_iys.append(took.total_seconds())
+        begin, ended = event["iys"]["creation_date"], entry
+        way = "from_iys" if event["status"] == Status.RET else ""
+    return way, (ended["recorded_at"] - begin).total_seconds()
 
 
 def _fate(
@@ -297,6 +275,8 @@ def brand_of(row: MonthRow, brands: Mapping[int, str], language: Language) -> st
 def cells(row: MonthRow, language: Language) -> list[int | str]:
     """Return the figures of a row under ``TITLES``: counts, and durations in words."""
     return [
-        value if isinstance(value := getattr(row, name), int) else duration(language, value)
+        duration(language, row.figures[name])
+        if name.startswith(WAYS)
+        else int(row.figures[name] or 0)
         for name in TITLES
     ]

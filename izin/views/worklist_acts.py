@@ -110,20 +110,18 @@ async def plan(
     lines: list[Sentence] = []
     match act:
         case WorkAct.REQUEUE:
-            for (brand, reason), shown in _parked(chosen).items():
-                lines.append(requeueing(brand, reason, len(shown)))
+            lines += [
+                requeueing(brand, reason, len(shown))
+                for (brand, reason), shown in _parked(chosen).items()
+            ]
         case WorkAct.RELEASE | WorkAct.WITHDRAW:
-            effect = sentence(EFFECTS[_DECISIONS[act]])
-            lines += [*map(held_back, _held(chosen)), *([effect] if chosen else [])]
+            lines += [*map(held_back, _held(chosen)), sentence(EFFECTS[_DECISIONS[act]])]
         case WorkAct.RETRY:
-            for brand in _brands(chosen):
-                lines.append(
-                    sentence(
-                        "one record of each suspension of brand %(brand)s is sent now; if İYS "
-                        "takes it, all resume",
-                        brand=brand,
-                    )
-                )
+            retried = (
+                "one record of each suspension of brand %(brand)s is sent now; if İYS takes it, "
+                "all resume"
+            )
+            lines += [sentence(retried, brand=brand) for brand in _brands(chosen)]
         case WorkAct.LIFT:
             known, orders = await brands.every(ledger), await suspension_orders.every(ledger)
             for target, order in _orders(chosen, known, orders).items():
@@ -154,10 +152,11 @@ async def carry_out(  # noqa: PLR0913  # what, why, and by whose order
         case WorkAct.REQUEUE:
             return await _requeue(ledger, topic_messages, planned, by=by, now=now)
         case WorkAct.RELEASE | WorkAct.WITHDRAW:
-            decision = _DECISIONS[planned.act]
-            held = _held(planned.items)
             return await decide(
-                ledger, topic_messages, held, decision, reason=reason, by=by, now=now
+                *(ledger, topic_messages, _held(planned.items), _DECISIONS[planned.act]),
+                reason=reason,
+                by=by,
+                now=now,
             )
         case WorkAct.RETRY:
             for brand in _brands(planned.items):
