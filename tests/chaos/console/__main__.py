@@ -204,9 +204,7 @@ async def _wrong(target: Target) -> list[str]:
         base_url=target.origin, trust_env=False, cookies=cookies
     ) as client:
         found = {path: (await client.get(path)).status_code for path in ("/", "/account")}
-    return [
-        f"afterwards, {path}: {status}" for path, status in found.items() if status != 200
-    ]
+    return [f"afterwards, {path}: {status}" for path, status in found.items() if status != 200]
 
 
 def main(

@@ -199,9 +199,7 @@ def _sign_in(maker: _Maker) -> bytes:
     )
     body = urlencode(form, errors="surrogatepass", encoding="utf-8").encode()
     headers = {"Content-Type": FORM, "Origin": maker.target.origin}
-    return maker.request(
-        "POST", path, body, headers=headers, signed_in=random.random() < 0.5
-    )
+    return maker.request("POST", path, body, headers=headers, signed_in=random.random() < 0.5)
 
 
 def _language(maker: _Maker) -> bytes:
@@ -216,9 +214,7 @@ def _anything(maker: _Maker) -> bytes:
     paths = (*_PATHS, f"/{quote(maker.value().encode('utf-8', 'surrogatepass'), safe='/%?')}")
     path = random.choice([*paths, *(one.path for one in SCREENS)])[:4000]
     body = random.randbytes(random.choice((0, 0, 10, 2000)))
-    return maker.request(
-        random.choice(_METHODS), path, body, signed_in=random.random() < 0.5
-    )
+    return maker.request(random.choice(_METHODS), path, body, signed_in=random.random() < 0.5)
 
 
 def _cookies(maker: _Maker) -> bytes:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 
 from izin.ledger.db import Ledger
 from izin.web.routes import SCREENS
@@ -107,14 +108,20 @@ class Asked:
     """The fields in which a file may be."""
 
 
+@cache
+def _names(module: str) -> tuple[tuple[str, ...], ...]:
+    """Return the fields, the parts of a query, and the files that a module reads."""
+    source = inspect.getsource(sys.modules[module])
+    return tuple(tuple(dict.fromkeys(one.findall(source))) for one in (_FIELD, _QUERY, _FILE))
+
+
 def asked(screen: Screen, party: Party) -> Iterator[Asked]:
     """Yield the requests to a screen that name what is of ``party``, one for each value that the
     parts of its path may have.
     """
-    source = inspect.getsource(sys.modules[screen.run.__module__])
-    form = {name: party.values(name)[0] for name in _FIELD.findall(source)}
-    query = {name: party.values(name)[0] for name in _QUERY.findall(source)}
-    files = tuple(dict.fromkeys(_FILE.findall(source)))
+    fields, queries, files = _names(screen.run.__module__)
+    form = {name: party.values(name)[0] for name in fields}
+    query = {name: party.values(name)[0] for name in queries}
     parts = {
         name: [
             one for one in party.values(name) if one.isdigit() or (kind != "int" and "/" not in one)
