@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import httpx
@@ -48,13 +48,12 @@ class Provider:
 
     def __init__(
         self,
-        issuer: str,
         settings: ConsoleSettings,
         clock: Callable[[], datetime],
         *,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._issuer = issuer
+        self._issuer = settings.oidc_issuer or ""
         self._client_id = settings.oidc_client_id or ""
         secret = settings.oidc_client_secret
         # Encoded, as RFC 6749 (2.3.1) says of this header.
@@ -75,18 +74,19 @@ class Provider:
         Raises:
             RefusedVisitError: the provider does not answer.
         """
-        found: str = prepare_grant_uri(
-            (await self._metadata())["authorization_endpoint"],
-            client_id=self._client_id,
-            response_type="code",
-            redirect_uri=self._back,
-            scope="openid email" if self._claim == "email" else "openid profile",
-            state=_derived(secret, "state"),
-            nonce=_derived(secret, "nonce"),
-            code_challenge=create_s256_code_challenge(_derived(secret, "verifier")),
-            code_challenge_method="S256",
+        return str(
+            prepare_grant_uri(
+                (await self._metadata())["authorization_endpoint"],
+                client_id=self._client_id,
+                response_type="code",
+                redirect_uri=self._back,
+                scope="openid email" if self._claim == "email" else "openid profile",
+                state=_derived(secret, "state"),
+                nonce=_derived(secret, "nonce"),
+                code_challenge=create_s256_code_challenge(_derived(secret, "verifier")),
+                code_challenge_method="S256",
+            )
         )
-        return found
 
     async def name(self, secret: str, query: Mapping[str, str]) -> str:
         """Return what the provider calls whom it has sent back with ``query``.
@@ -146,8 +146,10 @@ class Provider:
         claims = dict[str, Any](verified)
         if claims.keys() >= self._needed or "userinfo_endpoint" not in metadata:
             return claims
-        bearer = {"Authorization": f"Bearer {given['access_token']}"}
-        more = await self._call("GET", metadata["userinfo_endpoint"], headers=bearer)
+        more = await self._call(
+            *("GET", metadata["userinfo_endpoint"]),
+            headers={"Authorization": f"Bearer {given['access_token']}"},
+        )
         return {**more, **claims} if more.get("sub") == claims["sub"] else claims
 
     async def _metadata(self) -> dict[str, Any]:
@@ -159,8 +161,8 @@ class Provider:
         return found
 
     async def _keys(self, url: str, *, is_renewed: bool = False) -> KeySet:
-        found: Any = await self._document(url, is_renewed=is_renewed)
-        return KeySet.import_key_set(found)
+        found = await self._document(url, is_renewed=is_renewed)
+        return KeySet.import_key_set(cast("Any", found))
 
     async def _document(self, url: str, *, is_renewed: bool = False) -> dict[str, Any]:
         kept = self._kept.get(url)
@@ -181,13 +183,6 @@ class Provider:
         if not isinstance(found, dict):
             raise RefusedVisitError(503, _AWAY)
         return found
-
-
-def provider_of(settings: ConsoleSettings, clock: Callable[[], datetime]) -> Provider | None:
-    """Return the identity provider of the settings, if they name one."""
-    if settings.oidc_issuer is None:
-        return None
-    return Provider(settings.oidc_issuer, settings, clock)
 
 
 def _derived(secret: str, what: str) -> str:

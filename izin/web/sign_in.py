@@ -19,7 +19,7 @@ from izin.runtime.logs import get_logger
 from izin.web import i18n, pages
 from izin.web.app import SESSION_COOKIE, SIGN_IN, ConsoleApp
 from izin.web.i18n import Language
-from izin.web.oidc import BACK, Provider, provider_of
+from izin.web.oidc import BACK, Provider
 from izin.web.pages import LANGUAGE_COOKIE
 from izin.web.passwords import LONGEST, SHORTEST, Passwords
 from izin.web.rights import Right
@@ -47,7 +47,8 @@ class SignIn:
         self._app = app
         self._console = console = app.console
         self._passwords = Passwords()
-        self._provider = provider_of(console.settings, console.clock)
+        is_set = console.settings.oidc_issuer is not None
+        self._provider = Provider(console.settings, console.clock) if is_set else None
 
     def routes(self) -> list[Route]:
         """Return the routes."""

@@ -51,7 +51,7 @@ class FakeProvider:
             oidc_client_secret=SecretStr("fake"),
         )
         transport = httpx.MockTransport(self.answer)
-        self.provider = Provider(ISSUER, settings, lambda: datetime.now(UTC), transport=transport)
+        self.provider = Provider(settings, lambda: datetime.now(UTC), transport=transport)
         self.query: dict[str, str] = {}
 
     def token(self) -> str:
