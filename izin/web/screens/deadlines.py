@@ -23,6 +23,8 @@ from izin.web.visit import Screen, Visit, forbidden
 
 _MOST_ROWS = 100
 _MOST_BREACHES = 50
+_DIGITS = 9
+"""Of the largest code of a brand."""
 _STAGES = ("under_50", "past_50", "past_80", "past_95", "missed")
 
 
@@ -175,7 +177,7 @@ async def as_csv(visit: Visit) -> Response:
 
 async def _brand(visit: Visit, code: str) -> Brand:
     """Return the brand that is named; raises RefusedVisitError where the account sees none such."""
-    if not code.isdecimal():
+    if not code.isdecimal() or len(code) > _DIGITS:
         raise forbidden()
     await visit.need_brand(int(code))
     return await brands.registered_brand(visit.ledger, int(code))

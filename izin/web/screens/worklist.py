@@ -182,7 +182,7 @@ def _sealed(seal: Fernet, *texts: str) -> str:
 def _opened(seal: Fernet, sealed: str) -> list[str]:
     """Return what was sealed under this session; nothing, where it was not."""
     try:
-        return [*json.loads(seal.decrypt(sealed))]
+        return [*json.loads(seal.decrypt(sealed.encode()))]
     except InvalidToken:
         return []
 

@@ -15,7 +15,17 @@ _BOUNDARY = "a-boundary"
 _MULTIPART = f"multipart/form-data; boundary={_BOUNDARY}"
 _METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "BREW", "get")
 _LONGEST = 1_500_000
-_NUMBERS = ("0", "-1", "1e9", "2147483648", "9223372036854775808", "99999999999999999999", "1.5")
+_NUMBERS = (
+    "0",
+    "-1",
+    "1e9",
+    "2147483648",
+    "9223372036854775808",
+    "99999999999999999999",
+    "1.5",
+    "9" * 5000,
+    "٣",
+)
 _PATHS = (
     *(
         "/",
