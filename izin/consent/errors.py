@@ -20,7 +20,16 @@ class OurError(IzinError):
 
 
 class SourceError(IzinError):
-    """What a source sent cannot be used. The source acts."""
+    """What a source sent cannot be used. The source acts.
+
+    Where people read it in another language, ``wording`` is what is translated: ``values`` stand
+    for each ``%(name)s`` in it.
+    """
+
+    def __init__(self, wording: str = "", **values: object) -> None:
+        super().__init__(wording % values if values else wording)
+        self.wording = wording
+        self.values = values
 
 
 class IysError(IzinError):

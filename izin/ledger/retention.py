@@ -334,6 +334,7 @@ TABLES: Mapping[str, TableRetention] = {
         kept="until it is used, or another is made after a quarter of an hour",
         why=f"{_NO_PERSON}; a digest by which an account signs in once",
     ),
+    "console_mappings": _STAYS,
     "console_sessions": TableRetention(
         kept="until it is signed out, or another begins after it has ended",
         why=f"{_NO_PERSON}; a digest by which an account is signed in",

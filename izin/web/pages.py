@@ -15,7 +15,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from izin.runtime.masking import mask
+from izin.runtime.masking import mask, mask_text
 from izin.web import i18n
 from izin.web.i18n import Language
 
@@ -74,7 +74,7 @@ def _environment(language: Language) -> Environment:
         "text": i18n.text,
     }
     environment.filters.update({name: partial(one, language) for name, one in of_language.items()})
-    environment.filters["mask"] = mask
+    environment.filters |= {"mask": mask, "mask_text": mask_text}
     environment.globals["language"] = language
     return environment
 

@@ -18,12 +18,13 @@ from izin.runtime.settings import ConsoleSettings, KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
 from izin.web.app import ConsoleApp, ConsoleMetrics
+from izin.web.imports.store import delete_old
 from izin.web.routes import routes_of
 from izin.web.visit import Console
 
 _DRAIN = 5
-_LIMITS = HttpLimits(body_within=45)
-"""A file may come over a slow line."""
+_LIMITS = HttpLimits(body_within=150, request_within=180)
+"""A file of 64 MiB comes over a line of 4 Mbit/s, too."""
 
 
 def serve(
@@ -71,5 +72,6 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
             unserved=app.unserved,
         )
         letters = partial(console.unreadable.run, kafka, codec, ledger)
-        beside = (broker.run, watch.run, letters)
+        uploads = partial(delete_old, settings.uploads, settings.uploads_kept, utc_now)
+        beside = (broker.run, watch.run, letters, uploads)
         await listeners.serve_api(api, stopping, drain=_DRAIN, limits=_LIMITS, beside=beside)

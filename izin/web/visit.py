@@ -40,6 +40,7 @@ from izin.views.words import Words, read_instant
 from izin.web import i18n, pages
 from izin.web.forms import SMALL, Form
 from izin.web.i18n import Language
+from izin.web.imports.runs import ImportRuns
 from izin.web.live import LivePages
 from izin.web.navigation import NAVIGATION, Entry
 from izin.web.rights import RIGHTS, Right
@@ -86,6 +87,7 @@ class Console:
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     """Where a test event may be posted."""
     unreadable: Unreadable = field(default_factory=Unreadable)
+    imports: ImportRuns = field(default_factory=ImportRuns)
     kept: Kept = field(default_factory=Kept)
 
     @property

@@ -13,13 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from izin.cli.imports.command import (
-    Begin,
-    ImportSession,
-    import_session,
-    reading_options,
-    reversal_options,
-)
+from izin.cli.imports.command import import_session, reading_options, reversal_options
 from izin.cli.imports.result import warn_of_hidden
 from izin.cli.terminal import (
     BrandsOption,
@@ -62,6 +56,7 @@ from izin.onboarding.preview import (
 from izin.producers.files import FindOptOuts, Import, ImportReport, ReversalRules
 from izin.sinks.inbound.sweep import PageQuery
 from izin.sinks.outbound.context import RequestBudget
+from izin.views.imports import Begin, ImportSession
 
 _FILES = (
     "file",

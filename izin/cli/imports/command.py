@@ -1,8 +1,8 @@
 """``izin import``: a CRM export into Kafka, with a report of the rows that are refused."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,6 @@ from izin.cli.terminal import (
     ExitCode,
     OutputFormat,
     OutputOption,
-    ShownStep,
     TableArgument,
     TimeOfDayOption,
     exit_if,
@@ -26,26 +25,19 @@ from izin.cli.terminal import (
     takes,
     utc_now,
 )
-from izin.consent import SourceError
-from izin.kafka.access import KafkaAccess
 from izin.kafka.clients import access_of
-from izin.kafka.tables.active_opt_outs import ActiveOptOuts
-from izin.kafka.tables.brand_directory import BrandDirectory, BrandReader
+from izin.kafka.tables.brand_directory import BrandReader
 from izin.producers.files import (
     ColumnChoices,
-    ColumnsError,
-    FindOptOuts,
     Import,
-    ImportReport,
     ReversalRules,
-    import_file,
     read_mapping,
     read_reversals,
 )
 from izin.producers.mapping.dates import DateRules, DayOrder, ExcelEpoch
-from izin.producers.publishing.publisher import BULK_LINGER, KafkaPublisher
+from izin.producers.mapping.saved import FileMapping
 from izin.runtime.process import tune_gc_for_batches
-from izin.schemas.codec import Codec
+from izin.views.imports import ImportSession, importing
 
 AgainOption = Annotated[
     bool, typer.Option("--again", help="Import a file that was imported to its end once more.")
@@ -62,7 +54,8 @@ MappingOption = Annotated[
         dir_okay=False,
         readable=True,
         help="A TOML file of such choices, used again: [columns], ignore, [constants], "
-        "[values], confirm, header_row. Those given here go before it.",
+        "[values], confirm, header_row, day_order, excel_epoch, time_of_day, origin. Those given "
+        "here go before it.",
     ),
 ]
 ConfirmOption = Annotated[
@@ -73,7 +66,6 @@ ConfirmOption = Annotated[
         "consent: on purpose; repeat it for each.",
     ),
 ]
-Begin = Callable[[str], ShownStep]
 _ONLY_SHOWN = (
     "it publishes nothing and writes no report: leave out --report, --dry-run, --again and "
     "--reversals"
@@ -124,21 +116,40 @@ def reading_options(  # one option each
         ExcelEpoch | None, typer.Option(help="First year of Excel's date numbers.")
     ] = None,
     time_of_day: TimeOfDayOption = None,
-    origin: Annotated[str, typer.Option(help="Which of your systems wrote the file.")] = "file",
+    origin: Annotated[
+        str | None, typer.Option(help="Which of your systems wrote the file. Default: file.")
+    ] = None,
 ) -> Import:
     """Return how a file is read, by these options."""
-    saved = ColumnChoices() if mapping is None else read_mapping(mapping)
+    saved = FileMapping() if mapping is None else read_mapping(mapping)
     return Import(
-        columns=ColumnChoices(
-            mapped={**saved.mapped, **_pairs("--map", "COLUMN=field", mapped)},
-            ignored=(*saved.ignored, *(ignored or ())),
-            given={**saved.given, **_pairs("--set", "field=value", given)},
-            values={**saved.values, **_pairs("--value", "WORD=value", words)},
-            confirmed=(*saved.confirmed, *(confirmed or ())),
-            header_row=header_row or saved.header_row,
+        columns=_over(
+            saved.choices,
+            ColumnChoices(
+                mapped=_pairs("--map", "COLUMN=field", mapped),
+                ignored=ignored or (),
+                given=_pairs("--set", "field=value", given),
+                values=_pairs("--value", "WORD=value", words),
+                confirmed=confirmed or (),
+                header_row=header_row,
+            ),
         ),
-        dates=DateRules(day_order=day_order, excel_epoch=excel_epoch, time_of_day=time_of_day),
-        origin=origin,
+        dates=saved.dates_or(
+            DateRules(day_order=day_order, excel_epoch=excel_epoch, time_of_day=time_of_day)
+        ),
+        origin=origin or saved.origin,
+    )
+
+
+def _over(saved: ColumnChoices, given: ColumnChoices) -> ColumnChoices:
+    """Return the choices of both; where they differ, those ``given``."""
+    return ColumnChoices(
+        mapped={**saved.mapped, **given.mapped},
+        ignored=(*saved.ignored, *given.ignored),
+        given={**saved.given, **given.given},
+        values={**saved.values, **given.values},
+        confirmed=(*saved.confirmed, *given.confirmed),
+        header_row=given.header_row or saved.header_row,
     )
 
 
@@ -175,58 +186,6 @@ def _pairs(option: str, example: str, texts: list[str] | None) -> dict[str, str]
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportSession:
-    """A connection to Kafka that imports files."""
-
-    kafka: KafkaAccess
-    codec: Codec
-    directory: BrandDirectory
-    publisher: KafkaPublisher
-
-    def opt_outs(self, brands: Collection[int], begin: Begin) -> ActiveOptOuts:
-        """Return the opt-outs that stand for keys of ``brands``, and show their reading as a step.
-
-        Raises:
-            BrokerError: the topic cannot be read.
-        """
-        found = ActiveOptOuts(self.kafka, self.codec, brands)
-        found.load(begin("opt-outs read"))
-        return found
-
-    def run(
-        self, path: Path, how: Import, begin: Begin, *, opt_outs: FindOptOuts | None
-    ) -> ImportReport:
-        """Import the file at ``path``, and show the rows of each pass as a step.
-
-        Without ``opt_outs`` it is read once, and no opt-in counts as a reversal.
-
-        Raises:
-            SourceError: the file as a whole cannot be used.
-            ImportInterruptedError: Kafka became unreachable.
-        """
-        steps: dict[str, ShownStep] = {}
-
-        def show(step: str, rows: int, expected: int) -> None:
-            what = "checked" if how.dry_run else step
-            if what not in steps:
-                steps[what] = begin(f"{path.name}, rows {what}")
-            steps[what](rows, expected)
-
-        try:
-            return import_file(
-                path,
-                self.publisher,
-                self.directory,
-                clock=utc_now,
-                how=how,
-                progress=show,
-                opt_outs=opt_outs,
-            )
-        except ColumnsError as error:
-            raise SourceError(f"{path.name}, {error}") from error
-
-
 @contextmanager
 def import_session() -> Iterator[ImportSession]:
     """Provide a session with the brands that are known."""
@@ -234,8 +193,8 @@ def import_session() -> Iterator[ImportSession]:
     codec = kafka.codec()
     directory = BrandReader(kafka, codec).load()
     tune_gc_for_batches()
-    with KafkaPublisher(kafka, codec, clock=utc_now, linger=BULK_LINGER) as publisher:
-        yield ImportSession(kafka=kafka, codec=codec, directory=directory, publisher=publisher)
+    with importing(kafka, codec, directory, clock=utc_now) as session:
+        yield session
 
 
 app = typer.Typer(

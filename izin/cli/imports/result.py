@@ -28,14 +28,39 @@ from izin.consent import DecisionKind, Status
 from izin.ledger.history.reports import ImportChanges, import_changes
 from izin.producers.files import Import, ImportPreview, ImportReport, Start, preview_file
 from izin.views.cut import Look
+from izin.views.imports import NO_MEANING, counts_of
 
 _RESTARTED = {
     Start.FILE_CHANGED: "the file is not the one whose import had stopped",
     Start.OPTIONS_CHANGED: "the options are not those of the import before",
     Start.REPORT_LOST: "the report's rows up to where the import had stopped are gone",
 }
-_NO_MEANING = frozenset({"H115", "H116", "H117", "H119"})
-"""The codes of a status, recipient type, channel or source that is none."""
+_COUNTED = {
+    "reversals": ("reversals", "ONAY among them, given back: each reverses an opt-out"),
+    "past_term": (
+        "past their term",
+        "ONAY among them: void unless İYS holds them; they need a new consent",
+    ),
+    "not_registrable": (
+        "to be corrected",
+        "opt-outs among them: else İYS gets them as HS_KARAR, or with the time of the import",
+    ),
+    "without_recipient": (
+        "without recipient",
+        "opt-outs of a channel for which the row has no address: they concern nobody",
+    ),
+    "silent": ("say nothing", "rows without a status, or a date, for any channel"),
+    "repeated_headers": ("headers", "lines with the header once more, left out"),
+    "refused": ("refused", ""),
+    "refused_reversals": (
+        "left out",
+        (
+            "ONAY among them would reverse an opt-out. Does the export write its own time as the "
+            "consent's date? Correct it. Did they consent again? Give them back: --reversals FILE"
+        ),
+    ),
+}
+"""What the counts of an import are called, each with its note."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _NOTES: Final = {
     (Status.RET, DecisionKind.APPLY): "changed the state of their recipient",
@@ -75,7 +100,7 @@ def print_result(done: ImportReport, output: OutputFormat) -> None:
                 )
             warn_of_hidden(done.hidden_sheets)
             print_rows(output, ("what", "count", "note"), _rows(done))
-            if not _NO_MEANING.isdisjoint(done.reasons):
+            if not NO_MEANING.isdisjoint(done.reasons):
                 say(
                     "words that are not known are given a meaning: --value WORD=RET, a channel or "
                     "a source in its place, or --value status:WORD=RET for one column alone"
@@ -93,46 +118,22 @@ def warn_of_hidden(sheets: Sequence[str]) -> None:
 
 
 def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
-    ranked = sorted(done.reasons.items(), key=lambda one: -one[1])
     delimiter = f", delimiter {done.delimiter!r}" if done.delimiter else ""
-    yield "rows", done.rows, f"{done.encoding}{delimiter}"
-    published = "would be published" if done.dry_run else "published"
-    yield published, done.published, f"opt-outs among them: {done.opt_outs}"
-    for what, count, note in (
-        ("reversals", done.reversals, "ONAY among them, given back: each reverses an opt-out"),
-        (
-            "past their term",
-            done.past_term,
-            "ONAY among them: void unless İYS holds them; they need a new consent",
+    notes = {
+        **_COUNTED,
+        "rows": ("rows", f"{done.encoding}{delimiter}"),
+        "published": (
+            "would be published" if done.dry_run else "published",
+            f"opt-outs among them: {done.opt_outs}",
         ),
-        (
-            "to be corrected",
-            done.not_registrable,
-            "opt-outs among them: else İYS gets them as HS_KARAR, or with the time of the import",
-        ),
-        (
-            "without recipient",
-            done.without_recipient,
-            "opt-outs of a channel for which the row has no address: they concern nobody",
-        ),
-        ("say nothing", done.silent, "rows without a status, or a date, for any channel"),
-        ("headers", done.repeated_headers, "lines with the header once more, left out"),
-    ):
-        if count:
-            yield what, count, note
-    yield "refused", done.refused, ""
+    }
+    for name, count in counts_of(done).items():
+        what, note = notes[name]
+        yield what, count, note
     if done.refused_reversals:
-        yield (
-            "left out",
-            done.refused_reversals,
-            (
-                "ONAY among them would reverse an opt-out. Does the export write its own time as "
-                "the consent's date? Correct it. Did they consent again? Give them back: "
-                "--reversals FILE"
-            ),
-        )
         yield "FILE", "", f"{done.reversals_path}: delete the rows that are not to be published"
-    if ranked:
+    if done.reasons:
+        ranked = sorted(done.reasons.items(), key=lambda one: -one[1])
         yield "reasons", "", ", ".join(f"{code} {count}" for code, count in ranked)
     if done.report_path is not None:
         yield "report", "", f"{done.report_path}: each of these rows, its reason and its remedy"
@@ -149,6 +150,7 @@ def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
     found = preview_file(path, how.columns)
     if output is OutputFormat.TABLE:
         warn_of_hidden(found.hidden_sheets)
+    problem = None if found.problem is None else str(found.problem)
     columns = [
         {"column": column.name, "holds": None if column.held is None else str(column.held)}
         for column in found.columns
@@ -157,11 +159,11 @@ def show_preview(path: Path, how: Import, output: OutputFormat) -> None:
         output,
         {"column": "column", "holds": "what it holds"},
         _columns(found),
-        as_json=asdict(found) | {"path": path.name, "columns": columns},
+        as_json=asdict(found) | {"path": path.name, "columns": columns, "problem": problem},
     )
-    if found.problem is not None:
+    if problem is not None:
         if output is OutputFormat.TABLE:
-            warn(found.problem)
+            warn(problem)
         raise typer.Exit(ExitCode.SOURCE)
 
 

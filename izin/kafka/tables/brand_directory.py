@@ -56,8 +56,9 @@ class UnknownBrandError(SourceError):
 
     def __init__(self, brand_code: int | str) -> None:
         super().__init__(
-            f"brand {brand_code} is not registered; correct the code, or register the brand: "
-            f"izin brands add {brand_code} …"
+            "brand %(brand)s is not registered; correct the code, or register the brand: "
+            "izin brands add %(brand)s …",
+            brand=brand_code,
         )
         self.brand_code = brand_code
 
@@ -67,8 +68,9 @@ class StoppedBrandError(SourceError):
 
     def __init__(self, brand_code: int) -> None:
         super().__init__(
-            f"brand {brand_code} is stopped, or its customer was offboarded: nothing is published "
-            "for it; correct the code, or start the brand again: izin brands add"
+            "brand %(brand)s is stopped, or its customer was offboarded: nothing is published "
+            "for it; correct the code, or start the brand again: izin brands add",
+            brand=brand_code,
         )
 
 

@@ -70,3 +70,12 @@ $$;
 -- Finds the opt-outs of some days among everything else: the overview counts them, and how long those of İYS took. Every
 -- month that is added has it; 0005_history_opt_outs builds it for those that there are.
 CREATE INDEX history_opt_outs ON ONLY history (recorded_at) WHERE kind = 'decision' AND opted_out(decision);
+-- How the files of a customer are read that are imported in the console: what `izin import --mapping` takes.
+CREATE TABLE console_mappings (
+    customer_id text NOT NULL REFERENCES customers,
+    name        text NOT NULL CHECK (length(name) BETWEEN 1 AND 80),
+    mapping     text NOT NULL CHECK (length(mapping) <= 100000),
+    saved_at    timestamptz NOT NULL,
+    PRIMARY KEY (customer_id, name)
+);
+COMMENT ON COLUMN console_mappings.mapping IS 'TOML: see izin/producers/mapping/saved.py.';

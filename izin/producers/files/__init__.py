@@ -3,11 +3,10 @@
 from izin.producers.files.importer import (
     FindOptOuts,
     Import,
-    ImportPreview,
     Start,
     import_file,
-    preview_file,
 )
+from izin.producers.files.preview import ImportPreview, preview_file
 from izin.producers.files.report import ImportReport
 from izin.producers.files.rows import ReversalRules, read_reversals
 from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of

@@ -57,6 +57,13 @@ MAX_LINE: Final = 256 * 1024
 _UNCLOSED = "a quotation mark is never closed, or text follows it"
 _TOO_LONG = f"the line is longer than {MAX_LINE} characters"
 _UNDECODABLE = "\ufffd"
+_STRAY: Final = {
+    "\0": "line %(row)s, character %(place)s: binary data; save the table as CSV (UTF-8)",
+    _UNDECODABLE: (
+        "line %(row)s, character %(place)s: neither UTF-8 nor Windows-1254; save the table as CSV "
+        "(UTF-8)"
+    ),
+}
 
 
 _row = maker(FileRow)
@@ -70,19 +77,23 @@ _UTF_16: Final = {
 """Of each BOM: the encoding, and at which of two bytes an ASCII character has its NUL."""
 BOMS: Final = (codecs.BOM_UTF8, *_UTF_16)
 _EXAMINED: Final = 4096
-_TO_CSV: Final = "save the table as CSV (UTF-8) or .xlsx"
 _MAGIC: Final = {
-    b"PK\x03\x04": f"a damaged Excel workbook or another archive; {_TO_CSV}",
+    b"PK\x03\x04": (
+        "a damaged Excel workbook or another archive; save the table as CSV (UTF-8) or .xlsx"
+    ),
     b"\xd0\xcf\x11\xe0": (
         "a workbook of an old Excel (.xls), or one with a password; save it as .xlsx without one"
     ),
-    codecs.BOM_UTF32_LE: f"UTF-32 text; {_TO_CSV}",
-    codecs.BOM_UTF32_BE: f"UTF-32 text; {_TO_CSV}",
-    b"%PDF": f"a PDF; {_TO_CSV}",
+    codecs.BOM_UTF32_LE: "UTF-32 text; save the table as CSV (UTF-8) or .xlsx",
+    codecs.BOM_UTF32_BE: "UTF-32 text; save the table as CSV (UTF-8) or .xlsx",
+    b"%PDF": "a PDF; save the table as CSV (UTF-8) or .xlsx",
     b"\x1f\x8b": "compressed by gzip; unpack it first",
 }
 _MARKUP: Final = (b"<html", b"<!doctype", b"<table", b"<?xml", b"<meta")
-_WEB_PAGE: Final = f"a web page, whatever its name ends with; open it in Excel and {_TO_CSV}"
+_WEB_PAGE: Final = (
+    "a web page, whatever its name ends with; open it in Excel and save the table as CSV (UTF-8) "
+    "or .xlsx"
+)
 _COUNTED_EVERY: Final = 100
 """Lines: to ask the system at each would take a seventh of the time of reading."""
 _RAW_BOM: Final = BOM.encode().decode("latin-1")
@@ -223,7 +234,7 @@ def examine(path: Path) -> TextFile:
                 chunk = stream.read(_CHUNK)
         stat = path.stat()
     except OSError as error:
-        raise UnusableFileError(path, f"cannot be opened: {error.strerror}") from error
+        raise UnusableFileError(path, "cannot be opened: %(why)s", why=error.strerror) from error
     if size == 0:
         raise UnusableFileError(path, "the file is empty; export it again")
     detector.feed(b"", final=True)
@@ -264,8 +275,10 @@ def header(file: TextFile, choices: ColumnChoices) -> Header:
                         number += 1
                     return found
                 lines.put_back(begun[1:])
-    where = "every line is" if row is None else f"its line {row} is"
-    raise UnusableFileError(file.path, f"{where} empty; one must name the columns")
+    if row is None:
+        raise UnusableFileError(file.path, "every line is empty; one must name the columns")
+    what = "its line %(row)s is empty; one must name the columns"
+    raise UnusableFileError(file.path, what, row=row)
 
 
 def _header(lines: list[str], number: int, delimiter: str) -> Header:
@@ -389,14 +402,12 @@ def _split(text: str, delimiter: str) -> tuple[str, ...] | None:
 
 def _check_header(path: Path, number: int, line: str) -> None:
     """Raise UnusableFileError where ``line``, which names the columns, is not of a table."""
-    for stray, what in (("\0", "binary data"), (_UNDECODABLE, "neither UTF-8 nor Windows-1254")):
+    for stray, what in _STRAY.items():
         if (place := line.find(stray)) >= 0:
-            raise UnusableFileError(
-                path, f"line {number}, character {place + 1}: {what}; save the table as CSV (UTF-8)"
-            )
+            raise UnusableFileError(path, what, row=number, place=place + 1)
     if is_cut(line):
-        what = f"line {number} is longer than {MAX_LINE} characters; is it a table?"
-        raise UnusableFileError(path, what)
+        what = "line %(row)s is longer than %(most)s characters; is it a table?"
+        raise UnusableFileError(path, what, row=number, most=MAX_LINE)
 
 
 def open_delimited(path: Path, choices: ColumnChoices) -> DelimitedTable:

@@ -10,17 +10,20 @@ a row are acknowledged, and is on the disk before the next row is published. It 
 that row and the instant of receipt, so that whoever goes on publishes what the first would have
 published. It names the file by its digest and the options by theirs, and holds nothing of any row.
 
-A preview says what an import would make of the columns of a file.
+Rows of its report that a person has corrected are imported as rows of the same file: with the ids
+that they had, from the digest and the line, and as received when it was. So of a row that had been
+published in part nothing is published twice, and the import has one account of its events.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Final, Literal
@@ -28,6 +31,7 @@ from typing import Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from izin.kafka.tables.brand_directory import BrandDirectory
+from izin.producers.files.corrections import with_their_lines
 from izin.producers.files.report import (
     ImportReport,
     ReportRows,
@@ -46,7 +50,7 @@ from izin.producers.files.rows import (
     brands_of,
     columns_of,
 )
-from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of, without_added
+from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
 from izin.producers.files.tables import (
     FileRow,
     Table,
@@ -55,18 +59,11 @@ from izin.producers.files.tables import (
     whole_file,
 )
 from izin.producers.mapping.choices import ColumnChoices
-from izin.producers.mapping.columns import (
-    ColumnMeaning,
-    Columns,
-    ColumnsError,
-    column_meanings,
-    resolve,
-)
+from izin.producers.mapping.columns import Columns
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.records import Review, passes
 from izin.producers.publishing.event_ids import FileIds
 from izin.producers.publishing.publisher import KafkaPublisher
-from izin.runtime.masking import mask_text
 
 _PROGRESS_ROWS = 1000
 FindOptOuts = Callable[[Collection[int]], OptOuts]
@@ -161,6 +158,9 @@ class Import:
     reversals: ReversalRules = field(default_factory=ReversalRules)
     review: Review = passes
     """Called with each record that would be published: why an opt-in is reported instead."""
+    corrects: Path | None = None
+    """The report of an import with a journal that has ended, rows of which this file has, corrected
+    (:mod:`izin.producers.files.corrections`)."""
 
     def report_of(self, path: Path) -> Path:
         """Return where the report of the file at ``path`` is."""
@@ -258,6 +258,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
     table = open_table(path, how.columns)
     mode = path.stat().st_mode & 0o666
     columns = columns_of(table.headers, how.columns, directory)
+    corrected = None if how.corrects is None else _ended(how.corrects)
     report_path = how.report_of(path)
     for one in (report_path, reversals_beside(report_path)):
         check_place(one, path)
@@ -265,19 +266,12 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
     with ReportRows(report_path, table.headers, is_kept=is_kept) as report:
         noted_at = journal_of(report_path) if is_kept else None
         journal = begin(noted_at, how, table.file.digest, now=clock(), kept=report.size)
-        found = _Import(table, columns, journal, report, progress or (lambda *_: None))
+        rows = table.rows if corrected is None else partial(with_their_lines, table)
+        found = _Import(table, columns, journal, report, progress or (lambda *_: None), rows)
         if journal.state.finished_at is not None:
             return found.result(how, began)
         report.is_needed = journal.start is Start.RESUMED
-        judge = RowJudge(
-            directory=directory,
-            dates=how.dates,
-            origin=how.origin,
-            ids=FileIds(table.file.digest),
-            digest=table.file.digest,
-            received_at=journal.state.received_at.astimezone(UTC),
-            review=how.review,
-        )
+        judge = _judge(how, directory, journal.state, corrected)
         opted_out = None if opt_outs is None else opt_outs(brands_of(columns, directory))
         guard = ReversalGuard(opted_out, how.reversals)
         opt_outs_after = journal.state.opt_out_line
@@ -293,18 +287,44 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         )
 
 
+def _ended(report: Path) -> JournalState:
+    """Return the journal of the import whose ``report`` this is."""
+    found = _read(journal_of(report))
+    if found is None or found.finished_at is None:
+        raise UnusableFileError(report, "its import has not ended; let it go on first")
+    return found
+
+
+def _judge(
+    how: Import, directory: BrandDirectory, state: JournalState, corrected: JournalState | None
+) -> RowJudge:
+    digest = state.digest if corrected is None else corrected.digest
+    return RowJudge(
+        directory=directory,
+        dates=how.dates,
+        origin=how.origin,
+        ids=FileIds(digest),
+        digest=digest,
+        received_at=state.received_at.astimezone(UTC),
+        first_received_at=None if corrected is None else corrected.received_at.astimezone(UTC),
+        review=how.review,
+    )
+
+
 class _Import:
     """The passes over one file."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # constructed in one place
         self,
         table: Table,
         columns: Columns,
         journal: Journal,
         report: ReportRows,
         progress: OnProgress,
+        rows: Callable[[], Generator[FileRow, None, None]],
     ) -> None:
         self._table = table
+        self._read_rows = rows
         self._columns = columns
         self._journal = journal
         self._report = report
@@ -405,7 +425,7 @@ class _Import:
         """Yield the rows after that line or row, which are not acknowledged yet."""
         rows, size = 0, self._table.size
         # A process reads the rows of a workbook: it ends with them, also where they are left.
-        with closing(self._table.rows()) as found:
+        with closing(self._read_rows()) as found:
             for row in found:
                 rows += 1
                 if row.line <= after:
@@ -416,45 +436,3 @@ class _Import:
                     expected = rows * size // max(row.position, 1)
                     self._progress(step, rows, max(rows, expected))
         self._progress(step, rows, rows)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportPreview:
-    """What an import would make of the columns of a file."""
-
-    path: Path
-    encoding: str
-    delimiter: str
-    """Nothing for a workbook."""
-    header_line: int
-    """Lines or rows above it are titles."""
-    hidden_sheets: tuple[str, ...]
-    """Hidden sheets of a workbook that have rows, and are left out."""
-    columns: tuple[ColumnMeaning, ...]
-    problem: str | None
-    """What is wrong with the columns and how to correct it: no row can be read before."""
-
-
-def preview_file(path: Path, choices: ColumnChoices) -> ImportPreview:
-    """Return what an import would make of the columns of the file at ``path``.
-
-    Raises:
-        SourceError: the file as a whole cannot be used, or a choice names nothing.
-    """
-    table, problem = open_table(path, choices), None
-    choices = without_added(choices, table.headers)
-    columns = column_meanings(table.headers, choices)
-    try:
-        resolve(table.headers, choices)
-    except ColumnsError as error:
-        problem = str(error)
-    return ImportPreview(
-        path=path,
-        encoding=table.file.encoding,
-        delimiter=table.delimiter,
-        header_line=table.header_line,
-        hidden_sheets=table.hidden,
-        # Where a file has no header, the name of a column is a recipient.
-        columns=tuple(column._replace(name=mask_text(column.name)) for column in columns),
-        problem=problem,
-    )

@@ -32,7 +32,7 @@ from izin.producers.files.tables import FileRow, UnwritableTableError
 from izin.producers.mapping.cells import cell_text
 from izin.schemas.words import status_of
 
-_BETWEEN: Final = " | "
+BETWEEN: Final = " | "
 """Between several reasons of one row."""
 _DELIMITERS: Final = re.compile(r"[;,\t\n]")
 _BEGINNING: Final = 1 << 24
@@ -327,7 +327,7 @@ def _joined(reasons: Iterable[str]) -> str:
     """Return ``reasons`` in one cell, without the delimiter: where a cell before spans lines, a
     line with as many delimiters as a row has would pass for a row.
     """
-    return _BETWEEN.join(dict.fromkeys(reasons)).replace(";", ",")
+    return BETWEEN.join(dict.fromkeys(reasons)).replace(";", ",")
 
 
 class ReportPlaceError(SourceError):

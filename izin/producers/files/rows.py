@@ -75,6 +75,8 @@ class RowJudge:
     """SHA-256 of the file."""
     received_at: datetime
     review: Review
+    first_received_at: datetime | None = None
+    """When the file was received whose rows are corrected; None: they are of the file itself."""
 
     def read(self, part: RowPart) -> MappedRecord:
         """Return what ``part`` says."""
@@ -84,10 +86,15 @@ class RowJudge:
         self, row: FileRow, part: RowPart, record: MappedRecord
     ) -> AcceptedRecord | RefusedRecord:
         """Return what becomes of ``record``, which a ``part`` of ``row`` says."""
+        first, received_at = self.first_received_at, self.received_at
+        # What a correction leaves as it was stays the event that it was. A date from after the
+        # first receipt is of a consent that was given since.
+        if first is not None and (record.consent_date is None or record.consent_date <= first):
+            received_at = first
         origin = EventOrigin(
             event_id=self.ids.of(row.line, part.name),
             origin=self.origin,
-            received_at=self.received_at,
+            received_at=received_at,
             import_id=self.digest,
             row=row.line,
         )

@@ -66,8 +66,9 @@ def open_table(path: Path, choices: ColumnChoices, *, first_sheet: bool = False)
         names = ", ".join(f'"{one}"' for one in table.others)
         raise UnusableFileError(
             path,
-            f"has rows in other sheets, too, also hidden ones: {names}; save each sheet as a file "
+            "has rows in other sheets, too, also hidden ones: %(names)s; save each sheet as a file "
             "of its own, or delete those that are no part of the table",
+            names=names,
         )
     return table
 

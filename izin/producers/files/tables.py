@@ -21,8 +21,9 @@ Cells = Sequence[str | None]
 class UnusableFileError(SourceError):
     """A file that cannot be used for what it should be."""
 
-    def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"{path.name}: {what}")
+    def __init__(self, path: Path, what: str, **values: object) -> None:
+        super().__init__(what, **values)
+        self.args = (f"{path.name}: {self}",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

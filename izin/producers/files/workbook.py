@@ -118,9 +118,11 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
     first = next(batches, [])
     head = _header(first, choices.header_row)
     if head is None:
-        row = choices.header_row
-        where = "the first rows of its first sheet are" if row is None else f"its row {row} is"
-        raise UnusableFileError(path, f"{where} empty; one must name the columns")
+        if choices.header_row is None:
+            what = "the first rows of its first sheet are empty; one must name the columns"
+            raise UnusableFileError(path, what)
+        what = "its row %(row)s is empty; one must name the columns"
+        raise UnusableFileError(path, what, row=choices.header_row)
     with_recipients = tuple(name for name, rows in hidden if _has_recipients(rows))
     file = TextFile(
         path=path, digest=digest, encoding="xlsx", size=stat.st_size, modified_ns=stat.st_mtime_ns
@@ -172,14 +174,17 @@ def _values(path: Path) -> Iterator[Any]:
         try:
             while (value := pickle.load(process.stdout)) is not None:  # noqa: S301  # from our own process
                 if isinstance(value, str):
-                    what = f"no Excel workbook, or damaged ({value})"
-                    raise UnusableFileError(path, f"{what}; save the table again, as .xlsx or CSV")
+                    what = (
+                        "no Excel workbook, or damaged (%(why)s); save the table again, as .xlsx "
+                        "or CSV"
+                    )
+                    raise UnusableFileError(path, what, why=value)
                 yield value
         except (EOFError, pickle.UnpicklingError):
             raise UnusableFileError(
                 path,
-                f"it takes over {_MOST_MEMORY // 2**20} MB of memory, or is damaged; save the "
-                "table as CSV (UTF-8)",
+                "it takes over %(most)s MB of memory, or is damaged; save the table as CSV (UTF-8)",
+                most=_MOST_MEMORY // 2**20,
             ) from None
         finally:
             process.kill()

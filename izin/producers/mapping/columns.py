@@ -44,8 +44,17 @@ _KNOWN_NAMES = (
     "E-POSTA İZNİ"
 )
 _REGISTERED = frozenset(map(fold, ("creationDate", "kayıt tarihi", "oluşturulma tarihi")))
-_OTHER_ROW = " where that is not the first (--header-row N)"
 _NO_HEADER = "one is a recipient: give the file a first row that names its columns"
+_RECIPIENT_AS_NAME = (
+    "header: unknown column %(names)s; known names: %(known)s; one is a recipient: give the file a "
+    "first row that names its columns"
+)
+_UNKNOWN = (
+    "header: unknown column %(names)s; known names: %(known)s; say what it holds (--map "
+    "COLUMN=field, and of a status what its words mean, --value WORD=ONAY) or leave it out "
+    "(--ignore COLUMN), or which line names the columns where that is not the first (--header-row "
+    "N); a file keeps such choices (--mapping FILE)"
+)
 
 
 class CellReader:
@@ -235,14 +244,9 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
     names = tuple(column.name for column in columns)
     if unknown := [one.name for one in columns if one.held is None and not one.is_left_out]:
         raise ColumnsError(
-            f"header: unknown column {_quoted(unknown)}; known names: {_KNOWN_NAMES}; "
-            + (
-                _NO_HEADER
-                if any(map(is_recipient, unknown))
-                else "say what it holds (--map COLUMN=field, and of a status what its words mean, "
-                "--value WORD=ONAY) or leave it out (--ignore COLUMN), or which line names the "
-                f"columns{_OTHER_ROW}; a file keeps such choices (--mapping FILE)"
-            )
+            _RECIPIENT_AS_NAME if any(map(is_recipient, unknown)) else _UNKNOWN,
+            names=_quoted(unknown),
+            known=_KNOWN_NAMES,
         )
     words = words_of(choices.values, choices.confirmed)
     _check_left_out(columns, choices.confirmed)
@@ -308,8 +312,9 @@ def _status_name(header: str | None, words: Words) -> StatusName:
         return StatusName.ANY
     if Field.STATUS not in words:
         raise ColumnsError(
-            f'header: "{header}" is no known name of a consent, so that a yes in it may be that of '
-            "anything; say what its words mean (--value status:WORD=ONAY, --value status:WORD=RET)"
+            'header: "%(name)s" is no known name of a consent, so that a yes in it may be that of '
+            "anything; say what its words mean (--value status:WORD=ONAY, --value status:WORD=RET)",
+            name=header,
         )
     return StatusName.MAPPED
 
@@ -326,9 +331,10 @@ def _channel_name(headers: Sequence[str], places: Mapping[Field, int], words: Wo
     name = headers[places[Field.CONSENT_DATE]] if Field.CONSENT_DATE in places else None
     if name is not None and not names_consent_date(name):
         raise ColumnsError(
-            f'header: "{name}" is no known name of the date of a consent, and a date alone would '
+            'header: "%(name)s" is no known name of the date of a consent, and a date alone would '
             "be one; say which column has the status (--map COLUMN=MESAJ.status), or leave it out "
-            "(--ignore COLUMN)"
+            "(--ignore COLUMN)",
+            name=name,
         )
     return StatusName.CONSENT
 
@@ -340,8 +346,9 @@ def _check_left_out(columns: Sequence[ColumnMeaning], confirmed: Collection[str]
         may_refuse = says_who_refused(column.name) or names_status(column.name)
         if column.is_left_out and may_refuse and fold(column.name) not in accepted:
             raise ColumnsError(
-                f'header: "{column.name}" is left out, and may say who refused: such opt-outs '
-                f"would be lost; import it, or confirm that it has none (--confirm '{column.name}')"
+                'header: "%(name)s" is left out, and may say who refused: such opt-outs would be '
+                "lost; import it, or confirm that it has none (--confirm '%(name)s')",
+                name=column.name,
             )
 
 
@@ -358,8 +365,10 @@ def _check_unique(
             of_file = [names[place] for other, place in held if other == twice]
             both = [*of_file, *(["--set"] if twice in given else [])]
             raise ColumnsError(
-                f"header: {' and '.join(map(_quoted_one, both))} both hold {twice}; "
-                "leave one out (--ignore COLUMN) or say what it holds (--map COLUMN=field)"
+                "header: %(names)s both hold %(field)s; leave one out (--ignore COLUMN) or say "
+                "what it holds (--map COLUMN=field)",
+                names=" and ".join(map(_quoted_one, both)),
+                field=twice,
             )
     for one in (Field.TYPE, Field.STATUS) if channels else ():
         if one in counts:
@@ -370,8 +379,11 @@ def _check_unique(
                 if isinstance(other, ChannelField)
             )
             raise ColumnsError(
-                f"header: {whose or '--set'} holds {one} for the whole row, and {wide} hold it for "
-                "one channel each; leave out what does not say it (--ignore COLUMN)"
+                "header: %(name)s holds %(field)s for the whole row, and %(names)s hold it for "
+                "one channel each; leave out what does not say it (--ignore COLUMN)",
+                name=whose or "--set",
+                field=one,
+                names=wide,
             )
 
 
@@ -386,8 +398,10 @@ def _check_complete(held: Collection[Field], channels: Collection[Channel]) -> N
     for one in required:
         if one not in held:
             raise ColumnsError(
-                f"header: no column holds {one}; known names: {_KNOWN_NAMES}; say which column "
-                f"it is (--map COLUMN={one}) or give it for all rows (--set {one}=…)"
+                "header: no column holds %(field)s; known names: %(known)s; say which column "
+                "it is (--map COLUMN=%(field)s) or give it for all rows (--set %(field)s=…)",
+                field=one,
+                known=_KNOWN_NAMES,
             )
 
 
@@ -445,8 +459,10 @@ def _named(wanted: str, headers: Sequence[str]) -> str:
     found = [header for header in headers if fold(header) == fold(wanted)]
     if len(found) != 1:
         raise ColumnChoiceError(
-            f'there is no column "{wanted}"; the file has: {_quoted(headers)}; correct it, or say '
-            f"which line names the columns{_OTHER_ROW}"
+            'there is no column "%(name)s"; the file has: %(names)s; correct it, or say which line '
+            "names the columns where that is not the first (--header-row N)",
+            name=wanted,
+            names=_quoted(headers),
         )
     return found[0]
 

@@ -18,10 +18,15 @@ system, kept in a file of TOML.
 
     [values.status]                 # in one field alone
     Pasif = "RET"
+
+That of a file may also say how its dates are read (``day_order``, ``excel_epoch``, ``time_of_day``)
+and which system wrote it (``origin``).
 """
 
+import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import time
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from izin.consent import SourceError
 from izin.producers.mapping.choices import ColumnChoices
+from izin.producers.mapping.dates import DateRules, DayOrder, ExcelEpoch
 
 
 class MappingError(SourceError):
@@ -67,6 +73,35 @@ class SavedMapping(BaseModel):
         )
 
 
+class FileMapping(SavedMapping):
+    """The mapping of a file."""
+
+    day_order: DayOrder | None = None
+    excel_epoch: ExcelEpoch | None = None
+    time_of_day: time | None = None
+    origin: str = "file"
+
+    @property
+    def dates(self) -> DateRules:
+        """How it has dates read."""
+        return DateRules(
+            day_order=self.day_order, excel_epoch=self.excel_epoch, time_of_day=self.time_of_day
+        )
+
+    def dates_or(self, given: DateRules) -> DateRules:
+        """Return how dates are read: as ``given``, and else as it says."""
+        return DateRules(
+            day_order=given.day_order or self.day_order,
+            excel_epoch=given.excel_epoch or self.excel_epoch,
+            time_of_day=self.time_of_day if given.time_of_day is None else given.time_of_day,
+        )
+
+    @property
+    def text(self) -> str:
+        """The mapping as a file has it."""
+        return "\n".join(_lines(self.model_dump(mode="json", exclude_defaults=True))) + "\n"
+
+
 M = TypeVar("M", bound=SavedMapping)
 
 
@@ -77,19 +112,47 @@ def mapping_at(path: Path, model: type[M]) -> M:
         MappingError: it has none; the text says where.
     """
     try:
-        return model.model_validate(tomllib.loads(path.read_text("utf-8")))
+        text = path.read_text("utf-8")
     except OSError as error:
         raise MappingError(f"{path.name}: it cannot be opened: {error.strerror}") from error
+    except ValueError as error:  # no UTF-8
+        raise MappingError(f"{path.name}: no mapping: {error}") from error
+    return mapping_in(text, model, path.name)
+
+
+def mapping_in(text: str, model: type[M], name: str) -> M:
+    """Return the mapping that ``text`` is, which is called ``name``.
+
+    Raises:
+        MappingError: it is none; the text says where.
+    """
+    try:
+        return model.model_validate(tomllib.loads(text))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise MappingError(f"{path.name}: no mapping: {where}: {first['msg']}") from error
-    except ValueError as error:  # no UTF-8, or no TOML
-        raise MappingError(f"{path.name}: no mapping: {error}") from error
+        raise MappingError(f"{name}: no mapping: {where}: {first['msg']}") from error
+    except ValueError as error:  # no TOML
+        raise MappingError(f"{name}: no mapping: {error}") from error
 
 
-def read_mapping(path: Path) -> ColumnChoices:
-    """Return the choices of the mapping at ``path``, of the columns of a file; raises
-    MappingError.
-    """
-    return mapping_at(path, SavedMapping).choices
+def _lines(values: Mapping[str, object], table: str = "") -> Iterator[str]:
+    """Yield the lines of TOML that have ``values``, in a ``table`` of that name."""
+    tables = {name: one for name, one in values.items() if isinstance(one, Mapping)}
+    for name, one in values.items():
+        if name not in tables:
+            yield f"{_quoted(name) if table else name} = {_quoted(one)}"
+    for name, one in tables.items():
+        inner = f"{table}.{_quoted(name)}" if table else name
+        yield f"[{inner}]"
+        yield from _lines(one, inner)
+
+
+def _quoted(value: object) -> str:
+    """Return a text, a number or a list of texts: JSON is TOML there, but for one control."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def read_mapping(path: Path) -> FileMapping:
+    """Return the mapping at ``path``, of a file; raises MappingError."""
+    return mapping_at(path, FileMapping)

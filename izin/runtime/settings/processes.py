@@ -270,6 +270,13 @@ class ConsoleSettings(
     requests_per_second: float = Field(10, gt=0, validation_alias="IYS_REQUESTS_PER_SECOND")
     batch_size: int = Field(1000, ge=1, le=1000, validation_alias="IZIN_BATCH_SIZE")
     """As the sink workers have them: the pace of İYS in forecasts."""
+    uploads: Path | None = Field(None, validation_alias="IZIN_CONSOLE_UPLOADS")
+    """A folder of this process alone for the files that people import in the console, and their
+    refused rows: personal data; None: nobody imports there."""
+    uploads_kept: timedelta = Field(
+        timedelta(days=7), gt=timedelta(0), validation_alias="IZIN_CONSOLE_UPLOADS_KEPT"
+    )
+    """How long after somebody last worked on one of them it is deleted."""
     production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
     """Refuse an ``IZIN_CONSOLE_URL`` or an issuer on ``http://``."""
 

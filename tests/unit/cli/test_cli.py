@@ -402,7 +402,7 @@ def test_mapping_of_the_page_is_read(tmp_path: Path) -> None:
     """As its comments say."""
     path = tmp_path / "crm.toml"
     path.write_text(block("toml"), "utf-8")
-    found = read_mapping(path)
+    found = read_mapping(path).choices
     assert found.given == {"marka": "100001"}
     assert found.values["status:Pasif"] == "RET"
 

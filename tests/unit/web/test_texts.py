@@ -132,10 +132,14 @@ def test_text_of_several_catalogs_has_one_translation():
 
 @pytest.mark.parametrize("path", CATALOGS, ids=lambda path: path.name)
 def test_translation_has_what_its_text_names(path: Path):
-    """The same values, and no empty text."""
+    """The same values, and no empty text. Of an error that a command prints, too, a screen leaves
+    out what its page shows.
+    """
     for text, translated in messages(path).items():
         assert translated.strip(), text
-        assert sorted(_NAMED.findall(text)) == sorted(_NAMED.findall(translated)), text
+        named, given = _NAMED.findall(translated), _NAMED.findall(text)
+        is_part = path.name == "imports.po" and {*named} <= {*given}
+        assert is_part or sorted(given) == sorted(named), text
 
 
 def test_no_template_translates_a_variable():
