@@ -29,7 +29,7 @@ OURS = --quiet --disable-pip-version-check --no-deps --no-build-isolation
 # What `make pins` and `make sbom` run, apart from what izin is tested with.
 TOOLS := $(VENV)/tools
 
-.PHONY: help setup demo up wheel test chaos drill fuzz check check-form check-law check-tests mutants bench format asyncapi docs pins sbom clean
+.PHONY: help setup demo up wheel test chaos drill fuzz check check-form check-law check-tests mutants bench format asyncapi axe browser docs pins sbom clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -61,6 +61,7 @@ NOT_HERE = --ignore tests/unit/consent --ignore tests/integration/benchmarks
 test: $(READY) $(if $(shell command -v npm),$(VENV)/oidc-provider/.ready) ## the whole test suite: what CI runs
 	@$(BIN)/izin download --registry --connect
 	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.browser
+	@$(MAKE) --no-print-directory axe || echo "axe is not installed: the tests of the console in a browser are skipped"
 	@$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder \
 		--hypothesis-profile=same $(or $(PYTEST_ARGS),$(NOT_HERE))
 	@$(if $(PYTEST_ARGS),:,$(LAW) -n 2 --hypothesis-profile=same)
@@ -139,6 +140,17 @@ $(VENV)/asyncapi/.ready: $(READY) Makefile
 $(VENV)/oidc-provider/.ready: $(READY) Makefile
 	@npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(VENV)/oidc-provider oidc-provider@9.13.3 \
 		&& touch $@ || echo "oidc-provider cannot be installed: tests that sign in there are skipped"
+
+browser: $(READY) $(VENV)/axe/.ready ## every screen of the console in a real browser, in each language, theme and width; SCREENSHOTS=1 renews those of the documentation; BROWSER_ARGS=options
+	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.browser
+	@$(BIN)/izin download
+	@$(BIN)/python -m tests.e2e.console $(if $(SCREENSHOTS),--docs) $(BROWSER_ARGS)
+
+axe: $(VENV)/axe/.ready
+
+$(VENV)/axe/.ready: $(READY) Makefile
+	@npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(VENV)/axe axe-core@4.14.1
+	@touch $@
 
 docs: $(READY) ## regenerate documentation and code that is generated
 	@$(BIN)/python -m tools.generate

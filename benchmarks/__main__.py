@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
 from benchmarks.before import before
 from benchmarks.connect.command import connect
+from benchmarks.console.command import console
 from benchmarks.daily.command import daily_file
 from benchmarks.demo import demo
 from benchmarks.evidence.verification import verify_hostile
@@ -111,6 +112,7 @@ register(
         "gate-scrub": gate_scrub,
         "gate-backlog": gate_backlog,
         "push-latency": push_latency,
+        "console": console,
     },
 )
 

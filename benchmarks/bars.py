@@ -56,6 +56,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "import-csv": ("import-csv",),
     "import-xlsx": ("import-xlsx",),
     "push-latency": ("push-latency",),
+    "console": ("console",),
 }
 """The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
 
@@ -83,6 +84,7 @@ OTHER_RUNS = {
     "chaos-upgrade": "make chaos STAGE=upgrade",
     "chaos-drill": "make drill NAME=kafka-lost",
     "mutants": "make mutants",
+    "browser": "make browser",
 }
 """Runs that are no benchmarks, and their commands."""
 
@@ -311,6 +313,10 @@ _ALL = (
     _at_most("import-xlsx-memory", "import-xlsx", 1000, "MB", "of it and of what reads for it"),
     _at_most("push-idle", "push-latency", 250, "ms", "İYS's push until its opt-out is read, p99"),
     _at_most("push-load", "push-latency", 500, "ms", "the same at 500 opt-outs a second, p99"),
+    _at_most("console-p95", "console", 150, "ms", "the slowest screen, 5 M keys and 10 M entries"),
+    _at_most("console-scans", "console", 0, "", "tables that a screen reads from end to end"),
+    _at_most("console-watchers", "console", 5, "%", "of a core for 50 who watch the overview"),
+    _at_most("browser-faults", "browser", 0, "", "of screens in a browser, in every look"),
     _at_most("order-violations", "chaos-order", 0, "", "broken promises under faults"),
     _at_most(
         "order-opt-out-delay", "chaos-order", 30, "s", "longest wait of an opt-out under faults"
