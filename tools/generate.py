@@ -188,8 +188,8 @@ a record in `first-receipts`: the id of an event, for a day.
 | permission lists of subscribers | digests of keys, in memory | until the process ends |
 | memory and disk of sink workers | daily files that are compared, without a name | until then |
 | files of imports, scrubs, exports and reports, backups | what you wrote there | as you keep them |
-| files that are imported in the console, with their refused rows (`IZIN_CONSOLE_UPLOADS`) | recipients \
-in full | until somebody deletes them there, or 7 days (`IZIN_CONSOLE_UPLOADS_KEPT`) after the last work on them |
+| files imported in the console, and their refused rows (`IZIN_CONSOLE_UPLOADS`) | recipients in \
+full | until somebody deletes them, or `IZIN_CONSOLE_UPLOADS_KEPT` after the last work on them |
 | rows of the report of an import that stopped (`.….rows` beside the report) | cells of refused \
 rows | until the import is repeated to its end, or you delete them |
 | journals of imports (`.journal` beside the report) | digests, counts and a row number; no \
