@@ -1,62 +1,12 @@
-"""Sentences of two languages: what a command prints, and what a screen says; each text has both."""
-
-import ast
-import re
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
+"""Sentences of two languages: what a command prints, and what a screen says."""
 
 from izin.consent import violation
-from izin.ledger.automatic_suspension.decisions import SuspensionDecision
-from izin.views import i18n, months, remedies, worklist, worklist_acts
+from izin.views import i18n, remedies
 from izin.views.i18n import Language
 from izin.views.sentences import Instruction, joined, sentence
 from izin.views.worklist import Filter, Group, Need, WorkItem, file_of
 from izin.views.worklist_acts import ActPlan, WorkAct
 from tests.support.builders import BRAND, NOON, PHONE, a_brake
-from tests.support.project_rules import ROOT
-
-VIEWS = [
-    ROOT / "izin/views" / f"{name}.py"
-    for name in ("remedies", "worklist", "worklist_acts", "unreadable", "months")
-]
-SCREENS = [ROOT / "izin/web/screens" / f"{name}.py" for name in ("worklist", "months")]
-TEMPLATES = [
-    ROOT / "izin/web/templates" / f"{name}.html" for name in ("worklist", "worklist_plan", "months")
-]
-_IN_TEMPLATE = re.compile(r"""_\(("[^"]+"|'[^']+')""")
-LISTED = {
-    *remedies.REMEDIES.values(),
-    *worklist_acts.EFFECTS.values(),
-    *months.TITLES.values(),
-    *worklist.HEADER,
-    *map(str, [*Need, *SuspensionDecision, *(act.label for act in WorkAct)]),
-}
-"""Texts that are named elsewhere than where they are said."""
-
-
-def said_in(path: Path) -> Iterator[str]:
-    """Yield the texts that a module says to people: sentences, commands' places, refusals."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Call):
-            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            place = {"sentence": 0, "text": 0, "RefusedVisitError": 1, "Instruction": 1}.get(name)
-            given = node.args[place] if place is not None and len(node.args) > place else None
-            if isinstance(given, ast.Constant) and isinstance(given.value, str):
-                yield given.value
-
-
-@pytest.mark.parametrize("path", [*VIEWS, *SCREENS, *TEMPLATES], ids=lambda path: path.name)
-def test_each_text_of_the_worklist_and_months_has_a_turkish_one(path: Path):
-    """Whatever a person reads: in code, in templates, in tables of texts."""
-    if path.suffix == ".html":
-        said = {found[1:-1] for found in _IN_TEMPLATE.findall(path.read_text("utf-8"))}
-    else:
-        said = {*said_in(path), *LISTED}
-    known = i18n.translations(Language.TURKISH)
-    catalog = known._catalog  # type: ignore[attr-defined]
-    assert [one for one in sorted(said) if one not in catalog] == []
 
 
 def test_sentence_says_a_command_to_who_types_and_a_place_to_who_looks():
