@@ -143,7 +143,7 @@ async def _pass_day(harness: SinkHarness, day: int) -> None:
     await harness.ingest(*_consents(harness, day * 100))
     await harness.drain(harness.bulk, harness.settle)
     for recipient in _after(day, range(3)):
-        harness.citizen("RET", recipient, then=timedelta(minutes=7))
+        harness.citizen("RET", recipient, then=timedelta(seconds=20))
     await harness.pull_and_ingest()
     await harness.ingest(
         *(
@@ -189,7 +189,7 @@ async def _make_work(harness: SinkHarness) -> None:
     """Have records wait for a person, each kind for its reason."""
     await harness.ingest(_given(harness, "ONAY", PHONE, hours=30))
     await harness.drain(harness.bulk, harness.settle)
-    harness.citizen("RET", PHONE, then=timedelta(minutes=5))
+    harness.citizen("RET", PHONE, then=timedelta(seconds=9))
     await harness.pull_and_ingest()
     # They opted out at İYS, and a newer consent comes without its proof.
     opted_out = (PHONE, *_after(_DAYS[3], range(3)), *_after(_DAYS[4], range(2)))

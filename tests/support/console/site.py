@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psycopg
 from pydantic import SecretStr
 
 from izin.ledger.console import accounts, sessions
@@ -26,6 +27,11 @@ from tests.support.secret_keys import key_setting
 from tests.support.simulator import PASSWORD, USERNAME, running_simulator
 
 T = TypeVar("T")
+_LIVING = """INSERT INTO processes VALUES ('71', 1), ('72', 1) ON CONFLICT DO NOTHING;
+    INSERT INTO webhook_processes VALUES ('72') ON CONFLICT DO NOTHING;
+    UPDATE stream_cursors SET last_attempt_at = now(), last_pulled_at = now();
+    SELECT pg_advisory_lock(29541, owner) FROM unnest(ARRAY[71, 72]) AS one (owner)"""
+"""A sink worker and a process that delivers webhooks live, as long as the session does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +114,8 @@ def console(database_url: str, kafka: KafkaSettings, folder: Path) -> Iterator[S
             ready=f"http://127.0.0.1:{operations_port}/health/ready",
         )
     )
+    workers = psycopg.connect(database_url, autocommit=True)
+    workers.execute(_LIVING)
     child.start()
     try:
         child.wait_ready()
@@ -115,6 +123,7 @@ def console(database_url: str, kafka: KafkaSettings, folder: Path) -> Iterator[S
         yield Site(url=url, database_url=database_url, pid=child.pid, log=child.command.log)
     finally:
         child.stop()
+        workers.close()
 
 
 def _ended(work: Coroutine[Any, Any, T]) -> T:
