@@ -16,7 +16,12 @@ import pytest
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po
 
+from izin.ledger.automatic_suspension.decisions import SuspensionDecision
 from izin.ledger.console.accounts import Role
+from izin.views import months, worklist
+from izin.views.remedies import REMEDIES
+from izin.views.worklist import Need
+from izin.views.worklist_acts import EFFECTS, WorkAct
 from izin.web import app, i18n
 from izin.web.i18n import Language
 from izin.web.navigation import NAVIGATION
@@ -24,11 +29,22 @@ from tests.support.project_rules import ROOT, tree_of
 
 WEB = ROOT / "izin" / "web"
 TEMPLATES = sorted((WEB / "templates").glob("*.html"))
-MODULES = sorted(WEB.rglob("*.py"))
+MODULES = sorted([*WEB.rglob("*.py"), *(ROOT / "izin" / "views").glob("*.py")])
 CATALOGS = sorted((WEB / "locale" / "tr").glob("*.po"))
-IN_TABLES = {*(one.name for one in NAVIGATION), *Role, *app._REFUSALS.values()}
+IN_TABLES = {
+    *(one.name for one in NAVIGATION),
+    *Role,
+    *app._REFUSALS.values(),
+    *(one.label for one in WorkAct),
+    *Need,
+    *SuspensionDecision,
+    *REMEDIES.values(),
+    *EFFECTS.values(),
+    *months.TITLES.values(),
+    *worklist.HEADER,
+}
 """Texts that templates get by a variable."""
-SAYS = {"text": 0, "RefusedVisitError": 1, "_shown": 1}
+SAYS = {"text": 0, "RefusedVisitError": 1, "_shown": 1, "sentence": 0, "Instruction": 1}
 """Which argument of a call is a text for people."""
 _OF_A_VARIABLE = re.compile(r"(?<![\w.])_\(\s*[^\"'\s]")
 _SPACED = str.maketrans("_-", "  ")
