@@ -89,7 +89,7 @@ OUTCOMES: Final = {
 def _store(visit: Visit) -> ImportStore:
     folder = visit.console.settings.uploads
     if folder is None:
-        raise RefusedVisitError(503, "Nobody imports here: IZIN_CONSOLE_UPLOADS names no folder.")
+        raise forbidden()
     return ImportStore(folder)
 
 

@@ -249,4 +249,4 @@ async def test_console_without_a_folder_imports_nothing(
     async with console_over(ledger, ledger_settings=ledger_settings) as console:
         browser = await console.signed_in(Role.ADMIN)
         assert "IZIN_CONSOLE_UPLOADS" in (await browser.get("/imports")).text
-        assert (await browser.get(f"/imports/{'0' * 32}")).status_code == 503
+        assert (await browser.get(f"/imports/{'0' * 32}")).status_code == 403

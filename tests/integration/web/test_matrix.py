@@ -5,6 +5,7 @@ The ledger has forty customers with a hundred brands, and something of every kin
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 
 import httpx
 import pytest
@@ -60,13 +61,13 @@ class Crawl:
 
 
 @pytest.fixture
-async def crawl(with_topics: SinkHarness) -> AsyncIterator[Crawl]:
+async def crawl(with_topics: SinkHarness, tmp_path: Path) -> AsyncIterator[Crawl]:
     """Give browsers of each role in an installation of forty customers."""
     harness = with_topics
     brands = await fill_ledger(harness)
     await fill_days(harness, brands)
     given = {"kafka": harness.settings, "clock": harness.clock}
-    async with console_over(harness.ledger, **given) as console:
+    async with console_over(harness.ledger, uploads=tmp_path / "uploads", **given) as console:
         crawl = Crawl(console, *await parties(harness.ledger))
         await crawl.begin()
         yield crawl
