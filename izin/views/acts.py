@@ -129,28 +129,17 @@ async def since(
         before = found[-1].position
 
 
-class ActRow(NamedTuple):
-    """An act in words."""
-
-    at: str
-    by: str
-    act: str
-    concerns: str
-    customer: str
-    changes: str
-
-
-def in_words(found: Sequence[RecordedAct], words: Words = ENGLISH) -> list[ActRow]:
-    """Return acts in words."""
+def in_words(found: Sequence[RecordedAct], words: Words = ENGLISH) -> list[tuple[str, ...]]:
+    """Return acts in words: when, who, what, on what, of which customer, and what it changed."""
     said = Explanation(words)
     return [
-        ActRow(
-            at=words.when(one.position.recorded_at),
-            by=one.data["by"],
-            act=said.act_name(one.data["act"]),
-            concerns=said.concerned(one.key),
-            customer=one.customer_id,
-            changes="; ".join(said.changes(one.data)),
+        (
+            words.when(one.position.recorded_at),
+            one.data["by"],
+            said.act_name(one.data["act"]),
+            said.concerned(one.key),
+            one.customer_id,
+            "; ".join(said.changes(one.data)),
         )
         for one in found
     ]

@@ -5,8 +5,7 @@ person. Each page of a person is a look, which the history has first, whoever lo
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -18,7 +17,6 @@ from izin.evidence.collection import EvidenceRequest
 from izin.evidence.container import UnprovenHistoryError
 from izin.ledger import brands
 from izin.ledger.privacy import erasure
-from izin.ledger.record import ConsentRow
 from izin.runtime.masking import masked
 from izin.views import recipient
 from izin.views.explanation import Explanation, as_it_is
@@ -34,27 +32,6 @@ _NO_EVIDENCE = (
     "There is no evidence for this brand, or a part of it is another customer's: have it collected "
     "by somebody who sees every customer."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyCard:
-    """One key on the page."""
-
-    key: str
-    """Sealed."""
-    heading: str
-    brand: str
-    remedy: str
-    """What a person does about one that waits for a person."""
-    row: ConsentRow | None
-    state: Sequence[tuple[str, str]]
-    then: Mapping[str, Any] | None
-    """What stood at the instant that was asked for."""
-    then_answer: str
-    history: Sequence[tuple[str, str, str]]
-    deliveries: Sequence[tuple[str, ...]]
-    may_send: bool
-    needs_confirmation: bool
 
 
 async def show(visit: Visit) -> Response:
@@ -122,33 +99,35 @@ def _card(
     said: Explanation,
     section: Section,
     then: Mapping[str, Mapping[str, Any]],
-) -> KeyCard:
+) -> dict[str, Any]:
+    """Return what the page has of one key, which is sealed in it; ``then`` has what stood at the
+    instant that was asked for.
+    """
     key, row, stood = section.key, section.row, then.get(section.key)
     brand = found.brands.get(int(key.split("/")[0]))
-    waits = row is not None and recipient.needs_confirmation(row)
-    return KeyCard(
-        key=visit.sealed("key", key),
-        heading=said.heading(key),
-        brand="" if brand is None else brand.name,
-        row=row,
-        state=()
-        if row is None
-        else said.state_rows(row, found.suspended(said, row), found.gate(said, row)),
-        then=stood,
-        then_answer=""
-        if stood is None
-        else said.answer(may_send=stood["may_send"], reason=stood["reason"]),
-        remedy=visit.text(remedy_of_parked(row.brand_code, row.reason, key=key))
-        if row is not None and row.state == "parked" and not waits
-        else "",
-        # Looks at everybody of a brand say nothing of this recipient.
-        history=said.history_rows(
-            one for one in section.facts if one.key == key or one.data.get("act") != "look"
-        ),
-        deliveries=said.delivery_rows(one for one in found.sent if one["key"] == key),
-        may_send=row is not None and found.may_send(row),
-        needs_confirmation=waits,
-    )
+    # Looks at everybody of a brand say nothing of this recipient.
+    shown_facts = [one for one in section.facts if one.key == key or one.data.get("act") != "look"]
+    card: dict[str, Any] = {
+        "key": visit.sealed("key", key),
+        "heading": said.heading(key),
+        "brand": "" if brand is None else brand.name,
+        "row": row,
+        "then": stood,
+        "then_answer": stood and said.answer(may_send=stood["may_send"], reason=stood["reason"]),
+        "history": said.history_rows(shown_facts),
+        "deliveries": said.delivery_rows(one for one in found.sent if one["key"] == key),
+    }
+    if row is not None:
+        waits = recipient.needs_confirmation(row)
+        is_parked = row.state == "parked" and not waits
+        card |= {
+            "state": said.state_rows(row, found.suspended(said, row), found.gate(said, row)),
+            "remedy": is_parked
+            and visit.text(remedy_of_parked(row.brand_code, row.reason, key=key)),
+            "may_send": found.may_send(row),
+            "needs_confirmation": waits,
+        }
+    return card
 
 
 def instant_of(visit: Visit, name: str) -> datetime | None:

@@ -152,6 +152,21 @@ async def test_permission_at_an_instant_is_what_was_known_then(
     assert "That is no instant" in (await again(browser, page, at="soon")).text
 
 
+async def test_key_with_a_history_alone_is_shown_with_that(
+    harness: SinkHarness, console: ConsoleHarness
+):
+    """As one whose row was erased: nothing stands of it, and nothing is done about it."""
+    await harness.ingest(onay())
+    await harness.ledger.fetch("DELETE FROM consents RETURNING key")
+    browser = await console.signed_in(role=Role.ADMIN)
+    page = await searched(browser)
+    assert "+90***01 · MESAJ" in page.text
+    assert "from web" in page.text
+    assert "may be sent</span>" not in page.text
+    assert "A new consent is in hand" not in page.text
+    assert (await again(browser, page, at="2099-01-01T12:00")).status_code == 200
+
+
 async def test_recorded_consent_is_confirmed_once_it_was_planned(
     harness: SinkHarness, console: ConsoleHarness
 ):
