@@ -3,6 +3,8 @@
 Whoever sees the list sees no recipient in full; one complaint is for those who answer it.
 """
 
+import re
+
 from starlette.responses import Response
 
 from izin.consent import Channel, SourceError
@@ -16,8 +18,8 @@ from izin.web.rights import Right
 from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
 
 LIST = "/complaints"
-ONE = "/complaints/{number:int}"
-_MOST = 2**31 - 1
+ONE = "/complaints/{number}"
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 async def show(visit: Visit) -> Response:
@@ -119,8 +121,10 @@ def _page(visit: Visit, found: Complaint, *, is_shown: bool = False) -> Response
 async def _complaint(visit: Visit) -> Complaint:
     """Return the complaint of the path; one of another customer is refused as one that is not."""
     number = visit.request.path_params["number"]
+    if not _NUMBER.fullmatch(number):
+        raise forbidden()
     try:
-        found = await complaints.find(visit.ledger, min(number, _MOST))
+        found = await complaints.find(visit.ledger, int(number))
     except UnknownComplaintError:
         raise forbidden() from None
     await visit.need_brand(found.brand_code)

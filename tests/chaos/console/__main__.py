@@ -137,6 +137,7 @@ class ConsoleCampaign:
             "IZIN_CONSOLE_SESSION": "P1D",
             "IZIN_SUPPRESSION_SECRETS": f'["{"s" * 32}"]',
             "IZIN_SECRET_KEYS": key_setting(1),
+            "IZIN_CONSOLE_UPLOADS": str(servers.folder.resolve() / "uploads"),
             "IZIN_LOG_LEVEL": "warning",
             "IZIN_KAFKA_LOG_LEVEL": "2",
         }

@@ -5,7 +5,9 @@ The ledger has forty customers with a hundred brands, and something of every kin
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -36,6 +38,17 @@ from tests.support.customers.installation import fill_days, fill_ledger
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.timeout(600)]
 FILE = ("a.csv", b"telefon;kanal;durum;kaynak;tarih;marka\n", "text/csv")
 _MOST = 5
+IMPOSSIBLE = (
+    "\u011f",
+    "9" * 5000,
+    "\u0663",
+    "-1",
+    "1e9",
+    "a\0b",
+    "x" * 3000,
+    "2026-99-99",
+    "%s {0}",
+)
 
 
 class Crawl:
@@ -71,6 +84,11 @@ async def crawl(with_topics: SinkHarness, tmp_path: Path) -> AsyncIterator[Crawl
         crawl = Crawl(console, *await parties(harness.ledger))
         await crawl.begin()
         yield crawl
+
+
+def parts_of(one: Asked) -> list[tuple[str, str]]:
+    """Return each part of the path of a request, and of that of its screen."""
+    return list(zip(one.path.split("/"), one.screen.path.split("/"), strict=True))
 
 
 def faults_of(one: Asked, role: Role, found: httpx.Response, given: Sequence[str]) -> list[str]:
@@ -148,6 +166,23 @@ async def test_what_is_anothers_is_neither_shown_nor_changed(crawl: Crawl):
                 faults += faults_of(named, role, found, crawl.theirs.named)
     assert not faults, "\n".join(faults)
     assert await foreign_rows(crawl.console.ledger) == before
+
+
+@pytest.mark.parametrize("value", IMPOSSIBLE, ids=lambda value: ascii(value)[:12])
+async def test_value_that_cannot_be_is_no_mistake_of_ours(crawl: Crawl, value: str):
+    """In any field, part of a path or of a query, of whoever may do everything."""
+    faults = []
+    for screen in SCREENS:
+        one = next(asked(screen, crawl.ours))
+        fields = {"customer": CUSTOMER, **dict.fromkeys(one.query, value)}
+        spoilt = replace(one, query=fields, form=dict.fromkeys(one.form, value))
+        parts = [quote(value, "") if part != kept else part for part, kept in parts_of(one)]
+        for other in (spoilt, replace(one, path="/".join(parts))):
+            found = await crawl.ask(
+                Role.ADMIN, replace(other, query={**other.query, "customer": CUSTOMER})
+            )
+            faults += faults_of(other, Role.ADMIN, found, crawl.theirs.named)
+    assert not faults, "\n".join(faults)
 
 
 async def test_everybody_is_shown_to_who_sees_everybody(crawl: Crawl):
