@@ -302,6 +302,10 @@ _SHADOW = TableRetention(
     kept="until the next rebuild",
     why="what `izin replay rebuild ledger` has computed from the history, which has it too",
 )
+_SIGNS_IN = TableRetention(
+    kept="until it has ended, and another is made",
+    why=f"{_NO_PERSON}; a digest by which an account of the console signs in",
+)
 TABLES: Mapping[str, TableRetention] = {
     "access_tokens": TableRetention(kept="until renewed", why=_NO_PERSON),
     "anchors": _PROVES,
@@ -326,19 +330,9 @@ TABLES: Mapping[str, TableRetention] = {
         why="the answer to an authority; 6563 m.11/3",
         period=timedelta(days=3653),
     ),
-    "console_accounts": TableRetention(
-        kept=_AS_LONG_AS_THE_LEDGER,
-        why=f"{_NO_PERSON}; the history names accounts as those who act",
-    ),
-    "console_links": TableRetention(
-        kept="until it is used, or another is made after a quarter of an hour",
-        why=f"{_NO_PERSON}; a digest by which an account signs in once",
-    ),
-    "console_mappings": _STAYS,
-    "console_sessions": TableRetention(
-        kept="until it is signed out, or another begins after it has ended",
-        why=f"{_NO_PERSON}; a digest by which an account is signed in",
-    ),
+    "console_accounts": _STAYS,
+    "console_links": _SIGNS_IN,
+    "console_sessions": _SIGNS_IN,
     "consents": TableRetention(
         kept=_AS_LONG_AS_THE_LEDGER,
         why="an opt-out has no end: without its row, an old opt-in would count again",
@@ -379,9 +373,7 @@ TABLES: Mapping[str, TableRetention] = {
     ),
     "list_readings": _STAYS,
     "migrations": _STAYS,
-    "month_reports": TableRetention(
-        kept=_AS_LONG_AS_THE_LEDGER, why=f"{_NO_PERSON}; one row a customer and month"
-    ),
+    "month_reports": _STAYS,
     "history_months": _STAYS,
     "history": TableRetention(
         kept="10 years, and 3 years after the consent ended",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from importlib import resources
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -64,7 +64,8 @@ def _environment(language: Language) -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    environment.install_gettext_translations(  # type: ignore[attr-defined]  # of the extension
+    # The extension adds it.
+    cast("Any", environment).install_gettext_translations(
         i18n.translations(language), newstyle=True
     )
     of_language: Mapping[str, Callable[..., str]] = {

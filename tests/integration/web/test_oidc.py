@@ -121,7 +121,9 @@ async def test_answer_that_nobody_asked_for_is_refused(console: ConsoleHarness, 
     assert (found.status_code, "begin again" in found.text) == (400, True)
 
 
-async def test_person_who_gives_up_is_told_so(console: ConsoleHarness, provider: OidcProvider):
+async def test_person_who_gives_up_is_shown_the_page_again(
+    console: ConsoleHarness, provider: OidcProvider
+):
     """And may sign in otherwise on that page."""
     browser = console.browser()
     found = await browser.get(await provider.refused(await sent(browser)))
