@@ -8,7 +8,7 @@ import secrets
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from izin.consent import SourceError
@@ -26,6 +26,8 @@ from izin.webhooks.posting import Poster, Reply, signed
 from izin.webhooks.resends import CountedResend, Resend, planned
 
 _ATTEMPTS = 10
+_IN_TIME = timedelta(minutes=2)
+"""Who delivers notes once a minute that nothing is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class ListedSubscriber:
 
     subscriber: WebhookSubscriber
     state: str
+    lag: timedelta | None
+    """How long ago it last had everything; None: it lacks nothing."""
     open: int
     """Events that were read for it, and that it has not acknowledged."""
 
@@ -49,6 +53,8 @@ class SubscriberDetails:
 
     subscriber: WebhookSubscriber
     state: str
+    lag: timedelta | None
+    """How long ago it last had everything; None: it lacks nothing."""
     backlog: Mapping[str, Counter[str]]
     """By lane what is ``open``, and what is ``unread``, of which some is for others."""
     attempts: Sequence[Mapping[str, Any]]
@@ -90,9 +96,19 @@ async def listed(
     for cursor in await registry.cursors_of(ledger, [one.id for one in found]):
         waiting[cursor.subscriber_id] += len(cursor.open_offsets)
     return tuple(
-        ListedSubscriber(subscriber=one, state=one.state_at(now), open=waiting[one.id])
+        ListedSubscriber(
+            subscriber=one,
+            state=one.state_at(now),
+            lag=_lag(one, now),
+            open=waiting[one.id],
+        )
         for one in found
     )
+
+
+def _lag(one: WebhookSubscriber, now: datetime) -> timedelta | None:
+    lag = now - one.caught_up_at
+    return lag if lag > _IN_TIME else None
 
 
 async def details(
@@ -116,6 +132,7 @@ async def details(
     return SubscriberDetails(
         subscriber=found,
         state=found.state_at(now),
+        lag=_lag(found, now),
         backlog=backlog,
         attempts=await registry.latest_attempts(ledger, found.id, most=_ATTEMPTS),
         resend=await resends.latest(ledger, found.id),

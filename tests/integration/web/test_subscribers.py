@@ -1,6 +1,7 @@
 """Subscribers in the console: what each lacks, pausing, a test event, resends, whose they are."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
@@ -72,6 +73,10 @@ async def test_list_and_page_say_what_each_lacks(
     assert '<td>hızlı hat: retler</td><td class="number">0</td><td class="number">3</td>' in page
     assert "whsec_" not in listed + page
     assert "Duraklat</button>" not in page
+    assert "<dt>Gecikme</dt><dd>yok</dd>" in page
+    hooked.clock.ahead = timedelta(hours=3)
+    later = await hooked.signed_in(Role.READER, language=Language.TURKISH, name="ela")
+    assert "<td>3 sa</td>" in (await later.get("/subscribers")).text
 
 
 async def test_subscriber_is_paused_and_resumed(hooked: ConsoleHarness):
