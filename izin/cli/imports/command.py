@@ -58,6 +58,14 @@ MappingOption = Annotated[
         "here go before it.",
     ),
 ]
+ValueOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--value",
+        help="WORD=value: what a word of the file means, as Mağaza=HS_FIZIKSEL_ORTAM; with a "
+        "field before it (status:Pasif=RET) in that field alone; repeat it for each.",
+    ),
+]
 ConfirmOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -89,14 +97,7 @@ def reading_options(  # one option each
         list[str] | None,
         typer.Option("--set", help="field=value for every row; repeat it for each."),
     ] = None,
-    words: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--value",
-            help="WORD=value: what a word of the file means, as Mağaza=HS_FIZIKSEL_ORTAM; with a "
-            "field before it (status:Pasif=RET) in that field alone; repeat it for each.",
-        ),
-    ] = None,
+    words: ValueOption = None,
     confirmed: ConfirmOption = None,
     header_row: Annotated[
         int | None,

@@ -96,6 +96,7 @@ def console(database_url: str, kafka: KafkaSettings, folder: Path) -> Iterator[S
         "DATABASE_URL": database_url,
         "IZIN_CONSOLE_OPERATIONS_PORT": str(operations_port),
         "IZIN_CONSOLE_PORT": str(port),
+        "IZIN_CONSOLE_UPLOADS": str(folder / "uploads"),
         "IZIN_CONSOLE_URL": url,
         "IZIN_KAFKA_LOG_LEVEL": "2",
         "IZIN_LOG_LEVEL": "warning",
