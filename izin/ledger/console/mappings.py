@@ -12,7 +12,8 @@ from izin.ledger.db import Ledger, statements
 from izin.ledger.history import customer_key, record_act
 
 _SQL = statements("console_mappings")
-LONGEST_NAME = 80
+LONGEST_NAME, LONGEST = 80, 100_000
+"""Characters of a name, and of a mapping."""
 
 
 async def every(ledger: Ledger, customer: str) -> Mapping[str, str]:

@@ -35,10 +35,10 @@ LARGEST = 64 * 2**20
 _BESIDE = 2**20
 """Bytes of what a form has beside a file, and of one with many columns."""
 _LISTED = 100
-_MOST = 200
+_MOST = 50
 """Imports of a customer whose files are kept: a folder that is full would take nobody's."""
 _MOST_WORDS = 100
-_LONGEST_ORIGIN = 40
+_LONGEST_ORIGIN, _LONGEST_NAME = 40, 200
 _LEFT_OUT: Final = "-"
 CHANGED = "This has changed meanwhile; open the page again."
 FIELDS: Final = {
@@ -143,7 +143,8 @@ async def upload(visit: Visit) -> Response:
     if sum(one.state.customer == customer for one in every) >= _MOST:
         raise RefusedVisitError(409, "There are too many files of this customer; delete some.")
     by, now = visit.account.name, visit.now
-    number = await asyncio.to_thread(store.add, customer, file.name, file.content, by=by, now=now)
+    name = file.name[:_LONGEST_NAME]
+    number = await asyncio.to_thread(store.add, customer, name, file.content, by=by, now=now)
     return visit.redirect(f"{IMPORTS}/{number}")
 
 
@@ -259,12 +260,16 @@ async def save_mapping(visit: Visit) -> Response:
     if state.stage.has_begun or visit.console.imports.find(stored.id):
         raise RefusedVisitError(409, CHANGED)
     if name := form.get("saved"):
-        text = (await mappings.every(visit.ledger, state.customer)).get(name, "")
-        mapping = mapping_in(text, FileMapping, name)
+        saved = await mappings.every(visit.ledger, state.customer)
+        if name not in saved:
+            raise RefusedVisitError(409, CHANGED)
+        mapping = mapping_in(saved[name], FileMapping, name)
     else:
         sample, _ = await _sample(visit, stored)
         mapping = _mapping(form, state.mapping, () if sample is None else sample.names)
     if name := form.get("save_as")[: mappings.LONGEST_NAME]:
+        if len(mapping.text) > mappings.LONGEST:
+            raise RefusedVisitError(422, "The mapping is too long to be saved.")
         if mask_text(mapping.text) != mapping.text:
             raise RefusedVisitError(
                 422, "The names of the columns look like recipients: which row names the columns?"

@@ -250,3 +250,17 @@ async def test_console_without_a_folder_imports_nothing(
         browser = await console.signed_in(Role.ADMIN)
         assert "IZIN_CONSOLE_UPLOADS" in (await browser.get("/imports")).text
         assert (await browser.get(f"/imports/{'0' * 32}")).status_code == 403
+
+
+async def test_mapping_that_nobody_has_or_could_keep_is_refused(browser: Browser, ledger: Ledger):
+    """One that is gone, one that is too long to be kept, and numbers that are none."""
+    path = await uploaded(browser)
+    for form, status in (
+        ({"saved": "gone"}, 409),
+        ({"save_as": "CRM", "of-0": f"status:{'x' * 120_000}", "word-0": "RET"}, 422),
+        ({"header_row": "first"}, 422),
+        ({"header_row": "9" * 5000}, 200),
+        ({"time_of_day": "noon"}, 422),
+    ):
+        assert (await browser.post(f"{path}/mapping", form)).status_code == status, form
+    assert await mappings.every(ledger, CUSTOMER) == {}
