@@ -1,11 +1,16 @@
 """What people do in the console: pages that forms lead to, and tasks by keyboard alone."""
 
+import itertools
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 
-from tests.support.builders import BRAND, CUSTOMER, PHONE
+from izin.consent import TURKEY
+from tests.support.builders import PHONE
 from tests.support.console.browsing import Reach, Visitor, focus
 
+_ROWS = itertools.count()
+"""Each file that is uploaded has other recipients: one that was imported is not imported again."""
 _SPOKEN = "0555 000 00 01"
 """``PHONE`` as a person would type it."""
 assert "".join(_SPOKEN.split())[1:] == PHONE[3:]
@@ -39,6 +44,36 @@ def _whole(one: Visitor) -> None:
     one.page.wait_for_load_state()
 
 
+def _uploaded(one: Visitor) -> None:
+    """Upload an address book, with a row whose source nobody knows and one without a date."""
+    one.page.goto("/imports")
+    first = next(_ROWS) * 10
+    when = (datetime.now(TURKEY) - timedelta(hours=3)).strftime("%d.%m.%Y %H:%M:%S")
+    rows = [
+        f"0555 700 {first // 100:02} {first % 100 + number:02};SMS;ONAY;{source};{when};100001"
+        for number, source in enumerate(("HS_WEB", "HS_MOBIL", "Fuar standı", "HS_WEB"))
+    ]
+    content = "\n".join(["telefon;kanal;durum;kaynak;tarih;marka", *rows, ""])
+    one.page.locator("#of").select_option("acme")
+    one.page.locator("#file").set_input_files(
+        {"name": "adres-defteri.csv", "mimeType": "text/csv", "buffer": content.encode()}
+    )
+    one.page.locator("main form[enctype] button").click()
+    one.page.locator("button[name=stage][value=checking]").first.wait_for()
+
+
+def _checked(one: Visitor) -> None:
+    _uploaded(one)
+    one.page.locator("button[name=stage][value=checking]").first.click()
+    one.page.locator("button[name=stage][value=importing]").wait_for()
+
+
+def _imported(one: Visitor) -> None:
+    _checked(one)
+    one.page.locator("button[name=stage][value=importing]").click()
+    one.page.locator("form[action*='/rows'] button").wait_for()
+
+
 def _after(first: Reach, *then: str, **fields: str) -> Reach:
     """Return how to reach a page by forms of the pages before it."""
 
@@ -57,38 +92,6 @@ def _at(path: str) -> Reach:
     return reach
 
 
-_COLUMNS = "telefon;kanal;durum;kaynak;tarih;marka"
-_READABLE = (
-    f"{_COLUMNS}\n0555 000 00 01;SMS;RET;HS_WEB;02.03.2026 12:00:00;{BRAND}\n"
-    f"0555 12;SMS;RET;HS_WEB;02.03.2026 12:00:00;{BRAND}\n"
-)
-_UNREADABLE = "gsm;kanal;Üyelik;Şehir\n0555 000 00 01;SMS;Pasif;İzmir\n"
-
-
-def _uploaded(text: str) -> Reach:
-    def reach(one: Visitor) -> None:
-        one.page.goto(f"/imports?customer={CUSTOMER}")
-        file = {"name": "crm.csv", "mimeType": "text/csv", "buffer": text.encode()}
-        one.page.locator("main [name=file]").set_input_files(file)  # type: ignore[arg-type]
-        one.page.locator("main form button.primary").first.click()
-        one.page.wait_for_url("**/imports/*")
-
-    return reach
-
-
-def _checked(one: Visitor) -> None:
-    """Have a file checked: the page shows what was found once that is known, by itself."""
-    _uploaded(_READABLE)(one)
-    one.page.locator("button[value=checking]").click()
-    one.page.locator("button[value=importing]").wait_for()
-
-
-def _imported(one: Visitor) -> None:
-    _checked(one)
-    one.page.locator("button[value=importing]").click()
-    one.page.locator("form[action*='/rows'] button").wait_for()
-
-
 _CONSENT = {"consent_date": "2026-11-30T10:00:00", "evidence": "Islak imzalı form, klasör 12"}
 REACHED: Mapping[str, Reach] = {
     "recipient: found": _found,
@@ -103,14 +106,13 @@ REACHED: Mapping[str, Reach] = {
         _at("/subscribers/crm"), "/subscribers/crm/resend", since="2026-11-30T10:00:00"
     ),
     "customer: rights": _after(_at("/customers/acme"), "/customers/acme/rights"),
+    "import: columns": _uploaded,
+    "import: checked": _checked,
+    "import: imported": _imported,
+    "import: rows": _after(_imported, "/imports/[^/]+/rows"),
     "worklist: recipients": _after(_at("/worklist?kind=parked"), "/worklist/people"),
     "worklist: plan": _after(_at("/worklist?kind=parked"), "/worklist/plan"),
     "worklist: held back": _after(_at("/worklist?kind=held-back"), "/worklist/plan"),
-    "import: columns": _uploaded(_UNREADABLE),
-    "import: first rows": _uploaded(_READABLE),
-    "import: checked": _checked,
-    "import: imported": _imported,
-    "import: rows": _after(_imported, "/imports/[0-9a-f]+/rows"),
     "months: of a customer": _at("/months?customer=acme"),
     "refused": _at("/customers/nobody"),
 }
@@ -153,19 +155,6 @@ def _release_one(one: Visitor) -> None:
     assert one.page.locator("tbody tr").count() == before - 1
 
 
-def _correct_a_row(one: Visitor) -> None:
-    """Correct the row of a file that was refused, and import it."""
-    _imported(one)
-    focus(one, "Satırları göster ve düzelt", role="button")
-    one.page.keyboard.press("Enter")
-    one.page.get_by_role("heading", name="Satırları düzelt").wait_for()
-    focus(one, "telefon", role="input")
-    one.page.keyboard.type("0555 000 00 02")
-    focus(one, "Kaydet ve düzeltilenleri aktar", role="button")
-    one.page.keyboard.press("Enter")
-    one.page.get_by_text("Düzeltilecek satır kalmadı.").wait_for()
-
-
 def _choose_language(one: Visitor) -> None:
     """Read the console in English, and leave it."""
     focus(one, "English", role="button")
@@ -179,7 +168,6 @@ def _choose_language(one: Visitor) -> None:
 TASKS: Mapping[str, Callable[[Visitor], None]] = {
     "why no message": _why_no_message,
     "release one consent": _release_one,
-    "correct a refused row": _correct_a_row,
     "choose the language and sign out": _choose_language,
 }
 """Tasks that are done by keyboard alone, in Turkish; each ends where it is seen to be done."""

@@ -194,7 +194,10 @@ async def _make_work(harness: SinkHarness) -> None:
     # They opted out at İYS, and a newer consent comes without its proof.
     opted_out = (PHONE, *_after(_DAYS[3], range(3)), *_after(_DAYS[4], range(2)))
     await harness.ingest(
-        *(_given(harness, "ONAY", one, hours=0.001, source="HS_FIZIKSEL_ORTAM") for one in opted_out)
+        *(
+            _given(harness, "ONAY", one, hours=0.001, source="HS_FIZIKSEL_ORTAM")
+            for one in opted_out
+        )
     )
     await harness.ingest(
         *(_given(harness, "ONAY", a_phone(9000 + n), brand_code=400001) for n in range(4)),

@@ -23,7 +23,7 @@ UPDATE brands SET subscription = 'ACTIVE', subscription_ends_at = now() + interv
 INSERT INTO list_readings (account, read_at, next_at) VALUES ('ada', now() - interval '3 hours', now() + interval '1 hour')
 ON CONFLICT DO NOTHING;
 INSERT INTO stream_cursors (brand_code, stream) SELECT brand_code, stream FROM brands, (VALUES ('IYS'), ('HS')) AS s (stream)
-    WHERE activated_at IS NOT NULL ON CONFLICT DO NOTHING;
+    ON CONFLICT DO NOTHING;
 INSERT INTO sequences VALUES ('acme', 'crm', 1, 4180);
 INSERT INTO sequence_gaps VALUES ('acme', 'crm', 2044, 2046, now() - interval '20 hours');
 
