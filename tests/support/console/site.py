@@ -98,7 +98,6 @@ def console(database_url: str, kafka: KafkaSettings, folder: Path) -> Iterator[S
         "IZIN_CONSOLE_PORT": str(port),
         "IZIN_CONSOLE_UPLOADS": str(folder / "uploads"),
         "IZIN_CONSOLE_URL": url,
-        "IZIN_CONSOLE_UPLOADS": str(folder / "uploads"),
         "IZIN_KAFKA_LOG_LEVEL": "2",
         "IZIN_LOG_LEVEL": "warning",
         "IZIN_PARTITIONS": str(kafka.partitions),
