@@ -302,10 +302,7 @@ _SHADOW = TableRetention(
     kept="until the next rebuild",
     why="what `izin replay rebuild ledger` has computed from the history, which has it too",
 )
-_SIGNS_IN = TableRetention(
-    kept="until it has ended, and another is made",
-    why=f"{_NO_PERSON}; a digest by which an account of the console signs in",
-)
+_SIGNS_IN = TableRetention(kept="until it has ended, and another is made", why=_NO_PERSON)
 TABLES: Mapping[str, TableRetention] = {
     "access_tokens": TableRetention(kept="until renewed", why=_NO_PERSON),
     "anchors": _PROVES,
