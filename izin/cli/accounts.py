@@ -18,7 +18,7 @@ from izin.cli.terminal import (
 )
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.ledger.console import accounts, sessions
-from izin.ledger.console.accounts import Role, is_account_name
+from izin.ledger.console.accounts import AccountRole, is_account_name
 from izin.runtime.settings import ConsoleSettings
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ NameArgument = Annotated[
 def save(
     name: NameArgument,
     *,
-    role: Annotated[Role, typer.Option(help="Role of the account.")],
+    role: Annotated[AccountRole, typer.Option(help="Role of the account.")],
     customers: Annotated[
         list[str] | None,
         typer.Option("--customer", help="Whose data it sees; repeat it for each."),

@@ -27,7 +27,7 @@ from izin.kafka import clients
 from izin.kafka.clients import codec
 from izin.ledger import brands as registry
 from izin.ledger.console import accounts
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.console.sessions import make_link
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
@@ -257,7 +257,7 @@ class LocalStack:
                     "the record of this stack has no API key; name another folder with --state-dir"
                 )
             if _ACCOUNT not in {one.name for one in await accounts.every(ledger)}:
-                await accounts.save(ledger, _ACCOUNT, Role.ADMIN, None, by=_BY, now=now)
+                await accounts.save(ledger, _ACCOUNT, AccountRole.ADMIN, None, by=_BY, now=now)
             if given.id not in {one.id for one in await api_keys.every(ledger)}:
                 key = ApiKey(
                     id=given.id,

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from izin.web.rights import Right
+from izin.web.rights import Permit
 
 
 class Entry(NamedTuple):
@@ -11,7 +11,7 @@ class Entry(NamedTuple):
     path: str
     name: str
     """English, with a Turkish text."""
-    right: Right = Right.SEE
+    right: Permit = Permit.SEE
 
 
 NAVIGATION = (

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 
 
-class Right(StrEnum):
+class Permit(StrEnum):
     """What may be done."""
 
     SEE = "see"
@@ -28,14 +28,20 @@ class Right(StrEnum):
     """What is known of a person (6698 m.7)."""
 
 
-_ALL = frozenset(Right)
-RIGHTS: Mapping[Role, frozenset[Right]] = MappingProxyType(
+_ALL = frozenset(Permit)
+RIGHTS: Mapping[AccountRole, frozenset[Permit]] = MappingProxyType(
     {
-        Role.READER: frozenset({Right.SEE}),
-        Role.OPERATOR: _ALL - {Right.COMPLAIN, Right.ERASE},
-        Role.COMPLIANCE: frozenset(
-            {Right.SEE, Right.UNMASK, Right.DECIDE, Right.COMPLAIN, Right.ERASE}
+        AccountRole.READER: frozenset({Permit.SEE}),
+        AccountRole.OPERATOR: _ALL - {Permit.COMPLAIN, Permit.ERASE},
+        AccountRole.COMPLIANCE: frozenset(
+            {
+                Permit.SEE,
+                Permit.UNMASK,
+                Permit.DECIDE,
+                Permit.COMPLAIN,
+                Permit.ERASE,
+            }
         ),
-        Role.ADMIN: _ALL,
+        AccountRole.ADMIN: _ALL,
     }
 )

@@ -22,7 +22,7 @@ from izin.web.i18n import Language
 from izin.web.oidc import BACK, Provider
 from izin.web.pages import LANGUAGE_COOKIE
 from izin.web.passwords import LONGEST, SHORTEST, Passwords
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.visit import RefusedVisitError, Screen, Visit, cookie_name, set_cookie
 
 HOME = "/"
@@ -65,10 +65,17 @@ class SignIn:
             self._route(LINK, "GET", self._link_page),
             self._route(LINK, "POST", self._by_link),
             self._route("/language", "POST", self._choose_language),
-            app.route(Screen(path="/sign-out", method="POST", run=self._sign_out, right=Right.SEE)),
-            app.route(Screen(path=ACCOUNT, run=_account, right=Right.SEE)),
             app.route(
-                Screen(path="/account/password", method="POST", run=self._password, right=Right.SEE)
+                Screen(path="/sign-out", method="POST", run=self._sign_out, right=Permit.SEE)
+            ),
+            app.route(Screen(path=ACCOUNT, run=_account, right=Permit.SEE)),
+            app.route(
+                Screen(
+                    path="/account/password",
+                    method="POST",
+                    run=self._password,
+                    right=Permit.SEE,
+                )
             ),
         ]
 

@@ -43,7 +43,7 @@ from izin.web.i18n import Language
 from izin.web.imports.runs import ImportRuns
 from izin.web.live import LivePages
 from izin.web.navigation import NAVIGATION, Entry
-from izin.web.rights import RIGHTS, Right
+from izin.web.rights import RIGHTS, Permit
 
 NO_FORM = Form((), {})
 SAID_COOKIE = "izin_said"
@@ -139,11 +139,11 @@ class Visit:
         """The ledger."""
         return self.console.ledger
 
-    def may(self, right: Right) -> bool:
+    def may(self, right: Permit) -> bool:
         """Whether the account has the right."""
         return right in RIGHTS[self.account.role]
 
-    def need(self, right: Right) -> None:
+    def need(self, right: Permit) -> None:
         """Raise RefusedVisitError where the account does not have the right."""
         if not self.may(right):
             raise forbidden()
@@ -169,10 +169,10 @@ class Visit:
         people: Collection[str] = (),
         brand: int | None = None,
         *,
-        right: Right = Right.UNMASK,
+        right: Permit = Permit.UNMASK,
     ) -> None:
         """Write a look at people to the history: at what they are called, which needs
-        ``Right.UNMASK``, or at what is known of somebody whom the account named itself, which needs
+        ``Permit.UNMASK``, or at what is known of somebody whom the account named itself, which needs
         another ``right``.
 
         Raises:
@@ -378,7 +378,7 @@ class Screen:
 
     path: str
     run: Handler
-    right: Right
+    right: Permit
     method: str = "GET"
     largest: int = SMALL
     """Bytes of what may be posted to it."""

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.web.app import csrf_of
 from tests.chaos.console import __main__ as console
 from tests.chaos.console.making import KINDS, SignedIn, Target, hostile_request
@@ -16,7 +16,7 @@ OURS = Party(customer=CUSTOMER, brand=BRAND, recipient=PHONE, numbers={"complain
 THEIRS = replace(OURS, customer=FOREIGN_CUSTOMER, brand=FOREIGN_BRAND, recipient=FOREIGN_RECIPIENT)
 TARGET = Target(
     port=8090,
-    sessions=[SignedIn(role=role, token=role, csrf=csrf_of(role)) for role in Role],
+    sessions=[SignedIn(role=role, token=role, csrf=csrf_of(role)) for role in AccountRole],
     ours=OURS,
     theirs=THEIRS,
 )
@@ -27,7 +27,7 @@ def test_hostile_request_is_the_same_for_the_same_seed():
     made = [hostile_request(1, number, TARGET) for number in range(400)]
     assert made[7] == hostile_request(1, 7, TARGET) != hostile_request(2, 7, TARGET)
     assert Counter(one.kind for one in made).keys() == KINDS.keys()
-    for role in Role:
+    for role in AccountRole:
         assert any(f"izin_session={role}".encode() in one.content for one in made)
 
 

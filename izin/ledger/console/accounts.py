@@ -20,7 +20,7 @@ _SQL = statements("console")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 
 
-class Role(StrEnum):
+class AccountRole(StrEnum):
     """What an account is there for; ``izin.web.rights`` says what each may do."""
 
     READER = "reader"
@@ -34,7 +34,7 @@ class Account:
     """Who is signed in: the actor of what is done."""
 
     name: str
-    role: Role
+    role: AccountRole
     customers: frozenset[str] | None
     """Whose data it sees; None: of every customer."""
     created_at: datetime
@@ -61,7 +61,7 @@ def account_of(row: dict[str, Any]) -> Account:
     customers = row["customers"]
     return Account(
         name=row["name"],
-        role=Role(row["role"]),
+        role=AccountRole(row["role"]),
         customers=None if customers is None else frozenset(customers),
         created_at=row["created_at"],
         disabled_at=row["disabled_at"],
@@ -84,7 +84,7 @@ async def find(ledger: Ledger, name: str) -> Account | None:
 async def save(  # noqa: PLR0913  # which account, and by whose order
     ledger: Ledger,
     name: str,
-    role: Role,
+    role: AccountRole,
     customers: Collection[str] | None,
     *,
     by: str,

@@ -5,7 +5,7 @@ from starlette.responses import Response
 from izin.consent import clean
 from izin.views import acts
 from izin.views.acts import PAGE, ActKind, ActPosition, ActSelection
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.visit import RefusedVisitError, Screen, Visit
 
 
@@ -35,4 +35,4 @@ async def show(visit: Visit) -> Response:
     )
 
 
-SCREENS = (Screen(path="/acts", run=show, right=Right.SEE),)
+SCREENS = (Screen(path="/acts", run=show, right=Permit.SEE),)

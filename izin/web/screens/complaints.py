@@ -14,7 +14,7 @@ from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.views.complaints import answer, listed, state_of
 from izin.views.customers import brands_in
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
 
 LIST = "/complaints"
@@ -32,7 +32,7 @@ async def show(visit: Visit) -> Response:
         closed=closed,
         brands=await brands_in(visit.ledger, cut),
         channels=tuple(Channel),
-        may_act=visit.may(Right.COMPLAIN),
+        may_act=visit.may(Permit.COMPLAIN),
     )
 
 
@@ -132,10 +132,10 @@ async def _complaint(visit: Visit) -> Complaint:
 
 
 SCREENS = (
-    Screen(path=LIST, run=show, right=Right.SEE),
-    Screen(path=LIST, run=add, right=Right.COMPLAIN, method="POST"),
-    Screen(path=ONE, run=one, right=Right.COMPLAIN),
-    Screen(path=f"{ONE}/look", run=look, right=Right.COMPLAIN, method="POST"),
-    Screen(path=f"{ONE}/evidence", run=evidence, right=Right.COMPLAIN, method="POST"),
-    Screen(path=f"{ONE}/close", run=close, right=Right.COMPLAIN, method="POST"),
+    Screen(path=LIST, run=show, right=Permit.SEE),
+    Screen(path=LIST, run=add, right=Permit.COMPLAIN, method="POST"),
+    Screen(path=ONE, run=one, right=Permit.COMPLAIN),
+    Screen(path=f"{ONE}/look", run=look, right=Permit.COMPLAIN, method="POST"),
+    Screen(path=f"{ONE}/evidence", run=evidence, right=Permit.COMPLAIN, method="POST"),
+    Screen(path=f"{ONE}/close", run=close, right=Permit.COMPLAIN, method="POST"),
 )

@@ -38,7 +38,7 @@ from izin.views.customers import (
     shared_numbers,
     suspended_and_counted,
 )
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
 
 LIST = "/customers"
@@ -62,7 +62,7 @@ async def show(visit: Visit) -> Response:
         "customers.html",
         known=await known_customers(visit.ledger),
         kinds=tuple(PersonKind),
-        may_add=visit.may(Right.ONBOARD) and visit.account.customers is None,
+        may_add=visit.may(Permit.ONBOARD) and visit.account.customers is None,
     )
 
 
@@ -100,7 +100,7 @@ async def one(visit: Visit) -> Response:
         signatures=tuple(SignatureKind),
         mersis=MERSIS,
         signature=ApplicationItem.SIGNATURE,
-        may_act=visit.may(Right.ONBOARD) and found.customer.offboarded_at is None,
+        may_act=visit.may(Permit.ONBOARD) and found.customer.offboarded_at is None,
     )
 
 
@@ -281,13 +281,13 @@ def _back(visit: Visit, customer_id: str, said: str) -> Response:
 
 
 SCREENS = (
-    Screen(path=LIST, run=show, right=Right.SEE),
-    Screen(path=LIST, run=add, right=Right.ONBOARD, method="POST"),
-    Screen(path=ONE, run=one, right=Right.SEE),
-    Screen(path=f"{ONE}/details", run=change, right=Right.ONBOARD, method="POST"),
-    Screen(path=f"{ONE}/items", run=items, right=Right.ONBOARD, method="POST"),
-    Screen(path=f"{ONE}/pack", run=pack, right=Right.ONBOARD, method="POST"),
-    Screen(path=f"{ONE}/brands", run=brand, right=Right.ONBOARD, method="POST"),
-    Screen(path=f"{ONE}/rights", run=rights, right=Right.ONBOARD, method="POST"),
-    Screen(path=f"{ONE}/retry", run=retry, right=Right.ONBOARD, method="POST"),
+    Screen(path=LIST, run=show, right=Permit.SEE),
+    Screen(path=LIST, run=add, right=Permit.ONBOARD, method="POST"),
+    Screen(path=ONE, run=one, right=Permit.SEE),
+    Screen(path=f"{ONE}/details", run=change, right=Permit.ONBOARD, method="POST"),
+    Screen(path=f"{ONE}/items", run=items, right=Permit.ONBOARD, method="POST"),
+    Screen(path=f"{ONE}/pack", run=pack, right=Permit.ONBOARD, method="POST"),
+    Screen(path=f"{ONE}/brands", run=brand, right=Permit.ONBOARD, method="POST"),
+    Screen(path=f"{ONE}/rights", run=rights, right=Permit.ONBOARD, method="POST"),
+    Screen(path=f"{ONE}/retry", run=retry, right=Permit.ONBOARD, method="POST"),
 )

@@ -18,7 +18,7 @@ from izin.views.deadlines import Deadlines
 from izin.views.remedies import OPT_OUT_HEADER, opt_out_rows
 from izin.web import i18n, plots
 from izin.web.plots import Caption, Plot, PlotSeries
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.visit import Screen, Visit, forbidden
 
 _MOST_ROWS = 100
@@ -201,7 +201,7 @@ async def _listed(visit: Visit, brand: Brand, *, is_shown: bool) -> Response:
     return visit.page(
         "opt_outs.html",
         brand=brand,
-        may_look=visit.may(Right.UNMASK),
+        may_look=visit.may(Permit.UNMASK),
         is_shown=is_shown,
         is_cut=len(found) > _MOST_ROWS,
         most=_MOST_ROWS,
@@ -233,9 +233,9 @@ async def opt_out_file(visit: Visit) -> Response:
 
 _OPT_OUTS = "/deadlines/opt-outs"
 SCREENS = (
-    Screen(path="/deadlines", run=show, right=Right.SEE),
-    Screen(path="/deadlines.csv", run=as_csv, right=Right.SEE),
-    Screen(path=_OPT_OUTS, run=opt_outs, right=Right.SEE),
-    Screen(path=_OPT_OUTS, run=shown_opt_outs, right=Right.UNMASK, method="POST"),
-    Screen(path=f"{_OPT_OUTS}/file", run=opt_out_file, right=Right.UNMASK, method="POST"),
+    Screen(path="/deadlines", run=show, right=Permit.SEE),
+    Screen(path="/deadlines.csv", run=as_csv, right=Permit.SEE),
+    Screen(path=_OPT_OUTS, run=opt_outs, right=Permit.SEE),
+    Screen(path=_OPT_OUTS, run=shown_opt_outs, right=Permit.UNMASK, method="POST"),
+    Screen(path=f"{_OPT_OUTS}/file", run=opt_out_file, right=Permit.UNMASK, method="POST"),
 )

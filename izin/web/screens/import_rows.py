@@ -11,7 +11,7 @@ from izin.producers.files.corrections import ReportedRow
 from izin.views.imports import ReportPage, read_report_page
 from izin.web import pages
 from izin.web.imports.store import ImportEdits, ImportStage, StoredImport
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.screens.imports import CHANGED, IMPORTS, ONE, OUTCOMES, found, start
 from izin.web.visit import RefusedVisitError, Screen, Visit
 
@@ -108,9 +108,13 @@ async def download(visit: Visit) -> Response:
 
 
 SCREENS = (
-    Screen(path=f"{ONE}/rows", run=show_rows, right=Right.IMPORT, method="POST"),
+    Screen(path=f"{ONE}/rows", run=show_rows, right=Permit.IMPORT, method="POST"),
     Screen(
-        path=f"{ONE}/corrections", run=correct, right=Right.IMPORT, method="POST", largest=_FORM
+        path=f"{ONE}/corrections",
+        run=correct,
+        right=Permit.IMPORT,
+        method="POST",
+        largest=_FORM,
     ),
-    Screen(path=f"{ONE}/report", run=download, right=Right.IMPORT, method="POST"),
+    Screen(path=f"{ONE}/report", run=download, right=Permit.IMPORT, method="POST"),
 )

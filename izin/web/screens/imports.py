@@ -25,7 +25,7 @@ from izin.web import pages
 from izin.web.forms import Form
 from izin.web.imports.runs import ImportTask
 from izin.web.imports.store import ImportFault, ImportStage, ImportStore, StoredImport
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
 
 IMPORTS = "/imports"
@@ -124,7 +124,7 @@ async def show(visit: Visit) -> Response:
     return visit.page(
         "imports.html",
         is_ready=is_ready,
-        may_import=visit.may(Right.IMPORT),
+        may_import=visit.may(Permit.IMPORT),
         imports=[(one, _stage(visit, one)) for one in seen[:_LISTED]],
         largest=LARGEST // 2**20,
         kept=visit.console.settings.uploads_kept,
@@ -157,7 +157,7 @@ async def show_one(visit: Visit) -> Response:
         "state": state,
         "stage": _stage(visit, stored),
         "task": visit.console.imports.find(stored.id),
-        "may_import": visit.may(Right.IMPORT),
+        "may_import": visit.may(Permit.IMPORT),
         "counts": COUNTS,
         "outcomes": OUTCOMES,
         "fault": state.fault and _said(visit, state.fault),
@@ -380,13 +380,23 @@ async def delete(visit: Visit) -> Response:
 
 
 SCREENS = (
-    Screen(path=IMPORTS, run=show, right=Right.SEE),
-    Screen(path=IMPORTS, run=upload, right=Right.IMPORT, method="POST", largest=LARGEST + _BESIDE),
-    Screen(path=ONE, run=show_one, right=Right.SEE),
-    Screen(path=f"{ONE}/live", run=watch, right=Right.SEE),
+    Screen(path=IMPORTS, run=show, right=Permit.SEE),
     Screen(
-        path=f"{ONE}/mapping", run=save_mapping, right=Right.IMPORT, method="POST", largest=_BESIDE
+        path=IMPORTS,
+        run=upload,
+        right=Permit.IMPORT,
+        method="POST",
+        largest=LARGEST + _BESIDE,
     ),
-    Screen(path=f"{ONE}/run", run=run, right=Right.IMPORT, method="POST"),
-    Screen(path=f"{ONE}/delete", run=delete, right=Right.IMPORT, method="POST"),
+    Screen(path=ONE, run=show_one, right=Permit.SEE),
+    Screen(path=f"{ONE}/live", run=watch, right=Permit.SEE),
+    Screen(
+        path=f"{ONE}/mapping",
+        run=save_mapping,
+        right=Permit.IMPORT,
+        method="POST",
+        largest=_BESIDE,
+    ),
+    Screen(path=f"{ONE}/run", run=run, right=Permit.IMPORT, method="POST"),
+    Screen(path=f"{ONE}/delete", run=delete, right=Permit.IMPORT, method="POST"),
 )

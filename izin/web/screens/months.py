@@ -11,7 +11,7 @@ from izin.views import months as views
 from izin.views.i18n import month_name, number
 from izin.views.months import MonthReport
 from izin.web import pages
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.visit import RefusedVisitError, Screen, Visit
 
 PATH = "/months"
@@ -110,7 +110,7 @@ def _month(text: str, months: list[date]) -> date:
 
 
 SCREENS = (
-    Screen(path=PATH, run=show, right=Right.SEE),
-    Screen(path=f"{PATH}/make", run=make, right=Right.SEE, method="POST"),
-    Screen(path=f"{PATH}/file", run=download, right=Right.SEE),
+    Screen(path=PATH, run=show, right=Permit.SEE),
+    Screen(path=f"{PATH}/make", run=make, right=Permit.SEE, method="POST"),
+    Screen(path=f"{PATH}/file", run=download, right=Permit.SEE),
 )

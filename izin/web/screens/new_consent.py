@@ -22,7 +22,7 @@ from izin.views import recipient
 from izin.views.words import SLASHES, read_instant
 from izin.web.forms import SMALL
 from izin.web.i18n import Language
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.screens.recipient import known, said_of, shown
 from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
 
@@ -41,14 +41,14 @@ _OWN = tuple(
 async def form(visit: Visit) -> Response:
     """Show the form of a consent, with what is recorded of the one that waits."""
     key, row, _ = await _of_key(visit, visit.opened("key"))
-    await visit.look("recipient consent", [key], right=Right.DECIDE)
+    await visit.look("recipient consent", [key], right=Permit.DECIDE)
     return _form(visit, key, row)
 
 
 async def plan(visit: Visit) -> Response:
     """Show the consent as it would be published, or why it is not."""
     key, row, brand = await _of_key(visit, visit.opened("key"))
-    await visit.look("recipient consent", [key], right=Right.DECIDE)
+    await visit.look("recipient consent", [key], right=Permit.DECIDE)
     fields, faults = _fields(visit), list[str]()
     if fields["consent_date"] is None:
         faults.append(visit.text("Say when the consent was given."))
@@ -105,7 +105,7 @@ async def confirm(visit: Visit) -> Response:
     """Show what a confirmation of the consent that waits means; confirm it once it is ordered."""
     key, row, _ = await _of_key(visit, visit.opened("key"))
     person = key.split("/", SLASHES)[-1]
-    await visit.look("recipient consent", [key], right=Right.DECIDE)
+    await visit.look("recipient consent", [key], right=Permit.DECIDE)
     changed = visit.text("What is known has changed since it was shown; look at it again.")
     if row is None or not recipient.needs_confirmation(row):
         return await shown(visit, person, fault=changed)
@@ -225,7 +225,11 @@ def _named(visit: Visit, source: str) -> str:
 
 SCREENS = tuple(
     Screen(
-        path=f"/recipient/consent{path}", run=run, right=Right.DECIDE, method="POST", largest=size
+        path=f"/recipient/consent{path}",
+        run=run,
+        right=Permit.DECIDE,
+        method="POST",
+        largest=size,
     )
     for path, run, size in (
         ("", form, SMALL),

@@ -20,7 +20,7 @@ from izin.views.overview import DAYS, Overview
 from izin.views.worklist import MOST
 from izin.web import i18n, pages, plots
 from izin.web.plots import Caption, Plot, PlotSeries
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.screens.deadlines import ShownFigure, forecast_plot, term_plot
 from izin.web.visit import RefusedVisitError, Screen, Visit
 
@@ -244,7 +244,7 @@ PLOTS: Mapping[str, Callable[[Visit], Awaitable[Plot]]] = {
 }
 """Every plot, by the name of its file."""
 SCREENS = (
-    Screen(path="/", run=show, right=Right.SEE),
-    Screen(path="/live", run=live, right=Right.SEE),
-    Screen(path="/plots.csv", run=plot_file, right=Right.SEE),
+    Screen(path="/", run=show, right=Permit.SEE),
+    Screen(path="/live", run=live, right=Permit.SEE),
+    Screen(path="/plots.csv", run=plot_file, right=Permit.SEE),
 )

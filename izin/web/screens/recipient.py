@@ -23,7 +23,7 @@ from izin.views.explanation import Explanation, as_it_is
 from izin.views.recipient import KnownRecipient, Section
 from izin.views.remedies import remedy_of_parked
 from izin.views.words import SLASHES, is_key, normalised, read_instant
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
 
 PAGE = "recipient.html"
@@ -68,7 +68,7 @@ async def known(visit: Visit, person: str) -> KnownRecipient:
 async def shown(visit: Visit, person: str, *, done: str = "", fault: str = "") -> Response:
     """Return the page of a person; ``done`` or ``fault`` says what became of an act."""
     is_shown = bool(visit.form.get("unmask"))
-    await visit.look("recipient", [person], right=Right.UNMASK if is_shown else Right.SEE)
+    await visit.look("recipient", [person], right=Permit.UNMASK if is_shown else Permit.SEE)
     found, said = await known(visit, person), said_of(visit, is_shown=is_shown)
     asked_at = instant_of(visit, "at")
     if visit.form.get("at") and asked_at is None:
@@ -147,7 +147,7 @@ async def evidence(visit: Visit) -> Response:
         raise forbidden()
     if not reason:
         return await shown(visit, person, fault=visit.text("Say what the evidence is needed for."))
-    await visit.look("recipient evidence", [person], right=Right.COMPLAIN)
+    await visit.look("recipient evidence", [person], right=Permit.COMPLAIN)
     request = EvidenceRequest(
         recipient=person,
         brand_code=brand.brand_code,
@@ -173,7 +173,7 @@ async def evidence(visit: Visit) -> Response:
 async def erase(visit: Visit) -> Response:
     """Show what the erasure of a person would erase, and erase that once it is ordered."""
     person = visit.opened("person")
-    await visit.look("recipient erase", [person], right=Right.ERASE)
+    await visit.look("recipient erase", [person], right=Permit.ERASE)
     try:
         found = await recipient.erasable(visit.ledger, [person], visit.customer)
     except SourceError:
@@ -212,8 +212,8 @@ async def erase(visit: Visit) -> Response:
 
 
 SCREENS = (
-    Screen(path="/recipient", run=show, right=Right.SEE),
-    Screen(path="/recipient", run=search, right=Right.SEE, method="POST"),
-    Screen(path="/recipient/evidence", run=evidence, right=Right.COMPLAIN, method="POST"),
-    Screen(path="/recipient/erase", run=erase, right=Right.ERASE, method="POST"),
+    Screen(path="/recipient", run=show, right=Permit.SEE),
+    Screen(path="/recipient", run=search, right=Permit.SEE, method="POST"),
+    Screen(path="/recipient/evidence", run=evidence, right=Permit.COMPLAIN, method="POST"),
+    Screen(path="/recipient/erase", run=erase, right=Permit.ERASE, method="POST"),
 )

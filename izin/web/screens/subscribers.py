@@ -17,7 +17,7 @@ from izin.ledger.webhooks.registry import (
 )
 from izin.views.cut import cut_to
 from izin.views.subscribers import ResendOrder, counted, details, listed, ping
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
 from izin.webhooks import resends
 from izin.webhooks.posting import Reply
@@ -106,7 +106,7 @@ async def _page(visit: Visit, name: str, reply: Reply | None = None) -> Response
         is_known=is_known,
         reply=reply,
         types=tuple(WebhookType),
-        may_act=visit.may(Right.DELIVER),
+        may_act=visit.may(Permit.DELIVER),
     )
 
 
@@ -155,11 +155,11 @@ async def _subscriber(visit: Visit) -> WebhookSubscriber:
 
 
 SCREENS = (
-    Screen(path=LIST, run=show, right=Right.SEE),
-    Screen(path=ONE, run=one, right=Right.SEE),
-    Screen(path=f"{ONE}/pause", run=pause, right=Right.DELIVER, method="POST"),
-    Screen(path=f"{ONE}/resume", run=resume, right=Right.DELIVER, method="POST"),
-    Screen(path=f"{ONE}/test", run=test, right=Right.DELIVER, method="POST"),
-    Screen(path=f"{ONE}/resend", run=resend, right=Right.DELIVER, method="POST"),
-    Screen(path=f"{ONE}/cancel", run=cancel, right=Right.DELIVER, method="POST"),
+    Screen(path=LIST, run=show, right=Permit.SEE),
+    Screen(path=ONE, run=one, right=Permit.SEE),
+    Screen(path=f"{ONE}/pause", run=pause, right=Permit.DELIVER, method="POST"),
+    Screen(path=f"{ONE}/resume", run=resume, right=Permit.DELIVER, method="POST"),
+    Screen(path=f"{ONE}/test", run=test, right=Permit.DELIVER, method="POST"),
+    Screen(path=f"{ONE}/resend", run=resend, right=Permit.DELIVER, method="POST"),
+    Screen(path=f"{ONE}/cancel", run=cancel, right=Permit.DELIVER, method="POST"),
 )

@@ -17,7 +17,7 @@ from izin.views import worklist as views
 from izin.views.worklist import Filter, Need, WorkItem, WorkPlace
 from izin.views.worklist_acts import ActPlan, WorkAct, carry_out, plan
 from izin.web import pages
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.visit import RefusedVisitError, Screen, Visit
 
 PATH = "/worklist"
@@ -102,7 +102,7 @@ async def _page(visit: Visit, get: Callable[..., str | None], *, is_shown: bool)
         names=[_sealed(seal, item.kind, item.id) for item in found.items],
         item_acts=possible,
         page_acts=[one for one in WorkAct if any(one in some for some in possible)],
-        may_decide=visit.may(Right.DECIDE),
+        may_decide=visit.may(Permit.DECIDE),
         counts=[(kind, counts[kind]) for kind in Need],
         uncertain={group.kind for group in found.groups if group.is_more},
         brands=sorted({one.brand_code for one in found.groups if one.brand_code is not None}),
@@ -193,9 +193,9 @@ def _place(seal: Fernet, sealed: str) -> WorkPlace | None:
 
 
 SCREENS = (
-    Screen(path=PATH, run=show, right=Right.SEE),
-    Screen(path=f"{PATH}/people", run=show_people, right=Right.UNMASK, method="POST"),
-    Screen(path=f"{PATH}/file", run=download, right=Right.SEE, method="POST"),
-    Screen(path=f"{PATH}/plan", run=show_plan, right=Right.DECIDE, method="POST"),
-    Screen(path=f"{PATH}/act", run=act, right=Right.DECIDE, method="POST", largest=1024 * 1024),
+    Screen(path=PATH, run=show, right=Permit.SEE),
+    Screen(path=f"{PATH}/people", run=show_people, right=Permit.UNMASK, method="POST"),
+    Screen(path=f"{PATH}/file", run=download, right=Permit.SEE, method="POST"),
+    Screen(path=f"{PATH}/plan", run=show_plan, right=Permit.DECIDE, method="POST"),
+    Screen(path=f"{PATH}/act", run=act, right=Permit.DECIDE, method="POST", largest=1024 * 1024),
 )

@@ -30,7 +30,7 @@ from pydantic import SecretStr
 
 from benchmarks.results import RunReport
 from izin.ledger.console import accounts, sessions
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.db import Ledger
 from izin.ledger.db.migrate import migrate
 from izin.local import free_port
@@ -147,7 +147,7 @@ class ConsoleCampaign:
         ) as worker:
             url = f"http://127.0.0.1:{port}/health/ready"
             await until(lambda: answers(url), _UP_WITHIN, what="a console that is ready")
-            signed_in = [await _session(ledger, role) for role in Role]
+            signed_in = [await _session(ledger, role) for role in AccountRole]
             target = Target(port=port, sessions=signed_in, ours=ours, theirs=theirs)
             yield target, worker
 
@@ -190,7 +190,7 @@ async def _exchange(port: int, content: bytes) -> bytes:
     return bytes(read)
 
 
-async def _session(ledger: Ledger, role: Role) -> SignedIn:
+async def _session(ledger: Ledger, role: AccountRole) -> SignedIn:
     """Return a session of an account of this role, cut to our customer."""
     now = Clock()()
     await accounts.save(ledger, role, role, [CUSTOMER], by="test", now=now)

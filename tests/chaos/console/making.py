@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from urllib.parse import quote, quote_from_bytes, urlencode
 
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.web.app import CSRF_FIELD, SESSION_COOKIE
 from izin.web.routes import SCREENS
 from tests.support.console.crawl import Asked, Party, asked
@@ -45,7 +45,7 @@ _PATHS = (
 class SignedIn:
     """A session of a role, cut to our customer."""
 
-    role: Role
+    role: AccountRole
     token: str
     csrf: str
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from izin.cli.doctor.rights import of_login
 from izin.ledger import reads
 from izin.ledger.console import accounts, sessions
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.db import Ledger
 from izin.ledger.reads import LoginRights
 from izin.local import free_port
@@ -145,7 +145,7 @@ async def test_console_alone_makes_and_reads_accounts(logins: dict[str, str]):
     settings = LedgerSettings(database_url=SecretStr(logins["izin_console"]))
     now = datetime.now(UTC)
     async with Ledger(settings, owner=1) as ledger:
-        await accounts.save(ledger, "ada", Role.ADMIN, None, by="test", now=now)
+        await accounts.save(ledger, "ada", AccountRole.ADMIN, None, by="test", now=now)
         token = await sessions.make_link(ledger, "ada", by="test", now=now)
         assert await sessions.use_link(ledger, token, now=now) == "ada"
         assert [one.name for one in await accounts.every(ledger)] == ["ada"]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.db import Ledger, statements
 from izin.ledger.history import act, append, looks, people_keys
 from izin.ledger.registry import customers
@@ -45,7 +45,7 @@ async def recorded(
 async def test_acts_are_listed_newest_first_with_recipients_masked(console: ConsoleHarness):
     """Whoever did it, on what, and what it changed."""
     await recorded(console.ledger)
-    browser = await console.signed_in(role=Role.READER)
+    browser = await console.signed_in(role=AccountRole.READER)
     page = (await browser.get("/acts", kind="changes")).text
     assert PHONE not in page
     for words in ("requeue", "+90***01 · MESAJ", "state: parked -&gt; pending", "brand 7", "ada"):
@@ -74,7 +74,7 @@ async def test_pages_have_every_act_once(ledger: Ledger):
 async def test_page_leads_to_the_older_ones(console: ConsoleHarness):
     """And back to the newest; a page that is none is refused."""
     await recorded(console.ledger, 30)
-    browser = await console.signed_in(role=Role.READER)
+    browser = await console.signed_in(role=AccountRole.READER)
     first = await browser.get("/acts", by="ada")
     (older,) = re.findall(r'href="(/acts\?[^"]*)">Older', first.text)
     second = await browser.get(older.replace("&amp;", "&"))
@@ -91,7 +91,7 @@ async def test_acts_are_cut_to_the_customer_of_the_account(console: ConsoleHarne
         await customers.add(console.ledger, name, name, by="test", now=console.clock())
     await recorded(console.ledger, by="ada", customer="acme")
     await recorded(console.ledger, by="bob", customer="beta")
-    browser = await console.signed_in(Role.ADMIN, ["beta"])
+    browser = await console.signed_in(AccountRole.ADMIN, ["beta"])
     for query in ({}, {"by": "ada"}, {"kind": "looks"}):
         assert "ada" not in (await browser.get("/acts", **query)).text.replace('value="ada"', "")
     assert "bob" in (await browser.get("/acts")).text
@@ -177,7 +177,7 @@ async def names_of(ledger: Ledger, index: str) -> set[str]:
 async def test_acts_are_said_in_turkish(console: ConsoleHarness):
     """What was done, and on what."""
     await recorded(console.ledger)
-    browser = await console.signed_in(role=Role.READER, language=Language.TURKISH)
+    browser = await console.signed_in(role=AccountRole.READER, language=Language.TURKISH)
     page = (await browser.get("/acts")).text
     for words in ("Yeniden işleme al", "marka değişikliği", "bakış", "kişi …", "marka 7"):
         assert words in page

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from izin.evidence.verification import verify
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, NewComplaint
 from izin.web.i18n import Language
@@ -48,7 +48,7 @@ async def entered(console: ConsoleHarness, brand: int = 100001, **more: Any) -> 
 
 async def test_complaint_is_entered_by_who_is_signed_in(registered: ConsoleHarness):
     """Instants are Turkish, and the history of the recipient is held."""
-    browser = await registered.signed_in(Role.COMPLIANCE, name="ada")
+    browser = await registered.signed_in(AccountRole.COMPLIANCE, name="ada")
     page = await browser.post("/complaints", FORM)
     assert "The complaint is entered." in page.text
     (found,) = await complaints.every(registered.ledger)
@@ -73,7 +73,7 @@ async def test_wrong_complaint_is_refused_in_turkish(
     registered: ConsoleHarness, form: Mapping[str, str], status: int, said: str
 ):
     """Nothing of it is kept."""
-    browser = await registered.signed_in(Role.COMPLIANCE, language=Language.TURKISH)
+    browser = await registered.signed_in(AccountRole.COMPLIANCE, language=Language.TURKISH)
     refused = await browser.post("/complaints", {**FORM, **form})
     assert (refused.status_code, said in refused.text) == (status, True), refused.text
     assert await complaints.every(registered.ledger) == ()
@@ -84,14 +84,14 @@ async def test_list_is_masked_and_has_what_is_due_first(registered: ConsoleHarne
     now = registered.clock()
     for due in (None, now + DAY, now - DAY):
         await entered(registered, due_at=due)
-    browser = await registered.signed_in(Role.READER)
+    browser = await registered.signed_in(AccountRole.READER)
     page = (await browser.get("/complaints")).text
     rows = [int(row.split("</td>")[0].split("<td>")[1]) for row in page.split("<tr>")[2:]]
     assert rows == [3, 2, 1]
     assert "overdue" in page
     assert PHONE not in page
     assert (await browser.get("/complaints/1")).status_code == 403
-    officer = await registered.signed_in(Role.COMPLIANCE)
+    officer = await registered.signed_in(AccountRole.COMPLIANCE)
     await officer.post("/complaints/3/close", {"outcome": "unfounded"})
     assert "unfounded" not in (await browser.get("/complaints")).text
     assert "unfounded" in (await browser.get("/complaints", closed="1")).text
@@ -100,7 +100,7 @@ async def test_list_is_masked_and_has_what_is_due_first(registered: ConsoleHarne
 async def test_complaint_is_shown_whole_by_a_look(registered: ConsoleHarness):
     """Without it neither recipient nor content is shown; the history has who looked."""
     one = await entered(registered)
-    browser = await registered.signed_in(Role.COMPLIANCE, name="ada")
+    browser = await registered.signed_in(AccountRole.COMPLIANCE, name="ada")
     page = (await browser.get(f"/complaints/{one.id}")).text
     assert PHONE not in page
     assert "Bahar indirimi" not in page
@@ -114,7 +114,7 @@ async def test_complaint_is_shown_whole_by_a_look(registered: ConsoleHarness):
 async def test_evidence_is_downloaded_verified_and_attached(registered: ConsoleHarness):
     """Its digest is what the complaint has then; whoever downloads it has looked."""
     one = await entered(registered)
-    browser = await registered.signed_in(Role.COMPLIANCE, name="ada")
+    browser = await registered.signed_in(AccountRole.COMPLIANCE, name="ada")
     archive = await browser.post(f"/complaints/{one.id}/evidence")
     assert archive.headers["Content-Type"] == "application/zip"
     found = verify(archive.content, None)
@@ -130,7 +130,7 @@ async def test_evidence_is_downloaded_verified_and_attached(registered: ConsoleH
 async def test_complaint_is_closed_once(registered: ConsoleHarness):
     """With its outcome and a note; its holds end."""
     one = await entered(registered)
-    browser = await registered.signed_in(Role.ADMIN, name="ada")
+    browser = await registered.signed_in(AccountRole.ADMIN, name="ada")
     form = {"outcome": "justified", "note": "settled"}
     assert "is closed" in (await browser.post(f"/complaints/{one.id}/close", form)).text
     found = await complaints.find(registered.ledger, one.id)
@@ -142,7 +142,7 @@ async def test_complaint_is_closed_once(registered: ConsoleHarness):
 async def test_other_complaint_is_refused_as_one_that_is_not_there(registered: ConsoleHarness):
     """Of another customer, and of no number that there is; nothing is changed."""
     other = await entered(registered, 100002)
-    browser = await registered.signed_in(Role.ADMIN, customers=["acme"])
+    browser = await registered.signed_in(AccountRole.ADMIN, customers=["acme"])
     assert "100002" not in (await browser.get("/complaints")).text
     before = await acts(registered.ledger)
     for number in (other.id, 77, 10**30):
@@ -160,7 +160,7 @@ async def test_other_complaint_is_refused_as_one_that_is_not_there(registered: C
 async def test_operator_and_reader_change_no_complaint(registered: ConsoleHarness):
     """They see the list, and no form."""
     await entered(registered)
-    for role in (Role.READER, Role.OPERATOR):
+    for role in (AccountRole.READER, AccountRole.OPERATOR):
         browser = await registered.signed_in(role)
         assert "Enter a complaint" not in (await browser.get("/complaints")).text
         posts = [await browser.post("/complaints", FORM)]

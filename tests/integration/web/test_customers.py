@@ -7,7 +7,7 @@ import pytest
 
 from izin.iys.wire_format import BrandSummary
 from izin.ledger import brands, suspensions
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.record import Brand
 from izin.ledger.registry import application_items, customers, granted
 from izin.web.i18n import Language
@@ -46,14 +46,14 @@ async def listed_by_iys(console: ConsoleHarness, code: int, iys_code: int) -> No
 
 async def test_list_and_page_have_the_customers_of_the_account(registered: ConsoleHarness):
     """And what each brand may write; in Turkish too."""
-    browser = await registered.signed_in(Role.READER)
+    browser = await registered.signed_in(AccountRole.READER)
     shown = (await browser.get("/customers")).text
     assert all(text in shown for text in ("acme", "beta", "Örnek (100001)", "Deneme (100002)"))
     page = (await browser.get("/customers/acme")).text
     assert "ARAMA, MESAJ, EPOSTA" in page
     assert "Deneme" not in page
     assert '<form method="post" action="/customers' not in page
-    turkish = await registered.signed_in(Role.ADMIN, language=Language.TURKISH, name="ela")
+    turkish = await registered.signed_in(AccountRole.ADMIN, language=Language.TURKISH, name="ela")
     assert "İYS başvurusu" in (await turkish.get("/customers/acme")).text
 
 
@@ -70,7 +70,7 @@ ACTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 async def test_other_customer_is_refused_as_one_that_is_not_there(registered: ConsoleHarness):
     """Its page, every act on it, and its brand on the page of one's own; nothing is changed."""
     await suspend(registered, BETA)
-    browser = await registered.signed_in(Role.ADMIN, customers=["acme"])
+    browser = await registered.signed_in(AccountRole.ADMIN, customers=["acme"])
     assert "beta" not in (await browser.get("/customers")).text
     before = await acts(registered.ledger)
     for customer in ("beta", "nobody"):
@@ -91,7 +91,7 @@ async def test_other_customer_is_refused_as_one_that_is_not_there(registered: Co
 async def test_role_without_the_right_sees_and_changes_nothing(registered: ConsoleHarness):
     """A reader and a compliance officer are refused by every act."""
     await suspend(registered)
-    for role in (Role.READER, Role.COMPLIANCE):
+    for role in (AccountRole.READER, AccountRole.COMPLIANCE):
         browser = await registered.signed_in(role)
         before = await acts(registered.ledger)
         for what, form in ACTS:
@@ -102,7 +102,7 @@ async def test_role_without_the_right_sees_and_changes_nothing(registered: Conso
 
 async def test_customer_is_added_and_changed_by_who_is_signed_in(console: ConsoleHarness):
     """An empty number takes it away; a number that is another's is said."""
-    browser = await console.signed_in(Role.OPERATOR, name="ada")
+    browser = await console.signed_in(AccountRole.OPERATOR, name="ada")
     form = {"customer_id": "acme", "name": "Acme", "kind": "legal", "vkn": COMPANY, "iys_code": "7"}
     added = await browser.post("/customers", form)
     assert "The customer is saved." in added.text
@@ -133,7 +133,7 @@ async def test_wrong_customer_is_refused_in_turkish(
     console: ConsoleHarness, form: dict[str, str], said: str
 ):
     """Whoever is told what is wrong, and nothing is stored."""
-    browser = await console.signed_in(Role.ADMIN, language=Language.TURKISH)
+    browser = await console.signed_in(AccountRole.ADMIN, language=Language.TURKISH)
     refused = await browser.post("/customers", {"customer_id": "acme", "name": "Acme", **form})
     assert refused.status_code == 422
     assert said in refused.text.replace("İ", "i").lower()
@@ -142,7 +142,7 @@ async def test_wrong_customer_is_refused_in_turkish(
 
 async def test_limited_account_does_not_change_whose_provider_it_is(registered: ConsoleHarness):
     """By it İYS's list says whose brands are: those of another customer would become its own."""
-    browser = await registered.signed_in(Role.OPERATOR, customers=["acme"])
+    browser = await registered.signed_in(AccountRole.OPERATOR, customers=["acme"])
     given = {"name": "Acme", "iys_code": "200002"}
     assert (await browser.post("/customers/acme/details", given)).status_code == 200
     assert (await customers.find(registered.ledger, "acme")).iys_code is None
@@ -150,7 +150,7 @@ async def test_limited_account_does_not_change_whose_provider_it_is(registered: 
 
 async def test_application_has_what_was_given_and_its_pack(registered: ConsoleHarness):
     """What is missing is said; the pack is a page to print, and counts addresses."""
-    browser = await registered.signed_in(Role.OPERATOR, name="ada")
+    browser = await registered.signed_in(AccountRole.OPERATOR, name="ada")
     given = {"item.signature": "alone", "item.trade-mark:100001": "2019-1", "item.signatory": ""}
     page = await browser.post("/customers/acme/items", given)
     assert "2019-1" in page.text
@@ -170,7 +170,7 @@ async def test_brand_is_registered_and_changed_once_the_plan_is_seen(registered:
     """A name concerns no record, and is changed at once; what does is shown, and shown again where
     it has become something else meanwhile.
     """
-    browser = await registered.signed_in(Role.OPERATOR, name="ada")
+    browser = await registered.signed_in(AccountRole.OPERATOR, name="ada")
     new = {"brand": "100003", "iys_code": "200001", "name": "İkinci"}
     assert "The brand is saved." in (await browser.post("/customers/acme/brands", new)).text
     renamed = await browser.post("/customers/acme/brands", {**SAME, "name": "Yeni ad"})
@@ -196,7 +196,7 @@ async def test_brand_is_registered_and_changed_once_the_plan_is_seen(registered:
 
 async def test_limited_account_registers_what_iys_lists_for_it(registered: ConsoleHarness):
     """Another brand may have records of another customer, which would become its own."""
-    browser = await registered.signed_in(Role.OPERATOR, customers=["acme"])
+    browser = await registered.signed_in(AccountRole.OPERATOR, customers=["acme"])
     for code, iys_code in ((100004, 200001), (100005, 200002)):
         await listed_by_iys(registered, code, iys_code)
     page = (await browser.get("/customers/acme")).text
@@ -208,7 +208,7 @@ async def test_limited_account_registers_what_iys_lists_for_it(registered: Conso
 
 async def test_brand_of_another_customer_is_not_moved(registered: ConsoleHarness):
     """Whoever sees both is told by which command it is."""
-    browser = await registered.signed_in(Role.ADMIN)
+    browser = await registered.signed_in(AccountRole.ADMIN)
     form = {"brand": "100002", "iys_code": "200002", "name": "Deneme"}
     refused = await browser.post("/customers/acme/brands", form)
     assert (refused.status_code, "izin brands add" in refused.text) == (422, True)
@@ -217,7 +217,7 @@ async def test_brand_of_another_customer_is_not_moved(registered: ConsoleHarness
 
 async def test_rights_are_changed_once_the_plan_is_seen(registered: ConsoleHarness):
     """With how much waits for it; what somebody has changed meanwhile is shown again."""
-    browser = await registered.signed_in(Role.OPERATOR, name="ada")
+    browser = await registered.signed_in(AccountRole.OPERATOR, name="ada")
     form = {"brand": "100001", "type": ["ARAMA", "EPOSTA"]}
     plan = await browser.post("/customers/acme/rights", form)
     assert "MESAJ: write -&gt; no; 0 opt-outs and 0 consents wait" in plan.text
@@ -235,7 +235,7 @@ async def test_rights_are_changed_once_the_plan_is_seen(registered: ConsoleHarne
 async def test_suspension_is_shown_with_its_remedy_and_tried(registered: ConsoleHarness):
     """Not one that a person declared: others have to act first."""
     await suspend(registered)
-    browser = await registered.signed_in(Role.OPERATOR, name="ada")
+    browser = await registered.signed_in(AccountRole.OPERATOR, name="ada")
     page = (await browser.get("/customers/acme")).text
     assert "have İYS give back the right to write MESAJ" in page
     assert "Try now" in page

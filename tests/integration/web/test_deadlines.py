@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.registry import customers
 from izin.web.i18n import Language
 from tests.integration.sinks.monitor.test_alerts import pass_term
@@ -42,7 +42,7 @@ async def test_page_has_terms_forecast_and_breaches(harness: SinkHarness, consol
     await harness.register_onay(a_phone(2))
     await harness.ingest(onay(a_phone(3)), ret(a_phone(2)))
     await pass_term(harness, a_phone(3), 1.2)
-    browser = await console.signed_in(Role.READER)
+    browser = await console.signed_in(AccountRole.READER)
     page = (await browser.get("/deadlines")).text
     assert "1 will be late" in page
     assert f'href="{OPT_OUTS}?brand={BRAND}"' in page
@@ -57,7 +57,7 @@ async def test_page_has_terms_forecast_and_breaches(harness: SinkHarness, consol
 async def test_page_in_turkish_has_no_english_text(harness: SinkHarness, console: ConsoleHarness):
     """Its sentence of the forecast too."""
     await harness.ingest(onay())
-    browser = await console.signed_in(Role.READER, language=Language.TURKISH)
+    browser = await console.signed_in(AccountRole.READER, language=Language.TURKISH)
     page = (await browser.get("/deadlines")).text
     assert "hepsi zamanında gönderilecek, sonuncusu en geç" in page
     assert "Süresi geçen" in page
@@ -71,7 +71,7 @@ async def test_breach_is_listed_with_its_recipient_masked(
     await harness.ingest_opt_out()
     await pass_term(harness, PHONE, 1.5)
     assert await harness.opt_out()
-    page = (await (await console.signed_in(Role.READER)).get("/deadlines")).text
+    page = (await (await console.signed_in(AccountRole.READER)).get("/deadlines")).text
     assert "None was sent too late." not in page
     assert PHONE not in page
 
@@ -81,7 +81,7 @@ async def test_opt_outs_are_shown_once_the_look_is_recorded(
 ):
     """Masked to whoever may see but not look; the file is the one that the command writes."""
     await harness.ingest_opt_out()
-    reader = await console.signed_in(Role.READER)
+    reader = await console.signed_in(AccountRole.READER)
     page = (await reader.get(OPT_OUTS, brand=str(BRAND))).text
     assert "Show the recipients" not in page
     assert PHONE not in page
@@ -89,7 +89,7 @@ async def test_opt_outs_are_shown_once_the_look_is_recorded(
         assert (await reader.post(path, {"brand": BRAND})).status_code == 403
     assert await acts(harness.ledger, "look") == []
 
-    operator = await console.signed_in(Role.OPERATOR, name="ada")
+    operator = await console.signed_in(AccountRole.OPERATOR, name="ada")
     assert PHONE not in (await operator.get(OPT_OUTS, brand=str(BRAND))).text
     assert PHONE in (await operator.post(OPT_OUTS, {"brand": BRAND})).text
     file = await operator.post(f"{OPT_OUTS}/file", {"brand": BRAND})
@@ -108,7 +108,7 @@ async def test_brand_that_is_not_seen_is_refused(
     console: ConsoleHarness, harness: SinkHarness, brand: str
 ):
     """In the words in which one is refused that there is not."""
-    browser = await console.signed_in(Role.OPERATOR, [CUSTOMER])
+    browser = await console.signed_in(AccountRole.OPERATOR, [CUSTOMER])
     for answer in (
         await browser.get(OPT_OUTS, brand=brand),
         await browser.post(OPT_OUTS, {"brand": brand}),
@@ -125,7 +125,7 @@ async def test_customer_sees_its_own_deadlines_alone(harness: SinkHarness, conso
     await add_beta(harness)
     whole = (await (await console.signed_in()).get("/deadlines")).text
     assert f"{BRAND} Örnek" in whole
-    browser = await console.signed_in(Role.READER, ["beta"])
+    browser = await console.signed_in(AccountRole.READER, ["beta"])
     page = (await browser.get("/deadlines")).text
     assert "Everything is registered." in page
     assert "Örnek" not in page

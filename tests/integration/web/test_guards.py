@@ -6,13 +6,13 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 
 from izin.consent import OurError
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.record import RefusedValueError
 from izin.ledger.registry import customers
 from izin.runtime.http_server.problems import public_app
 from izin.web.app import ConsoleApp, ConsoleMetrics
 from izin.web.pages import HEADERS
-from izin.web.rights import Right
+from izin.web.rights import Permit
 from izin.web.visit import RefusedVisitError, Screen, Visit
 from tests.integration.sinks.sink_harness import acts
 from tests.support.builders import PHONE
@@ -106,7 +106,7 @@ def with_screens(console: ConsoleHarness, *screens: Screen) -> Starlette:
 async def shown(
     console: ConsoleHarness,
     *screens: Screen,
-    role: Role = Role.ADMIN,
+    role: AccountRole = AccountRole.ADMIN,
     raises: bool = True,
 ) -> Browser:
     """Return a signed-in browser of these screens."""
@@ -136,7 +136,7 @@ async def test_error_is_answered_by_a_page(
     async def fail(_: Visit) -> Response:
         raise error
 
-    browser = await shown(console, Screen(path="/a", run=fail, right=Right.SEE), raises=False)
+    browser = await shown(console, Screen(path="/a", run=fail, right=Permit.SEE), raises=False)
     found = await browser.get("/a")
     assert (found.status_code, text in found.text, without(found)) == (status, True, set())
     assert "ZeroDivision" not in found.text
@@ -148,7 +148,7 @@ async def test_error_that_quotes_markup_shows_it_as_text(console: ConsoleHarness
     async def fail(_: Visit) -> Response:
         raise RefusedVisitError(422, "<b>100%</b> %(x)s")
 
-    browser = await shown(console, Screen(path="/a", run=fail, right=Right.SEE))
+    browser = await shown(console, Screen(path="/a", run=fail, right=Permit.SEE))
     assert "&lt;b&gt;100%&lt;/b&gt; %(x)s" in (await browser.get("/a")).text
 
 
@@ -163,8 +163,8 @@ async def test_form_is_not_read_before_who_posts_it_may(console: ConsoleHarness)
     async def take(_: Visit) -> Response:
         return Response("taken")
 
-    screen = Screen(path="/a", method="POST", run=take, right=Right.IMPORT, largest=10**9)
-    browser = await shown(console, screen, role=Role.READER)
+    screen = Screen(path="/a", method="POST", run=take, right=Permit.IMPORT, largest=10**9)
+    browser = await shown(console, screen, role=AccountRole.READER)
     found = await browser.client.post("/a", content=body(), headers={"Origin": browser.origin})
     assert (found.status_code, read) == (403, [])
     browser = await shown(console, screen)
@@ -215,14 +215,14 @@ async def test_look_at_a_recipient_is_in_the_history_first(console: ConsoleHarne
         await visit.look("recipient", [PHONE])
         return Response(visit.masked(PHONE, is_shown=True))
 
-    screen = Screen(path="/a", run=unmask, right=Right.SEE)
+    screen = Screen(path="/a", run=unmask, right=Permit.SEE)
     browser = await shown(console, screen)
     assert (await browser.get("/a")).text == PHONE
     (act,) = await acts(console.ledger, "look")
     assert act["by"] == "admin"
     assert act["after"]["command"] == "console recipient"
     assert PHONE not in repr(await console.ledger.fetch("SELECT key, data FROM history"))
-    reader = await shown(console, screen, role=Role.READER)
+    reader = await shown(console, screen, role=AccountRole.READER)
     assert (await reader.get("/a")).status_code == 403
     await console.ledger.execute("ALTER TABLE chains RENAME TO chains_away")
     refused = await browser.get("/a")
@@ -236,7 +236,7 @@ async def test_page_that_was_said_something_says_it_once(console: ConsoleHarness
     async def say(visit: Visit) -> Response:
         return visit.redirect("/account", said="<b>Kaydedildi</b>; 100 %\r\nSet-Cookie: a=b")
 
-    browser = await shown(console, Screen(path="/a", run=say, right=Right.SEE))
+    browser = await shown(console, Screen(path="/a", run=say, right=Permit.SEE))
     found = await browser.get("/a")
     assert found.headers["Location"] == "/account"
     assert [value.partition("=")[0] for value in found.headers.get_list("set-cookie")] == [
@@ -257,7 +257,7 @@ async def test_customer_that_is_shown_is_one_of_the_account(console: ConsoleHarn
 
     for name in ("acme", "beta", "gamma"):
         await customers.add(console.ledger, name, name, by="test", now=console.clock())
-    screen = Screen(path="/a", run=who, right=Right.SEE)
+    screen = Screen(path="/a", run=who, right=Permit.SEE)
     app = with_screens(console, screen)
     for own, asked, found in (
         (None, {}, "None"),
@@ -270,7 +270,7 @@ async def test_customer_that_is_shown_is_one_of_the_account(console: ConsoleHarn
         (["beta", "acme"], {"customer": "gamma"}, 403),
         (["beta", "acme"], {"customer": "delta"}, 403),
     ):
-        browser = await console.signed_in(Role.READER, own)
+        browser = await console.signed_in(AccountRole.READER, own)
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app),
             base_url=browser.origin,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from tests.support.console import ConsoleHarness
 
 pytestmark = pytest.mark.database
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.database
 
 async def test_browser_of_an_account_is_shown_its_name(console: ConsoleHarness):
     """And one in which nobody has signed in is sent to the page for it."""
-    browser = await console.signed_in(role=Role.READER, name="ada")
+    browser = await console.signed_in(role=AccountRole.READER, name="ada")
     assert "ada" in (await browser.get("/account")).text
     assert (await console.browser().get("/account")).headers["Location"] == "/sign-in"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from izin.ledger.console import mappings
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand
 from izin.runtime.settings import LedgerSettings
@@ -64,7 +64,7 @@ async def uploaded(
 @pytest.fixture
 async def browser(console: ConsoleHarness) -> Browser:
     """Return the browser of an operator of the first customer."""
-    return await console.signed_in(Role.OPERATOR, [CUSTOMER])
+    return await console.signed_in(AccountRole.OPERATOR, [CUSTOMER])
 
 
 async def test_first_rows_are_shown_with_masked_recipients(browser: Browser):
@@ -80,7 +80,7 @@ async def test_file_is_of_one_customer(console: ConsoleHarness, browser: Browser
     asks for.
     """
     path = await uploaded(browser)
-    other = await console.signed_in(Role.ADMIN, [OTHER])
+    other = await console.signed_in(AccountRole.ADMIN, [OTHER])
     nothing = f"/imports/{'0' * 32}"
     acts = ("mapping", "run", "delete", "rows", "corrections", "report")
     for address in (path, nothing, "/imports/..%2f..", f"{path}/live"):
@@ -111,7 +111,7 @@ async def test_brand_of_another_customer_is_none(browser: Browser):
 async def test_reader_sees_the_list_and_no_row(console: ConsoleHarness, browser: Browser):
     """Without the right to import there is no form, and no first row."""
     path = await uploaded(browser)
-    reader = await console.signed_in(Role.READER, [CUSTOMER])
+    reader = await console.signed_in(AccountRole.READER, [CUSTOMER])
     listed, page = (await reader.get("/imports")).text, (await reader.get(path)).text
     assert "a.csv" in listed
     assert 'type="file"' not in listed
@@ -163,7 +163,7 @@ async def test_mapping_is_saved_for_its_customer_alone(
     page = (await browser.post(f"{again}/mapping", {"saved": "CRM"})).text
     assert "Check the whole file" in page
     assert await mappings.every(ledger, OTHER) == {}
-    other = await console.signed_in(Role.OPERATOR, [OTHER])
+    other = await console.signed_in(AccountRole.OPERATOR, [OTHER])
     page = await uploaded(other, UNKNOWN, customer=OTHER)
     assert "CRM" not in (await other.get(page)).text
     acts = await ledger.fetch("SELECT data FROM history WHERE data->>'act' = 'save mapping'")
@@ -192,7 +192,7 @@ async def test_file_that_is_none_says_so_in_turkish(
     console: ConsoleHarness, content: bytes, said: str
 ):
     """With what to do about it; the page is there, so that the row of the header can be named."""
-    browser = await console.signed_in(Role.OPERATOR, [CUSTOMER], language=Language.TURKISH)
+    browser = await console.signed_in(AccountRole.OPERATOR, [CUSTOMER], language=Language.TURKISH)
     page = (await browser.get(await uploaded(browser, content))).text
     assert said in page
     assert "Sütun adlarının satırı" in page
@@ -200,7 +200,7 @@ async def test_file_that_is_none_says_so_in_turkish(
 
 async def test_upload_without_a_customer_is_refused(console: ConsoleHarness):
     """Whoever sees every customer says of whom the file is."""
-    browser = await console.signed_in(Role.ADMIN)
+    browser = await console.signed_in(AccountRole.ADMIN)
     page = (await browser.get("/imports")).text
     assert f'<option value="{OTHER}">' in page
     refused = await browser.post("/imports", files={"file": ("a.csv", FILE.encode())})
@@ -247,7 +247,7 @@ async def test_console_without_a_folder_imports_nothing(
 ):
     """The page says which setting names one."""
     async with console_over(ledger, ledger_settings=ledger_settings) as console:
-        browser = await console.signed_in(Role.ADMIN)
+        browser = await console.signed_in(AccountRole.ADMIN)
         assert "IZIN_CONSOLE_UPLOADS" in (await browser.get("/imports")).text
         assert (await browser.get(f"/imports/{'0' * 32}")).status_code == 403
 

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from babel.support import Translations
 
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.web import i18n
 from izin.web.i18n import Language
-from izin.web.rights import RIGHTS, Right
+from izin.web.rights import RIGHTS, Permit
 from izin.web.routes import SCREENS
 from izin.web.visit import Screen
 from tests.integration.sinks.sink_harness import SinkHarness
@@ -56,14 +56,14 @@ class Crawl:
 
     def __init__(self, console: ConsoleHarness, ours: Party, theirs: Party) -> None:
         self.console, self.ours, self.theirs = console, ours, theirs
-        self.browsers: dict[Role, Browser] = {}
+        self.browsers: dict[AccountRole, Browser] = {}
 
     async def begin(self, language: Language = Language.ENGLISH) -> None:
         """Sign in one browser of each role."""
-        for role in Role:
+        for role in AccountRole:
             self.browsers[role] = await self.console.signed_in(role, [CUSTOMER], language=language)
 
-    async def ask(self, role: Role, one: Asked, *, form: bool = True) -> httpx.Response:
+    async def ask(self, role: AccountRole, one: Asked, *, form: bool = True) -> httpx.Response:
         """Send a request as a browser of the role."""
         browser = self.browsers[role]
         if one.screen.method == "GET":
@@ -91,7 +91,9 @@ def parts_of(one: Asked) -> list[tuple[str, str]]:
     return list(zip(one.path.split("/"), one.screen.path.split("/"), strict=True))
 
 
-def faults_of(one: Asked, role: Role, found: httpx.Response, given: Sequence[str]) -> list[str]:
+def faults_of(
+    one: Asked, role: AccountRole, found: httpx.Response, given: Sequence[str]
+) -> list[str]:
     """Return what is wrong with an answer to somebody of our customer."""
     shown = f"{role} {one.screen.method} {one.path}: {found.status_code}"
     faults = [shown] if found.status_code >= 500 else []
@@ -127,13 +129,13 @@ async def test_screen_is_shown_by_right_and_without_others(
     await crawl.begin(language)
     faults, allowed = [], 0
     for screen in SCREENS:
-        for role in Role:
+        for role in AccountRole:
             for one in asked(screen, crawl.ours):
                 found = await crawl.ask(role, one, form=False)
                 faults += faults_of(one, role, found, ())
                 allowed += found.status_code == 200
     assert not faults, "\n".join(faults)
-    assert allowed >= len(Role)
+    assert allowed >= len(AccountRole)
     # Acts of this installation, which no code writes.
     assert {text for text in untranslated if not text.startswith("look at ")} == set()
 
@@ -142,7 +144,7 @@ async def test_screen_of_another_customer_is_refused_to_every_role(crawl: Crawl)
     """Whichever it is; what is not there is refused in the same words."""
     faults = []
     for screen in SCREENS:
-        for role in Role:
+        for role in AccountRole:
             for one in asked(screen, crawl.theirs):
                 found = await crawl.ask(role, one)
                 faults += faults_of(one, role, found, crawl.theirs.named)
@@ -156,7 +158,7 @@ async def test_what_is_anothers_is_neither_shown_nor_changed(crawl: Crawl):
     before = await foreign_rows(crawl.console.ledger)
     faults = []
     for screen in SCREENS:
-        for role in Role:
+        for role in AccountRole:
             for one in asked(screen, crawl.theirs):
                 query: Mapping[str, str] = {**one.query, "customer": CUSTOMER}
                 named = Asked(
@@ -179,9 +181,9 @@ async def test_value_that_cannot_be_is_no_mistake_of_ours(crawl: Crawl, value: s
         parts = [quote(value, "") if part != kept else part for part, kept in parts_of(one)]
         for other in (spoilt, replace(one, path="/".join(parts))):
             found = await crawl.ask(
-                Role.ADMIN, replace(other, query={**other.query, "customer": CUSTOMER})
+                AccountRole.ADMIN, replace(other, query={**other.query, "customer": CUSTOMER})
             )
-            faults += faults_of(other, Role.ADMIN, found, crawl.theirs.named)
+            faults += faults_of(other, AccountRole.ADMIN, found, crawl.theirs.named)
     assert not faults, "\n".join(faults)
 
 
@@ -196,7 +198,7 @@ async def test_everybody_is_shown_to_who_sees_everybody(crawl: Crawl):
         for text in traces((await whole.get(one.path, customer="*")).text, (), counts=False)
     ]
     assert found
-    cut = crawl.browsers[Role.ADMIN]
+    cut = crawl.browsers[AccountRole.ADMIN]
     for screen in SCREENS:
         for one in asked(screen, crawl.ours) if screen.method == "GET" else ():
             shown = await cut.get(one.path, **{**one.query, "customer": "*"})
@@ -218,10 +220,13 @@ async def test_form_of_elsewhere_changes_nothing(console: ConsoleHarness, screen
 
 def test_every_role_has_its_rights_and_no_more():
     """A reader changes nothing, and only who has the right sees recipients or erases."""
-    assert RIGHTS.keys() == {*Role}
-    assert RIGHTS[Role.READER] == {Right.SEE}
-    assert RIGHTS[Role.ADMIN] == {*Right}
-    for right in (Right.COMPLAIN, Right.ERASE):
-        assert {role for role in Role if right in RIGHTS[role]} == {Role.COMPLIANCE, Role.ADMIN}
+    assert RIGHTS.keys() == {*AccountRole}
+    assert RIGHTS[AccountRole.READER] == {Permit.SEE}
+    assert RIGHTS[AccountRole.ADMIN] == {*Permit}
+    for right in (Permit.COMPLAIN, Permit.ERASE):
+        assert {role for role in AccountRole if right in RIGHTS[role]} == {
+            AccountRole.COMPLIANCE,
+            AccountRole.ADMIN,
+        }
     for screen in posted():
-        assert screen.right is not Right.SEE or not screen.path.startswith("/acts"), screen.path
+        assert screen.right is not Permit.SEE or not screen.path.startswith("/acts"), screen.path

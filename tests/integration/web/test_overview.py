@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from izin.iys.wire_format import Stream
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.history.reports import opt_outs_by_day
 from izin.web.i18n import Language
 from izin.web.screens.overview import PLOTS
@@ -63,8 +63,8 @@ async def test_figures_are_cut_to_the_customer(harness: SinkHarness, console: Co
     """And of the limits, which all share, nothing is shown."""
     await harness.ingest(onay(), ret(a_phone(2)))
     await add_beta(harness)
-    ours = await figures_of(await console.signed_in(Role.READER, [CUSTOMER]))
-    theirs = await figures_of(await console.signed_in(Role.READER, ["beta"]))
+    ours = await figures_of(await console.signed_in(AccountRole.READER, [CUSTOMER]))
+    theirs = await figures_of(await console.signed_in(AccountRole.READER, ["beta"]))
     names = ("Came in and decided", "Waits for İYS", "Opt-outs today")
     assert [ours[name] for name in names] == ["2", "2", "1"]
     assert [theirs[name] for name in names] == ["0", "0", "0"]
@@ -101,7 +101,7 @@ async def test_every_plot_has_its_picture_table_and_file(
 ):
     """Each that has anything is pictures; one that there is not is refused."""
     await harness.ingest(onay(), ret(a_phone(2)))
-    browser = await console.signed_in(Role.READER)
+    browser = await console.signed_in(AccountRole.READER)
     page = (await browser.get("/")).text
     pictures = [name for name in PLOTS if f'href="/plots.csv?plot={name}"' in page]
     assert pictures == [name for name in PLOTS if name != "latencies"]
@@ -134,7 +134,7 @@ async def test_latency_reaches_from_iys_to_the_subscriber(
 
 async def test_what_does_not_answer_is_named(harness: SinkHarness, console: ConsoleHarness):
     """No worker; with one that lives, what it has not read."""
-    browser = await console.signed_in(Role.READER, [CUSTOMER])
+    browser = await console.signed_in(AccountRole.READER, [CUSTOMER])
     assert "No sink worker runs" in (await browser.get("/")).text
     forget(console)
     await harness.ledger.execute("INSERT INTO processes (owner, beats) VALUES ('7', 1)")
@@ -163,7 +163,7 @@ async def test_watcher_is_sent_the_figures_as_they_change(
 ):
     """The events are those of its own customer; nobody who has not signed in is sent any."""
     await harness.ingest(onay())
-    browser = await console.signed_in(Role.READER, [CUSTOMER])
+    browser = await console.signed_in(AccountRole.READER, [CUSTOMER])
     page = (await browser.get("/")).text
     assert f'sse-connect="/live?customer={CUSTOMER}" sse-swap="changed"' in page
     answer = await browser.get("/live", customer=CUSTOMER)

@@ -12,7 +12,7 @@ import pytest
 
 from izin.consent import TURKEY
 from izin.kafka.bounded_reader import TopicRecord, read_all
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand
 from izin.producers.files import importer
@@ -54,7 +54,7 @@ async def console(
 @pytest.fixture
 async def browser(console: ConsoleHarness) -> Browser:
     """Return the browser of an operator of the customer."""
-    return await console.signed_in(Role.OPERATOR, [CUSTOMER])
+    return await console.signed_in(AccountRole.OPERATOR, [CUSTOMER])
 
 
 def events(settings: KafkaSettings) -> list[TopicRecord]:

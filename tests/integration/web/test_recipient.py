@@ -13,7 +13,7 @@ from izin.consent import TURKEY, ConsentEvent
 from izin.evidence.verification import verify
 from izin.kafka.bounded_reader import TopicRecord, read_all
 from izin.kafka.clients import codec
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.registry import customers
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.records import event_from_avro
@@ -69,7 +69,7 @@ async def test_reader_finds_a_recipient_masked_and_it_is_recorded(
 ):
     """In any notation; the page has state, history and no recipient, and the look has its actor."""
     await harness.register_onay()
-    browser = await console.signed_in(role=Role.READER, name="rea")
+    browser = await console.signed_in(role=AccountRole.READER, name="rea")
     page = await searched(browser)
     assert page.status_code == 200
     assert PHONE not in page.text
@@ -87,11 +87,11 @@ async def test_whole_recipient_needs_the_right_and_a_look(
 ):
     """A reader is refused; an operator sees it, which the history has."""
     await harness.register_onay()
-    reader = await console.signed_in(role=Role.READER)
+    reader = await console.signed_in(role=AccountRole.READER)
     page = await searched(reader)
     assert "Show the whole recipient" not in page.text
     assert (await again(reader, page, unmask="1")).status_code == 403
-    operator = await console.signed_in(role=Role.OPERATOR, name="ope")
+    operator = await console.signed_in(role=AccountRole.OPERATOR, name="ope")
     page = await again(operator, await searched(operator), unmask="1")
     assert f"{PHONE} · MESAJ" in page.text
     assert [one["by"] for one in await acts(console.ledger, "look")][-2:] == ["ope"] * 2
@@ -109,7 +109,7 @@ async def test_sealed_recipient_is_of_its_session_alone(
 
 async def test_what_is_typed_wrong_is_said_beside_the_search(console: ConsoleHarness):
     """And somebody of whom nothing is known is looked at all the same."""
-    browser = await console.signed_in(role=Role.READER)
+    browser = await console.signed_in(role=AccountRole.READER)
     wrong = await searched(browser, "nobody")
     assert wrong.status_code == 422
     assert "neither a phone number nor an e-mail address" in wrong.text
@@ -124,7 +124,7 @@ async def test_account_of_another_customer_finds_nothing(
     """Neither state nor history, nor a key that another session was shown."""
     await parked(harness)
     await add_customer(console, "beta")
-    browser = await console.signed_in(Role.ADMIN, ["beta"])
+    browser = await console.signed_in(AccountRole.ADMIN, ["beta"])
     page = await searched(browser)
     assert "Nothing is known" in page.text
     assert "reconsent" not in page.text
@@ -142,7 +142,7 @@ async def test_permission_at_an_instant_is_what_was_known_then(
 ):
     """Before anything was recorded, and once İYS had the consent."""
     await harness.register_onay()
-    browser = await console.signed_in(role=Role.READER)
+    browser = await console.signed_in(role=AccountRole.READER)
     page = await searched(browser)
     before = await again(browser, page, at="2020-01-01T12:00")
     assert "On 01.01.2020 12:00:00 nothing was known." in before.text
@@ -158,7 +158,7 @@ async def test_key_with_a_history_alone_is_shown_with_that(
     """As one whose row was erased: nothing stands of it, and nothing is done about it."""
     await harness.ingest(onay())
     await harness.ledger.fetch("DELETE FROM consents RETURNING key")
-    browser = await console.signed_in(role=Role.ADMIN)
+    browser = await console.signed_in(role=AccountRole.ADMIN)
     page = await searched(browser)
     assert "+90***01 · MESAJ" in page.text
     assert "from web" in page.text
@@ -172,7 +172,7 @@ async def test_recorded_consent_is_confirmed_once_it_was_planned(
 ):
     """As ``izin brands requeue``: it goes to İYS, and the history has who vouches for it."""
     await parked(harness)
-    browser = await console.signed_in(role=Role.COMPLIANCE, name="cem")
+    browser = await console.signed_in(role=AccountRole.COMPLIANCE, name="cem")
     page = await searched(browser)
     planned = await browser.post(
         "/recipient/consent/confirm", hidden(page, "/recipient/consent/confirm")
@@ -199,9 +199,9 @@ async def test_reader_and_other_sessions_confirm_nothing(
 ):
     """The route needs its right, and a key that this session has sealed."""
     await parked(harness)
-    admin = await console.signed_in(role=Role.ADMIN)
+    admin = await console.signed_in(role=AccountRole.ADMIN)
     form = hidden(await searched(admin), "/recipient/consent/confirm")
-    for role, name in ((Role.READER, "rea"), (Role.OPERATOR, "ope")):
+    for role, name in ((AccountRole.READER, "rea"), (AccountRole.OPERATOR, "ope")):
         browser = await console.signed_in(role=role, name=name)
         form["csrf"] = await browser.csrf()
         assert (await browser.post("/recipient/consent/confirm", form)).status_code == 403
@@ -213,7 +213,7 @@ async def test_consent_without_proof_or_date_is_not_planned(
 ):
     """The form says what is missing, keeps what was typed, and nothing is published."""
     await parked(harness)
-    browser = await console.signed_in(role=Role.COMPLIANCE)
+    browser = await console.signed_in(role=AccountRole.COMPLIANCE)
     page = await searched(browser)
     form = await browser.post("/recipient/consent", hidden(page, "/recipient/consent"))
     fields = {**hidden(form, "/recipient/consent/plan"), "given": "", "source": "HS_WEB"}
@@ -245,7 +245,7 @@ async def test_consent_in_hand_is_published_with_its_evidence_and_confirmed(
     await parked(harness)
     publish_brand(kafka_settings)
     async with console_over(harness.ledger, kafka=kafka_settings) as console:
-        browser = await console.signed_in(role=Role.COMPLIANCE, name="cem")
+        browser = await console.signed_in(role=AccountRole.COMPLIANCE, name="cem")
         page = await searched(browser)
         form = await browser.post("/recipient/consent", hidden(page, "/recipient/consent"))
         given = minutes_ago(2).astimezone(TURKEY)
@@ -290,7 +290,7 @@ async def published(settings: KafkaSettings) -> ConsentEvent:
 async def test_evidence_is_downloaded_and_recorded(harness: SinkHarness, console: ConsoleHarness):
     """What ``izin evidence`` collects; the history has who, why and the digest."""
     await harness.register_onay()
-    browser = await console.signed_in(role=Role.COMPLIANCE, name="cem")
+    browser = await console.signed_in(role=AccountRole.COMPLIANCE, name="cem")
     page = await searched(browser)
     form = {**hidden(page, "/recipient/evidence"), "brand": str(BRAND)}
     assert (
@@ -305,14 +305,14 @@ async def test_evidence_is_downloaded_and_recorded(harness: SinkHarness, console
     assert (found.header["recipient"], found.header["made_by"]) == (PHONE, "cem")
     (act,) = await acts(console.ledger, "export evidence")
     assert act["after"]["sha256"] == found.sha256
-    operator = await console.signed_in(role=Role.OPERATOR)
+    operator = await console.signed_in(role=AccountRole.OPERATOR)
     assert (await operator.post("/recipient/evidence", form)).status_code == 403
 
 
 async def test_erasure_is_planned_and_then_requested(harness: SinkHarness, console: ConsoleHarness):
     """A consent that stands is not erased; an opt-out is, by who ordered it."""
     await harness.ingest_opt_out()
-    browser = await console.signed_in(role=Role.COMPLIANCE, name="cem")
+    browser = await console.signed_in(role=AccountRole.COMPLIANCE, name="cem")
     page = await searched(browser)
     plan = await browser.post("/recipient/erase", hidden(page, "/recipient/erase"))
     assert "the consent stands" in plan.text
@@ -334,7 +334,7 @@ async def test_erasure_is_planned_and_then_requested(harness: SinkHarness, conso
 async def test_screen_speaks_turkish(harness: SinkHarness, console: ConsoleHarness):
     """State, history and acts, by default."""
     await parked(harness)
-    browser = await console.signed_in(role=Role.ADMIN, language=Language.TURKISH)
+    browser = await console.signed_in(role=AccountRole.ADMIN, language=Language.TURKISH)
     page = await searched(browser)
     for words in (
         "İleti gönderilemez",

@@ -9,7 +9,7 @@ from argon2 import PasswordHasher
 from structlog.typing import EventDict
 
 from izin.ledger.console import accounts, sessions
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.record import UnknownAccountError
 from izin.web.i18n import Language
 from izin.web.passwords import LONGEST
@@ -333,7 +333,7 @@ async def test_redirect_stays_in_the_console(console: ConsoleHarness, back: str)
 async def test_cookies_of_a_console_behind_tls_are_its_own(console: ConsoleHarness):
     """With the prefix that keeps other hosts from setting them; and browsers keep to TLS."""
     async with console_over(console.ledger, url="https://console.example.com") as secure:
-        browser = await secure.signed_in(role=Role.READER)
+        browser = await secure.signed_in(role=AccountRole.READER)
         page = await browser.get("/account")
         assert page.status_code == 200
         assert page.headers["Strict-Transport-Security"] == "max-age=31536000"

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from benchmarks.webhooks.receiver import ScriptedAnswer, WebhookReceiver
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.db import Ledger
 from izin.ledger.record import StreamUnavailableError
 from izin.ledger.webhooks import registry
@@ -66,7 +66,7 @@ async def test_list_and_page_say_what_each_lacks(
 ):
     """Never with a secret; in Turkish too, and also while Kafka does not answer."""
     TopicWriter(kafka_settings).opt_outs(*map(a_consent, (1, 2, 3)))
-    browser = await hooked.signed_in(Role.READER, language=Language.TURKISH)
+    browser = await hooked.signed_in(AccountRole.READER, language=Language.TURKISH)
     listed = (await browser.get("/subscribers")).text
     assert all(text in listed for text in ("crm", "till", "olayları alıyor"))
     page = (await browser.get("/subscribers/crm")).text
@@ -75,13 +75,13 @@ async def test_list_and_page_say_what_each_lacks(
     assert "Duraklat</button>" not in page
     assert "<dt>Gecikme</dt><dd>yok</dd>" in page
     hooked.clock.ahead = timedelta(hours=3)
-    later = await hooked.signed_in(Role.READER, language=Language.TURKISH, name="ela")
+    later = await hooked.signed_in(AccountRole.READER, language=Language.TURKISH, name="ela")
     assert "<td>3 sa</td>" in (await later.get("/subscribers")).text
 
 
 async def test_subscriber_is_paused_and_resumed(hooked: ConsoleHarness):
     """By who is signed in; the page offers what may be done now."""
-    browser = await hooked.signed_in(Role.OPERATOR, name="ada")
+    browser = await hooked.signed_in(AccountRole.OPERATOR, name="ada")
     paused = (await browser.post("/subscribers/crm/pause")).text
     assert "The subscriber is paused." in paused
     assert ">Resume</button>" in paused
@@ -97,7 +97,7 @@ async def test_test_event_is_posted_and_its_reply_is_shown(
     hooked: ConsoleHarness, receiver: WebhookReceiver
 ):
     """Where it is taken, and where it is not; the history has both."""
-    browser = await hooked.signed_in(Role.OPERATOR, name="ada")
+    browser = await hooked.signed_in(AccountRole.OPERATOR, name="ada")
     assert "was taken (status 200)" in (await browser.post("/subscribers/crm/test")).text
     assert b"test.ping" in receiver.received[0].body
     receiver.answer = lambda _: ScriptedAnswer(status=500)
@@ -115,7 +115,7 @@ async def test_resend_is_counted_confirmed_and_cancelled(
     topics = TopicWriter(kafka_settings)
     topics.opt_outs(*map(a_consent, (1, 2, 3)))
     await lose(hooked.ledger)
-    browser = await hooked.signed_in(Role.OPERATOR, name="ada")
+    browser = await hooked.signed_in(AccountRole.OPERATOR, name="ada")
     plan = await browser.post("/subscribers/crm/resend", EVERYTHING)
     assert "3 events would be sent again" in plan.text
     assert "consent.opted-out" in plan.text
@@ -151,7 +151,7 @@ async def test_resend_of_nothing_is_said_in_turkish(
     hooked: ConsoleHarness, form: dict[str, str], status: int, said: str
 ):
     """Nothing is ordered by it."""
-    browser = await hooked.signed_in(Role.OPERATOR, language=Language.TURKISH)
+    browser = await hooked.signed_in(AccountRole.OPERATOR, language=Language.TURKISH)
     refused = await browser.post("/subscribers/crm/resend", form)
     assert (refused.status_code, said in refused.text.lower()) == (status, True), refused.text
     assert await hooked.ledger.fetch("SELECT id FROM resends", {}) == []
@@ -164,28 +164,28 @@ async def test_recipient_of_a_resend_is_not_in_its_plan(
     TopicWriter(kafka_settings).opt_outs(*map(a_consent, (1, 2)))
     await lose(hooked.ledger)
     await entered(hooked, recipient=a_phone(1))
-    browser = await hooked.signed_in(Role.OPERATOR, name="ada")
+    browser = await hooked.signed_in(AccountRole.OPERATOR, name="ada")
     plan = await browser.post("/subscribers/crm/resend", {"recipient": a_phone(1)})
     assert "1 events would be sent again" in plan.text
     assert a_phone(1) not in plan.text
     names = ("confirmed", "planned", "until", "sealed")
     order = {name: hidden_field(plan, name) for name in names}
     assert "1 events are sent again" in (await browser.post("/subscribers/crm/resend", order)).text
-    other = await hooked.signed_in(Role.OPERATOR, name="ela")
+    other = await hooked.signed_in(AccountRole.OPERATOR, name="ela")
     assert (await other.post("/subscribers/crm/resend", order)).status_code == 403
 
 
 async def test_recipient_of_another_customer_is_not_known(hooked: ConsoleHarness):
     """A resend does not say whether anybody else knows a recipient."""
     await entered(hooked, 100002)
-    browser = await hooked.signed_in(Role.OPERATOR, customers=["acme"])
+    browser = await hooked.signed_in(AccountRole.OPERATOR, customers=["acme"])
     refused = await browser.post("/subscribers/crm/resend", {"recipient": PHONE})
     assert (refused.status_code, "Nothing is known" in refused.text) == (404, True)
 
 
 async def test_other_subscriber_is_refused_as_one_that_is_not_there(hooked: ConsoleHarness):
     """Its page, and every act; nothing is changed."""
-    browser = await hooked.signed_in(Role.ADMIN, customers=["acme"])
+    browser = await hooked.signed_in(AccountRole.ADMIN, customers=["acme"])
     assert "till" not in (await browser.get("/subscribers")).text
     before = await acts(hooked.ledger)
     for name in ("till", "nobody"):
@@ -198,7 +198,7 @@ async def test_other_subscriber_is_refused_as_one_that_is_not_there(hooked: Cons
 
 async def test_reader_and_compliance_act_on_no_subscriber(hooked: ConsoleHarness):
     """They see it, and no form."""
-    for role in (Role.READER, Role.COMPLIANCE):
+    for role in (AccountRole.READER, AccountRole.COMPLIANCE):
         browser = await hooked.signed_in(role)
         assert "/subscribers/crm/pause" not in (await browser.get("/subscribers/crm")).text
         posts = [await browser.post(f"/subscribers/crm/{one}", EVERYTHING) for one in ACTS]
@@ -214,5 +214,5 @@ async def test_page_is_shown_while_kafka_does_not_answer(
         raise StreamUnavailableError("webhooks: no broker")
 
     monkeypatch.setattr(subscribers, "ends", unreachable)
-    browser = await hooked.signed_in(Role.READER)
+    browser = await hooked.signed_in(AccountRole.READER)
     assert "Kafka does not answer" in (await browser.get("/subscribers/crm")).text

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from openpyxl import load_workbook
 
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.registry import customers
 from izin.views.i18n import Language
 from tests.integration.sinks.automatic_suspension.suspension_harness import suspend
@@ -49,7 +49,7 @@ async def test_worklist_masks_recipients_until_a_look_is_recorded(
 ):
     """Neither the page nor what its forms carry has them; showing them is a look."""
     await park(harness, PHONE, a_phone(2))
-    browser = await console.signed_in(Role.OPERATOR, name="ada")
+    browser = await console.signed_in(AccountRole.OPERATOR, name="ada")
     page = await browser.get("/worklist")
     assert "+90***01" in page.text
     assert PHONE not in page.text
@@ -66,7 +66,7 @@ async def test_reader_sees_the_list_and_neither_people_nor_acts(
 ):
     """Its file is masked, too."""
     await park(harness, PHONE)
-    browser = await console.signed_in(Role.READER)
+    browser = await console.signed_in(AccountRole.READER)
     page = await browser.get("/worklist")
     assert (page.status_code, "/worklist/people" in page.text) == (200, False)
     assert fields(page, "row", "one") == {"row": [], "one": []}
@@ -82,7 +82,7 @@ async def test_one_parked_consent_is_released_after_its_plan(
 ):
     """By who is signed in; nothing is done by the plan alone."""
     await park(harness, PHONE, a_phone(2))
-    browser = await console.signed_in(Role.COMPLIANCE, name="ada", language=Language.TURKISH)
+    browser = await console.signed_in(AccountRole.COMPLIANCE, name="ada", language=Language.TURKISH)
     first = fields(await browser.get("/worklist", kind="parked"), "one")["one"][0]
     plan = await browser.post("/worklist/plan", {"one": first})
     assert "yeni bir onay verdiğini teyit eder" in plan.text
@@ -201,14 +201,14 @@ async def test_month_is_made_shown_and_downloaded(
     await harness.ingest(onay())
     await customers.add(console.ledger, "beta", "Beta", by="ada", now=console.clock())
     month = f"{this_month():%Y-%m}"
-    browser = await console.signed_in(Role.READER, [CUSTOMER], language=language)
+    browser = await console.signed_in(AccountRole.READER, [CUSTOMER], language=language)
     assert (await browser.get("/months/file", month=month)).status_code == 404
     page = await browser.post("/months/make", {"month": month})
     assert page.url.params["month"] == month
     assert {Language.TURKISH: "toplam", Language.ENGLISH: "in all"}[language] in page.text
     file = await browser.get("/months/file", month=month)
     assert load_workbook(io.BytesIO(file.content)).worksheets[0]["C5"].value == 1
-    theirs = await console.signed_in(Role.READER, ["beta"], language=language)
+    theirs = await console.signed_in(AccountRole.READER, ["beta"], language=language)
     assert (await theirs.get("/months/file", month=month, customer=CUSTOMER)).status_code == 403
     assert (await theirs.get("/months/file", month=month)).status_code == 404
 

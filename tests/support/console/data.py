@@ -17,7 +17,7 @@ from izin.consent import Channel, ConsentEvent
 from izin.ledger import brands
 from izin.ledger.automatic_suspension.counting import SuspensionLimits, set_limits
 from izin.ledger.console import accounts
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.history import HistoryEntry, append, entries_of
 from izin.ledger.record import Brand
 from izin.ledger.registry import (
@@ -331,8 +331,8 @@ async def _enter_what_people_do(harness: SinkHarness) -> None:
         found = list(entries_of(asked | {"reason": "opted-out", "reasons": {"opted-out": 1}}))
         await append.append(connection, found, now=now)
     for name, role, whose in (
-        (ADMIN, Role.ADMIN, None),
-        (READER, Role.READER, None),
-        (ONE_CUSTOMER, Role.OPERATOR, [OTHER]),
+        (ADMIN, AccountRole.ADMIN, None),
+        (READER, AccountRole.READER, None),
+        (ONE_CUSTOMER, AccountRole.OPERATOR, [OTHER]),
     ):
         await accounts.save(ledger, name, role, whose, by="izin up", now=now)

@@ -1,6 +1,6 @@
 """The console of a test, without a socket, and browsers that sign in to it.
 
-``console_over(ledger)`` gives it; ``await console.signed_in(role=Role.READER, customers=["acme"])``
+``console_over(ledger)`` gives it; ``await console.signed_in(role=AccountRole.READER, customers=["acme"])``
 a browser of a new account, which posts forms as pages do: with the token of its session, from the
 console's own origin.
 """
@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 
 from izin.ledger.console import accounts, sessions
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.ledger.db import Ledger
 from izin.runtime.http_server.problems import public_app
 from izin.runtime.settings import ConsoleSettings, KafkaSettings, LedgerSettings
@@ -96,7 +96,10 @@ class ConsoleHarness:
         return Browser(client=client, origin=origin)
 
     async def account(
-        self, name: str, role: Role = Role.ADMIN, customers: Collection[str] | None = None
+        self,
+        name: str,
+        role: AccountRole = AccountRole.ADMIN,
+        customers: Collection[str] | None = None,
     ) -> None:
         """Add an account, or change it; ``customers``, None for every one, must be registered."""
         await accounts.save(self.ledger, name, role, customers, by="test", now=self.clock())
@@ -108,7 +111,7 @@ class ConsoleHarness:
 
     async def signed_in(
         self,
-        role: Role = Role.ADMIN,
+        role: AccountRole = AccountRole.ADMIN,
         customers: Collection[str] | None = None,
         *,
         name: str = "",

@@ -17,7 +17,7 @@ from babel.messages.extract import extract
 from babel.messages.pofile import read_po
 
 from izin.ledger.automatic_suspension.decisions import SuspensionDecision
-from izin.ledger.console.accounts import Role
+from izin.ledger.console.accounts import AccountRole
 from izin.views import months, worklist
 from izin.views.remedies import REMEDIES
 from izin.views.worklist import Need
@@ -33,7 +33,7 @@ MODULES = sorted([*WEB.rglob("*.py"), *(ROOT / "izin" / "views").glob("*.py")])
 CATALOGS = sorted((WEB / "locale" / "tr").glob("*.po"))
 IN_TABLES = {
     *(one.name for one in NAVIGATION),
-    *Role,
+    *AccountRole,
     *app._REFUSALS.values(),
     *(one.label for one in WorkAct),
     *Need,
