@@ -172,8 +172,8 @@ class Visit:
         right: Permit = Permit.UNMASK,
     ) -> None:
         """Write a look at people to the history: at what they are called, which needs
-        ``Permit.UNMASK``, or at what is known of somebody whom the account named itself, which needs
-        another ``right``.
+        ``Permit.UNMASK``, or at what is known of somebody whom the account named itself, which
+        needs another ``right``.
 
         Raises:
             RefusedVisitError: the account may not, or the history cannot have it; nothing is shown.

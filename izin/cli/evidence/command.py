@@ -118,9 +118,8 @@ def write(
     )
     if out.exists():
         raise SourceError(f"{out} exists; name a new file")
-    messages = topic_messages()
     made = run_on_ledger(
-        lambda ledger: evidence_archive(ledger, messages, request, now=now),
+        lambda ledger: evidence_archive(ledger, topic_messages(), request, now=now),
         look=Look(command="evidence write", by=by, people=[request.recipient]),
     )
     write_new(out, made.content)
@@ -132,8 +131,7 @@ def write(
     say(
         f"{len(evidence.rows)} rows of {len(evidence.header['keys'])} keys are written to {out}",
         f"sha256 {made.sha256}",
-        "its newest anchors reach the topic within seconds, and the anchor file within the "
-        "interval",
+        "its newest anchors reach the topic in seconds, and the anchor file within the interval",
     )
 
 

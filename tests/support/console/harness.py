@@ -1,7 +1,7 @@
 """The console of a test, without a socket, and browsers that sign in to it.
 
-``console_over(ledger)`` gives it; ``await console.signed_in(role=AccountRole.READER, customers=["acme"])``
-a browser of a new account, which posts forms as pages do: with the token of its session, from the
+``console_over(ledger)`` gives it; ``await console.signed_in(AccountRole.READER, ["acme"])`` a
+browser of a new account, which posts forms as pages do: with the token of its session, from the
 console's own origin.
 """
 
