@@ -38,7 +38,15 @@ _LISTED = 100
 _MOST = 50
 """Imports of a customer whose files are kept: a folder that is full would take nobody's."""
 _MOST_WORDS = 100
-_LONGEST_ORIGIN, _LONGEST_NAME = 40, 200
+_LONGEST_NAME = 200
+_OPTIONAL: Final = {
+    "header_row": 7,
+    "day_order": 3,
+    "excel_epoch": 4,
+    "time_of_day": 8,
+    "origin": 40,
+}
+"""What a mapping may say beside columns and words, and so many characters of it."""
 _LEFT_OUT: Final = "-"
 CHANGED = "This has changed meanwhile; open the page again."
 FIELDS: Final = {
@@ -304,10 +312,7 @@ def _mapping(form: Form, former: FileMapping, names: Sequence[str]) -> FileMappi
         field, _, word = form.get(f"of-{place}").partition(":")
         if value := form.get(f"word-{place}"):
             words.setdefault(field, {})[word] = value
-    optional = {
-        name: form.get(name)
-        for name in ("header_row", "day_order", "excel_epoch", "time_of_day", "origin")
-    }
+    optional = {name: form.get(name)[:longest] for name, longest in _OPTIONAL.items()}
     given: dict[str, Any] = {
         "columns": {name: one for name, one in held.items() if one not in {"", _LEFT_OUT}},
         "ignore": [name for name, one in held.items() if one == _LEFT_OUT],
@@ -315,7 +320,7 @@ def _mapping(form: Form, former: FileMapping, names: Sequence[str]) -> FileMappi
         "constants": {name: one for name, one in form.starting("given-").items() if one},
         "values": {word: one for word, one in former.values.items() if isinstance(one, str)}
         | words,
-        **{name: one[:_LONGEST_ORIGIN] for name, one in optional.items() if one},
+        **{name: one for name, one in optional.items() if one},
     }
     try:
         return FileMapping.model_validate(given)
