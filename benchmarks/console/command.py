@@ -34,8 +34,10 @@ from tests.support.console.plans import recorded, scans
 from tests.support.console.reachable import PageRequest, pages_of
 from tests.support.console.site import Site, console as running
 
-_LARGE = 10_000
-"""Rows of a table that no screen may read from end to end."""
+_LARGE = 100_000
+"""Rows of a table that no screen may read from end to end: more than a day's history has, which the
+overview reads, and which is all of a month that has just begun.
+"""
 _BACKLOG, _PARKED = 20_000, 2_000
 
 
