@@ -45,7 +45,7 @@ _SHOWN = {
     "recipient: found": "recipient",
     "/worklist": "worklist",
     "/deadlines": "deadlines",
-    "/imports": "imports",
+    "import: checked": "imports",
 }
 """The screens that the documentation shows, and the names of their pictures."""
 _PICTURES = ROOT / "docs" / "images"

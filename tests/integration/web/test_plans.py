@@ -17,8 +17,10 @@ from tests.support.console.plans import Statement, recorded, scans
 from tests.support.console.reachable import pages_of, unreached
 from tests.support.console.site import filled
 
-NOT_LINKED: frozenset[str] = frozenset()
-"""Routes of screens that no link and no form of ``reachable`` leads to: fragments, files."""
+NOT_LINKED = {"/live", "/imports/{id}", "/imports/{id}/live", "/months/file"}
+"""Routes that no link and no form of ``reachable`` leads to: what a page loads, and pages of what
+somebody has uploaded, or had made, first.
+"""
 
 
 @pytest.mark.broker

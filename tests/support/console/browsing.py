@@ -178,7 +178,7 @@ def _is_page(one: Visitor, address: str) -> bool:
     """Whether an address has a page, and no file to download."""
     answer = one.page.request.get(address)
     is_html = answer.headers.get("content-type", "").startswith("text/html")
-    if is_html and not answer.ok and answer.status != 404:  # INTERIM
+    if is_html and not answer.ok:
         one.problems.append(f"{address} answers {answer.status}")
     return is_html and answer.ok
 
