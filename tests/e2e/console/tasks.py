@@ -46,7 +46,7 @@ def _whole(one: Visitor) -> None:
 
 
 def _uploaded(one: Visitor) -> None:
-    """Upload an address book, with a row whose source nobody knows and one without a date."""
+    """Upload an address book, with a row whose source nobody knows, which is refused."""
     one.page.goto("/imports")
     first = next(_ROWS) * 10
     when = (datetime.now(TURKEY) - timedelta(hours=3)).strftime("%d.%m.%Y %H:%M:%S")
@@ -105,7 +105,6 @@ def _at(path: str) -> Reach:
     return reach
 
 
-_CONSENT = {"consent_date": "2026-11-30T10:00:00", "evidence": "Islak imzalı form, klasör 12"}
 REACHED: Mapping[str, Reach] = {
     "recipient: found": _found,
     "recipient: unknown": _after(_at("/recipient"), "/recipient", recipient="0555 999 99 99"),
@@ -129,7 +128,7 @@ REACHED: Mapping[str, Reach] = {
     "months: of a customer": _made,
     "refused": _at("/customers/nobody"),
 }
-"""Pages that no link leads to, by name; reaching one changes nothing."""
+"""Pages that no link leads to, by name: each can be reached again and again."""
 
 
 def sign_in_by_keyboard(one: Visitor, name: str, password: str) -> None:
