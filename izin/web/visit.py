@@ -269,14 +269,15 @@ class Visit:
         """
         return self._seal.encrypt(f"{name}\0{text}".encode()).decode()
 
-    def opened(self, name: str) -> str:
-        """Return the text that a field of the form has sealed.
+    def opened(self, name: str, sealed: str | None = None) -> str:
+        """Return the text that a field of the form has sealed; of several what is ``sealed``.
 
         Raises:
             RefusedVisitError: it has none that this session has sealed for it.
         """
         try:
-            found = self._seal.decrypt(self.form.get(name).encode()).decode()
+            given = self.form.get(name) if sealed is None else sealed
+            found = self._seal.decrypt(given.encode()).decode()
         except InvalidToken:
             found = ""
         sealed_for, _, text = found.partition("\0")

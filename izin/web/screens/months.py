@@ -10,7 +10,6 @@ from izin.ledger.brands import brands_of
 from izin.views import months as views
 from izin.views.i18n import month_name, number
 from izin.views.months import MonthReport
-from izin.web import pages
 from izin.web.rights import Permit
 from izin.web.visit import RefusedVisitError, Screen, Visit
 
@@ -81,8 +80,7 @@ async def download(visit: Visit) -> Response:
     whose = next(one for one in visit.customers if one.customer_id == customer)
     content = views.workbook_of(report, whose, await _brands(visit), visit.language)
     name = f"izin-{month.isoformat()[:7]}.xlsx"
-    headers = {**pages.HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(content, media_type=_XLSX, headers=headers)
+    return visit.download(name, content, _XLSX)
 
 
 def _customer(visit: Visit) -> str:

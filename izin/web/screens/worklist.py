@@ -1,22 +1,17 @@
 """The worklist: what needs a person, and what is done about it, on a page of its own first.
 
-An item is named by a form as sealed under the session, for its name may be of a recipient.
+Forms and links name items sealed under the session.
 """
 
-import base64
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from cryptography.fernet import Fernet, InvalidToken
 from starlette.responses import Response
 
 from izin.views import worklist as views
 from izin.views.worklist import Filter, Need, WorkItem, WorkPlace
 from izin.views.worklist_acts import ActPlan, WorkAct, carry_out, plan
-from izin.web import pages
 from izin.web.rights import Permit
 from izin.web.visit import RefusedVisitError, Screen, Visit
 
@@ -25,6 +20,7 @@ MOST_AT_ONCE = 5000
 """About so many items something is done at once."""
 _IN_FILE = 50_000
 _NEED_A_REASON = frozenset({WorkAct.RELEASE, WorkAct.WITHDRAW})
+_APART = "\0"
 _SAID = 3
 """Sentences about what was done; more would be no message any more."""
 
@@ -52,8 +48,7 @@ async def download(visit: Visit) -> Response:
         letters=visit.console.unreadable.items,
     )
     content = views.file_of(items, visit.language, is_shown=is_shown)
-    headers = {**pages.HEADERS, "Content-Disposition": 'attachment; filename="worklist.csv"'}
-    return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
+    return visit.download("worklist.csv", content, "text/csv; charset=utf-8")
 
 
 async def show_plan(visit: Visit) -> Response:
@@ -79,17 +74,15 @@ async def act(visit: Visit) -> Response:
 
 
 async def _page(visit: Visit, get: Callable[..., str | None], *, is_shown: bool) -> Response:
-    wanted, seal = _filter(get), _seal_of(visit)
+    wanted, after = _filter(get), get("after") or ""
     found = await views.worklist(
         *(visit.ledger, await visit.cut(), wanted),
         now=visit.now,
-        after=_place(seal, get("after") or ""),
+        after=_place(visit.opened("after", after)) if after else None,
         letters=visit.console.unreadable.items,
     )
     if is_shown:
-        people = {item.recipient for item in found.items if item.recipient}
-        if people:
-            await visit.look("worklist", people)
+        await visit.look("worklist", {item.recipient for item in found.items} - {""})
     possible = [[one for one in WorkAct if one.is_for(item)] for item in found.items]
     counts = Counter[Need]()
     for group in found.groups:
@@ -99,7 +92,7 @@ async def _page(visit: Visit, get: Callable[..., str | None], *, is_shown: bool)
         wanted=wanted,
         query=_query(wanted),
         items=found.items,
-        names=[_sealed(seal, item.kind, item.id) for item in found.items],
+        names=[_name(visit, item) for item in found.items],
         item_acts=possible,
         page_acts=[one for one in WorkAct if any(one in some for some in possible)],
         may_decide=visit.may(Permit.DECIDE),
@@ -109,9 +102,8 @@ async def _page(visit: Visit, get: Callable[..., str | None], *, is_shown: bool)
         reasons={
             one.reason: views.title_of(one) for one in found.groups if one.kind is wanted.kind
         },
-        after=get("after") or "",
-        next=found.next
-        and _sealed(seal, found.next.until.isoformat(), found.next.kind, found.next.id),
+        after=after,
+        next=found.next and visit.sealed("after", _APART.join(map(str, found.next))),
         is_shown=is_shown,
     )
 
@@ -129,9 +121,9 @@ async def _planned(visit: Visit) -> ActPlan:
         )
         is_whole = len(items) < MOST_AT_ONCE
     else:
-        seal = _seal_of(visit)
-        rows = [_opened(seal, row) for row in ([one] if one else form.every("row"))]
-        names = {(row[0], row[1]) for row in rows if len(row) == 2}  # noqa: PLR2004  # kind and id
+        rows = [one] if one else form.every("row")
+        opened = (visit.opened("row", row).partition(_APART) for row in rows)
+        names = {(kind, id_) for kind, _, id_ in opened}
         items = await views.named(visit.ledger, cut, names, now=visit.now)
     planned = await plan(visit.ledger, chosen, items, is_whole=is_whole)
     if not planned.items:
@@ -140,13 +132,13 @@ async def _planned(visit: Visit) -> ActPlan:
 
 
 def _plan_page(visit: Visit, planned: ActPlan, *, has_changed: bool = False) -> Response:
-    seal, wanted = _seal_of(visit), _filter(visit.form.get)
+    wanted = _filter(visit.form.get)
     is_every = bool(visit.form.get("every"))
     return visit.page(
         "worklist_plan.html",
         planned=planned,
         listed=planned.items[: views.PAGE],
-        names=[] if is_every else [_sealed(seal, one.kind, one.id) for one in planned.items],
+        names=[] if is_every else [_name(visit, one) for one in planned.items],
         query=_query(wanted),
         is_every=is_every,
         is_full=len(planned.items) >= MOST_AT_ONCE,
@@ -170,26 +162,14 @@ def _query(wanted: Filter) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _seal_of(visit: Visit) -> Fernet:
-    key = hashlib.sha256(b"worklist\0" + visit.token.encode()).digest()
-    return Fernet(base64.urlsafe_b64encode(key))
+def _name(visit: Visit, item: WorkItem) -> str:
+    """Return what names an item in a form: it may name a recipient, so it is sealed."""
+    return visit.sealed("row", f"{item.kind}{_APART}{item.id}")
 
 
-def _sealed(seal: Fernet, *texts: str) -> str:
-    return seal.encrypt(json.dumps(texts).encode()).decode()
-
-
-def _opened(seal: Fernet, sealed: str) -> list[str]:
-    """Return what was sealed under this session; nothing, where it was not."""
-    try:
-        return [*json.loads(seal.decrypt(sealed.encode()))]
-    except InvalidToken:
-        return []
-
-
-def _place(seal: Fernet, sealed: str) -> WorkPlace | None:
-    texts = _opened(seal, sealed)
-    return WorkPlace(datetime.fromisoformat(texts[0]), *texts[1:]) if texts[2:] else None
+def _place(opened: str) -> WorkPlace:
+    until, kind, id_ = opened.split(_APART)
+    return WorkPlace(datetime.fromisoformat(until), kind, id_)
 
 
 SCREENS = (
