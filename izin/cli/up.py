@@ -101,7 +101,8 @@ def up(
             on_progress=say,
         )
         with stack:
-            out.print(_panel(stack, servers_only=servers_only))
+            link = "" if servers_only else stack.sign_in_link()
+            out.print(_panel(stack, link=link, servers_only=servers_only))
             stack.wait()
 
 
@@ -130,7 +131,7 @@ def ports_of(texts: Iterable[str], *, any_ports: bool) -> dict[str, int]:
     return asked
 
 
-def _panel(stack: LocalStack, *, servers_only: bool = False) -> Panel:
+def _panel(stack: LocalStack, *, link: str, servers_only: bool = False) -> Panel:
     registry = stack.environment.get("SCHEMA_REGISTRY_URL")
     lines = [
         f"intake     {stack.url('intake')}/v1/consents",
@@ -145,7 +146,7 @@ def _panel(stack: LocalStack, *, servers_only: bool = False) -> Panel:
         f"           {stack.url('webhooks-operations')}/metrics",
         f"api        {stack.url('api')}/v1/consents/lookup",
         f"           {stack.url('api-operations')}/metrics",
-        f"console    {stack.sign_in_link()} (signs in once; again: izin accounts link local)",
+        f"console    {link} (signs in once; again: izin accounts link local)",
         f"           {stack.url('console-operations')}/metrics",
         f"order      {stack.url('order')}/health/ready",
         *([f"registry   {registry}"] if registry else []),

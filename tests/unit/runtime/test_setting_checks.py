@@ -26,6 +26,7 @@ from izin.runtime.setting_rules.group import (
 )
 from izin.runtime.settings import (
     ApiSettings,
+    ConsoleSettings,
     FeedsSettings,
     GateSettings,
     IntakeSettings,
@@ -313,6 +314,7 @@ def test_production_leaves_what_is_no_url_to_its_user() -> None:
 GROUPS = (
     FeedsSettings,
     ApiSettings,
+    ConsoleSettings,
     GateSettings,
     IntakeSettings,
     IysSettings,
@@ -333,7 +335,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATABASE_URL", "IZIN_OUTBOX_DATABASE_URL"):
         monkeypatch.setenv(name, f"postgresql://izin:{SECRET}@127.0.0.1/izin")
     monkeypatch.setenv("IYS_USERNAME", "acme")
-    for name in ("IYS_PASSWORD", "IZIN_PUSH_PASSWORD", "IZIN_API_KEY"):
+    monkeypatch.setenv("IZIN_CONSOLE_OIDC_ISSUER", "https://login.example.com")
+    monkeypatch.setenv("IZIN_CONSOLE_OIDC_CLIENT_ID", "izin")
+    for name in (
+        *("IYS_PASSWORD", "IZIN_PUSH_PASSWORD", "IZIN_API_KEY"),
+        "IZIN_CONSOLE_OIDC_CLIENT_SECRET",
+    ):
         monkeypatch.setenv(name, SECRET)
 
 

@@ -244,11 +244,15 @@ def test_up_prints_the_addresses(tmp_path: Path) -> None:
     words = _words_of(stack)
     assert "registry http://127.0.0.1:18080/apis/ccompat/v7" in words
     assert "curl http://127.0.0.1:8081/v1/consents" in words
+    assert f"console {_LINK} (signs in once" in words
     assert stack.api_key not in words
 
 
+_LINK = "http://127.0.0.1:8090/sign-in/link/fake"
+
+
 def _words_of(stack: LocalStack) -> str:
-    return " ".join(str(_panel(stack).renderable).split())
+    return " ".join(str(_panel(stack, link=_LINK).renderable).split())
 
 
 def test_state_folder_claim_of_foreign_files_is_refused(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_page_has_the_picture_in_words_and_as_a_table():
     assert '<title id="sales-title">Title</title>' in page
     assert '<desc id="sales-text">Text</desc>' in page
     assert "<caption>Title</caption>" in page
-    assert '<td class="number">1.300</td>' in page
+    assert '<td role="cell" data-title="s0" class="number">1.300</td>' in page
     assert "1 Mar" in page
     assert 'href="/plots.csv?sales"' in page
     assert "style=" not in page
