@@ -59,8 +59,8 @@ GRANT EXECUTE ON FUNCTION create_month(date) TO izin_worker;
 GRANT EXECUTE ON FUNCTION erase_history(text[], smallint[], bigint[], bytea[], timestamptz) TO izin_worker;
 
 -- Who signs in to the console: whoever could write this would be anybody there.
-REVOKE ALL ON console_accounts, console_links, console_sessions FROM izin_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON console_accounts, console_links, console_sessions TO izin_console;
+REVOKE ALL ON console_accounts, console_links, console_mappings, console_sessions FROM izin_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON console_accounts, console_links, console_mappings, console_sessions TO izin_console;
 
 -- What people order about it.
 GRANT INSERT, UPDATE ON legal_holds TO izin_operator;

@@ -329,6 +329,7 @@ TABLES: Mapping[str, TableRetention] = {
     ),
     "console_accounts": _STAYS,
     "console_links": _SIGNS_IN,
+    "console_mappings": _STAYS,
     "console_sessions": _SIGNS_IN,
     "consents": TableRetention(
         kept=_AS_LONG_AS_THE_LEDGER,

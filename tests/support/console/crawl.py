@@ -19,7 +19,7 @@ from tests.support.builders import BRAND, CUSTOMER
 from tests.support.customers.installation import FOREIGN_BRAND, FOREIGN_CUSTOMER, FOREIGN_RECIPIENT
 
 OUR_RECIPIENT = f"+90555{BRAND}1"
-UNMASKED = re.compile(r"\+90\d{10}|(?<!\d)05\d{2} ?\d{3} ?\d{2} ?\d{2}")
+UNMASKED = re.compile(r"\+90\d{10}|(?<!\w)05\d{2} ?\d{3} ?\d{2} ?\d{2}(?!\w)")
 """A phone number as it is."""
 _FIELD = re.compile(r"\b(?:form|visit)\.(?!file|text)\w+\((?:\s*\"(\w+)\",?)+")
 _FILE = re.compile(r"\bform\.file\(\s*\"(\w+)\"")
