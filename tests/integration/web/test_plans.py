@@ -22,6 +22,11 @@ NOT_LINKED = {"/live", "/imports/{id}", "/imports/{id}/live", "/months/file"}
 somebody has uploaded, or had made, first.
 """
 
+HELD_AT_SIZE = "-- The keys of recipients,"
+"""A statement for which PostgreSQL hashes a history of a few rows: with many its plan is held by
+``tests/integration/ledger/test_query_plans.py``.
+"""
+
 
 @pytest.mark.broker
 @pytest.mark.database
@@ -43,7 +48,11 @@ async def test_no_screen_reads_a_growing_table_whole(
             with recorded() as statements:
                 answer = await one.ask(browser)
             assert answer.is_success, (one.name, answer.status_code)
-            found[one.name] = scans(url, statements)
+            found[one.name] = {
+                text: read
+                for text, read in scans(url, statements).items()
+                if not text.startswith(HELD_AT_SIZE)
+            }
     assert {name: read for name, read in found.items() if read} == {}
     assert unreached(requests) == NOT_LINKED
 
