@@ -1,7 +1,7 @@
 """Pages that update themselves: what many watch is rendered once, and sent to all when it changes.
 
 A watcher is a request for server-sent events. It ends within the time that a request may take, and
-the browser asks again: so whoever was signed out, or may see it no longer, is told nothing more.
+the browser asks again: so whoever was signed out, or may see it no longer, sees nothing more.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class LivePages:
         channel.watchers.add(queue)
         if channel.task is None or channel.task.done():
             channel.task = asyncio.create_task(self._refresh(channel))
-        if channel.shown:  # what changed while nobody of this page was told
+        if channel.shown:  # what changed while nobody watched this page
             queue.put_nowait(channel.shown)
         ends = asyncio.get_running_loop().time() + self._lasts
         try:

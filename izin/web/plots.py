@@ -1,7 +1,7 @@
 """Plots as inline SVG: where each mark is, and the table and CSV of the same figures.
 
 A template draws them with classes of the style sheet alone. What a plot shows it says in its title,
-its text and its table too: nothing is told by a picture or by colour alone.
+its text and its table too: nothing is shown by a picture or by colour alone.
 """
 
 import io

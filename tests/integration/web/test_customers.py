@@ -132,7 +132,7 @@ async def test_customer_is_added_and_changed_by_who_is_signed_in(console: Consol
 async def test_wrong_customer_is_refused_in_turkish(
     console: ConsoleHarness, form: dict[str, str], said: str
 ):
-    """Whoever is told what is wrong, and nothing is stored."""
+    """What is wrong is said, and nothing is stored."""
     browser = await console.signed_in(AccountRole.ADMIN, language=Language.TURKISH)
     refused = await browser.post("/customers", {"customer_id": "acme", "name": "Acme", **form})
     assert refused.status_code == 422
@@ -207,7 +207,7 @@ async def test_limited_account_registers_what_iys_lists_for_it(registered: Conso
 
 
 async def test_brand_of_another_customer_is_not_moved(registered: ConsoleHarness):
-    """Whoever sees both is told by which command it is."""
+    """Whoever sees both reads by which command it is."""
     browser = await registered.signed_in(AccountRole.ADMIN)
     form = {"brand": "100002", "iys_code": "200002", "name": "Deneme"}
     refused = await browser.post("/customers/acme/brands", form)

@@ -1,6 +1,6 @@
 """The plans of the statements that screens run: none reads a table whole that grows with messages.
 
-The ledger is small, so PostgreSQL is told to avoid scans; where it scans all the same, it has no
+The ledger is small, so PostgreSQL is set to avoid scans; where it scans all the same, it has no
 index. ``make bench ONLY=console`` looks at the plans of a large ledger.
 """
 

@@ -88,7 +88,7 @@ async def test_pages_of_others_are_apart():
 
 
 async def test_watching_ends_in_time_and_nothing_is_rendered_after():
-    """So whoever was signed out is told nothing more; no task is left."""
+    """So whoever was signed out sees nothing more; no task is left."""
     shown, pages = Shown(), LivePages(every=0.001, lasts=0.05)
     found = [one async for one in watching(pages, shown)]
     count = shown.count
@@ -98,7 +98,7 @@ async def test_watching_ends_in_time_and_nothing_is_rendered_after():
 
 
 async def test_page_that_fails_is_shown_again_once_it_can_be():
-    """Of a ledger that is away nobody is told, and a mistake ends one refresh, not the page."""
+    """Of a ledger that is away nobody hears, and a mistake ends one refresh, not the page."""
     shown, pages = Shown(), LivePages(every=0.001, lasts=5)
     shown.fails = OurError("away")
     async with aclosing(watching(pages, shown)) as events:
