@@ -43,7 +43,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.broker,
     pytest.mark.database,
-    pytest.mark.timeout(300),
 ]
 
 TABLES = {"permissions": "Permission", "consent_opt_outs": "Consent"}

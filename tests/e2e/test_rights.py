@@ -27,7 +27,7 @@ from tests.e2e.stack import left_behind
 from tests.e2e.test_secure_demo import assert_complete, run_demo
 from tests.support.secure import AclKafka, Authority, database_with_tls
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.e2e
 TOPICS = Topics("acts-")
 """Of the acts; the demo has its own."""
 NAMES = tuple(vars(TOPICS).keys() - {"prefix"})

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.stack import izin, left_behind
 from tests.support.secure import PASSWORD, Authority, SecureKafka, database_with_tls
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.e2e
 
 WRONG = "obviously-fake-and-wrong"
 

@@ -35,7 +35,7 @@ from tests.support.order.verdict import committed_records
 from tests.support.waiting import until
 from tests.support.webhooks import receiving
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.e2e
 
 WORKERS = ("order", "sink", "intake", "feeds", "gate", "webhooks", "api")
 

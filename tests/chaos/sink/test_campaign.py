@@ -57,7 +57,6 @@ FAULTS = dict.fromkeys(
 
 @pytest.mark.broker
 @pytest.mark.database
-@pytest.mark.timeout(240)
 async def test_sinks_under_faults_end_where_iys_does(
     kafka: str, topic_prefix: str, database_url: str, tmp_path: Path
 ) -> None:

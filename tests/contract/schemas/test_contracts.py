@@ -396,7 +396,6 @@ def test_registry_out_of_reach_raises_our_error_with_its_url(
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(300)
 def test_real_registry_accepts_every_contract(registry: ApicurioRegistry) -> None:
     """Ids are given, schemas come back by id, and an incompatible one is refused."""
     with (

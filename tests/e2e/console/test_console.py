@@ -29,7 +29,6 @@ from tests.support.servers.distribution import copy_database, drop_database
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(chromium_path() is None, reason=NO_BROWSER),
     pytest.mark.skipif(not AXE.exists(), reason=NO_AXE),
 ]

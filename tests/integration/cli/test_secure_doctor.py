@@ -13,7 +13,7 @@ from tests.integration.cli.conftest import Izin
 from tests.integration.sinks.sink_harness import set_environment
 from tests.support.secure import PASSWORD, Authority, SecureKafka, database_with_tls
 
-pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.database]
 
 WRONG = "obviously-fake-and-wrong"
 

@@ -56,7 +56,7 @@ from tests.support.servers.http import served
 from tests.support.waiting import until
 from tests.unit.gate.conftest import SENDER, a_question
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.broker
 
 LATER = NOON + timedelta(hours=1)
 NUMBERS = count(1000, 10)

@@ -34,7 +34,7 @@ from tests.support.published import (
     shown,
 )
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.broker
 
 KEYS = [next(keys_in(number)) for number in range(PARTITIONS)]
 """A key of each partition."""

@@ -16,7 +16,7 @@ from izin.runtime.settings import KafkaSettings
 from tests.support.secure import Authority, RegistryProxy, running
 from tools.golden_records import golden
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 
 def test_registry_refuses_an_incompatible_schema(registry: ApicurioRegistry) -> None:

@@ -16,7 +16,7 @@ from izin.local import Kafka, LocalServers, PortTakenError, StartError
 from izin.local.java import java_at_least
 from izin.local.kafka import JAVA
 
-pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.broker, pytest.mark.database]
 
 ELSEWHERE = "somewhere.example.com:1"
 NAMES = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "SCHEMA_REGISTRY_URL")

@@ -33,7 +33,7 @@ from tests.support.secure import (
     with_tokens,
 )
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.broker
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ from tests.support.published import TopicWriter, key_of, produce, publish_key, t
 from tests.support.waiting import until
 from tests.support.webhooks import event_reader
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.broker
 
 PARTITIONS, BROKEN = 2, 1
 _MANY = 100

@@ -255,7 +255,6 @@ EACH_ONCE = """SELECT FROM history WHERE kind = 'receipt'
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(240)
 async def test_killed_worker_loses_nothing_and_sends_nothing_twice(
     harness: SinkHarness,
     processes: SinkProcesses,
@@ -299,7 +298,6 @@ async def test_killed_worker_loses_nothing_and_sends_nothing_twice(
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(240)
 async def test_worker_beside_a_frozen_one_goes_on(
     harness: SinkHarness,
     processes: SinkProcesses,
@@ -338,7 +336,6 @@ async def frozen_amid_a_slot(settings: LedgerSettings) -> AsyncIterator[None]:
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(240)
 async def test_worker_starts_beside_one_frozen_amid_a_slot(
     harness: SinkHarness,
     ledger_settings: LedgerSettings,
@@ -403,7 +400,6 @@ async def test_scrapes_do_not_wait_for_the_ledger(processes: SinkProcesses, data
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(180)
 async def test_iys_away_and_back_is_an_event_each(harness: SinkHarness, processes: SinkProcesses):
     """An opt-out is due meanwhile, so a person must know; what fails again says no more."""
     await harness.ingest_opt_out(*(onay(a_phone(number)) for number in range(5)))

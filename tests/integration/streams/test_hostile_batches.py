@@ -69,7 +69,6 @@ def letters(settings: KafkaSettings) -> list[Mapping[str, Any]]:
     return [CODEC.decode("DeadLetter", one.value() or b"") for one in found]
 
 
-@pytest.mark.timeout(180)
 def test_broker_stores_what_the_lists_say(make_settings: Callable[[int], KafkaSettings]) -> None:
     """A release of Kafka that looks closer, or less closely, is noticed."""
     settings = make_settings(1)
@@ -84,7 +83,6 @@ def test_broker_stores_what_the_lists_say(make_settings: Callable[[int], KafkaSe
     assert sorted(stored) == sorted([*READABLE, *UNREADABLE])
 
 
-@pytest.mark.timeout(180)
 def test_batch_that_cannot_be_unpacked_harms_only_itself(
     make_settings: Callable[[int], KafkaSettings],
     start_worker: Callable[..., Worker],
@@ -127,7 +125,6 @@ def test_batch_that_cannot_be_unpacked_harms_only_itself(
     assert sorted(one[61:] for one in found.values()) == sorted(one[53:] for one in places.values())
 
 
-@pytest.mark.timeout(180)
 def test_batch_that_unpacks_to_too_much_is_cut(
     make_settings: Callable[[int], KafkaSettings],
     start_worker: Callable[..., Worker],
@@ -149,7 +146,6 @@ def test_batch_that_unpacks_to_too_much_is_cut(
     assert (last["reason"], last["partition"]) == ("unreadable-batch", 0)
 
 
-@pytest.mark.timeout(180)
 def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
     make_settings: Callable[[int], KafkaSettings],
     start_worker: Callable[..., Worker],
@@ -234,7 +230,6 @@ def is_logged(worker: Worker, event: str) -> bool:
     return f'"event": "{event}"' in worker.log.read_text(encoding="utf-8")
 
 
-@pytest.mark.timeout(150)
 def test_junk_on_one_partition_stops_nothing(
     make_settings: Callable[[int], KafkaSettings],
     start_worker: Callable[..., Worker],
@@ -277,7 +272,6 @@ def pause(publisher: Publisher, worker: Worker) -> None:
     until(lambda: is_logged(worker, "opt-ins paused"), within=60, what="alert")
 
 
-@pytest.mark.timeout(150)
 def test_poison_beyond_the_share_pauses_opt_ins_of_its_lane(
     failing: tuple[KafkaSettings, Worker],
 ) -> None:
@@ -304,7 +298,6 @@ def test_poison_beyond_the_share_pauses_opt_ins_of_its_lane(
     assert worker.end() == 0
 
 
-@pytest.mark.timeout(200)
 def test_opt_outs_decided_while_opt_ins_waited_are_decided_once(
     failing: tuple[KafkaSettings, Worker],
     start_worker: Callable[..., Worker],

@@ -169,7 +169,6 @@ def hanging(tmp_path: Path) -> Iterator[tuple[KafkaSettings, Producer]]:
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(120)
 def test_hanging_transaction_holds_back_its_partition_alone(
     hanging: tuple[KafkaSettings, Producer],
     start_worker: Callable[..., Worker],
@@ -202,7 +201,6 @@ def test_hanging_transaction_holds_back_its_partition_alone(
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(200)
 def test_broker_that_is_away_is_waited_for_and_worked_with_again(
     tmp_path: Path, start_worker: Callable[..., Worker]
 ) -> None:

@@ -22,7 +22,7 @@ from tests.support.subscribers import page_clients
 from tests.support.subscribers.page_clients import ROOT, RunningClient, blocks
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 PAGE = "subscribing.md"
 SENDABLE, STOPPED, ERASED, ABORTED = (key_of(one) for one in (2, 1, 3, 4))

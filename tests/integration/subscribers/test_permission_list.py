@@ -22,7 +22,7 @@ from tests.support.order.verdict import committed_records
 from tests.support.published import TopicWriter, a_permission, key_of
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.broker
 
 LATER = NOON + timedelta(hours=1)
 

@@ -47,7 +47,7 @@ from tests.support.published import (
 )
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.broker
 
 OPT_OUTS = (ChangeKind.OPT_OUTS,)
 

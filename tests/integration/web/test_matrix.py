@@ -35,7 +35,7 @@ from tests.support.console.crawl import (
 from tests.support.customers.cuts import traces
 from tests.support.customers.installation import fill_days, fill_ledger
 
-pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.broker, pytest.mark.database]
 FILE = ("a.csv", b"telefon;kanal;durum;kaynak;tarih;marka\n", "text/csv")
 _MOST = 5
 IMPOSSIBLE = (

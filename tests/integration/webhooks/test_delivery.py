@@ -133,7 +133,6 @@ async def test_unreadable_record_is_posted_in_its_place(hooks: Hooks):
     assert len(opt_outs) == 4
 
 
-@pytest.mark.timeout(120)
 async def test_killed_process_loses_and_reorders_nothing(hooks: Hooks, tmp_path: Path):
     """Two processes share two subscribers; each is killed amid its work and replaced."""
     receiver = hooks.receiver

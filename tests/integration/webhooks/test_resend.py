@@ -66,7 +66,6 @@ async def repeated_ids(hooks: Hooks) -> set[str]:
     return {one["webhook_id"] for one in await hooks.deliveries() if one["resend_id"]}
 
 
-@pytest.mark.timeout(120)
 async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
     """Every event comes again once more, with its id, and the order is an entry; so do opt-outs
     that the topic no longer has, from the history.
@@ -336,7 +335,6 @@ def list_of(client: RunningClient) -> dict[str, bool]:
     return {one[1]: one[0] == "send" for one in words if one[0] in {"send", "stop"}}
 
 
-@pytest.mark.timeout(180)
 async def test_lost_list_is_restored_however_one_subscribes(
     hooks: Hooks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -71,7 +71,7 @@ class KafkaConnect(Server):
             folder=self._folder,
             log=self.log,
             ready=self._runs,
-            ready_within=timedelta(seconds=120),
+            ready_within=timedelta(seconds=300),
             inherited=(self._lock.descriptor,),
         )
 

@@ -26,7 +26,7 @@ from tests.support.order.verdict import committed_records
 from tests.support.published import delete_topics
 from tests.support.subscribers.page_clients import ROOT, blocks, node_command, python_command
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.broker
 
 PAGE = (ROOT / "docs" / "publishing.md").read_text(encoding="utf-8")
 PROGRAMS = blocks("publishing.md")

@@ -387,7 +387,6 @@ async def test_person_erased_since_the_plan_does_not_come_back(
     assert [row.recipient for row in (await rows(harness)).values()] == [OTHER]
 
 
-@pytest.mark.timeout(120)
 async def test_killed_rebuild_goes_on_where_it_was(
     harness: SinkHarness,
     rebuild: LedgerRebuild,

@@ -162,7 +162,6 @@ async def _offboarded(site: Site) -> Brand:
     return stopped
 
 
-@pytest.mark.timeout(120)
 async def test_lost_ledger_is_restored_and_agrees_with_iys(site: Site):
     """The worked case: history, rows, brands, complaints and numbers come back; İYS is asked once a
     person lets it, and gets nothing that it has; the decisions that are read again are known.
@@ -399,7 +398,6 @@ async def run(commands: dict[str, int], folder: Path, given: Mapping[str, str]) 
     return printed.decode()
 
 
-@pytest.mark.timeout(180)
 async def test_lost_ledger_comes_back_by_the_commands_of_the_docs(
     site: Site,
     database_url: str,
@@ -460,7 +458,6 @@ async def killed(
     await until(lambda: ledger.fetch(is_alone), within=30)
 
 
-@pytest.mark.timeout(180)
 async def test_killed_mending_has_the_same_end(
     harness: SinkHarness, kafka_settings: KafkaSettings, database_url: str, tmp_path: Path
 ) -> None:

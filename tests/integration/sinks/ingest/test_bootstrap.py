@@ -207,7 +207,6 @@ async def test_command_shows_what_is_lost_and_restores_it(
     assert (await izin("ledger", "bootstrap")).exit_code == 0
 
 
-@pytest.mark.timeout(120)
 async def test_killed_bootstrap_goes_on_where_it_was(
     harness: SinkHarness, processes: SinkProcesses, kafka_settings: KafkaSettings
 ):

@@ -247,7 +247,6 @@ def a_decision(number: int) -> Mapping[str, Any]:
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("share", [0.2, 1])
 async def test_hostile_decisions_stop_no_opt_out(
     harness: SinkHarness, kafka_settings: KafkaSettings, share: float
