@@ -57,6 +57,7 @@ _OUTSIDE = {Outside.BRAND: "IZIN-KEY-BRAND", Outside.CHANNEL: "IZIN-KEY-CHANNEL"
 Asked = Future[datetime] | Future[datetime | None] | Future[bool]
 """For a first receipt, or whether an Idempotency-Key came with another body before."""
 Answer = datetime | bool | BrokerError | None
+_RULES = DateRules()
 _REQUEST = -1
 """In place of the index of a record."""
 _WAIT = 2.0
@@ -216,7 +217,7 @@ class RecordValidator:
         source: str,
         now: datetime,
     ) -> _Draft:
-        record = read(given.values, DateRules()).with_violations(given.violations)
+        record = read(given.values, _RULES).with_violations(given.violations)
         record, evidence = _by_key(record, given.evidence, key)
         reference = given.reference or idempotency_key
         if reference is None and record.consent_date is not None:
