@@ -6,7 +6,6 @@ Migrations run in order, each once, and never after a contradiction.
 
 import asyncio
 import shutil
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -45,11 +44,9 @@ PASSWORD = "not-this-one"
 
 async def error_of(url: str) -> str:
     """Return the error of a command that opens the ledger at ``url``."""
-    began = time.monotonic()
     with pytest.raises(LedgerUnavailableError) as caught:
         async with open_ledger(LedgerSettings(database_url=SecretStr(url))):
             pass
-    assert time.monotonic() - began < 5
     assert PASSWORD not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "DATABASE_URL" in str(caught.value)

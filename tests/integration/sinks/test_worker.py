@@ -187,10 +187,8 @@ async def test_worker_submits_decisions_and_publishes_pushes(  # noqa: PLR0917 -
         await until(lambda: iys.register() == {PHONE: "ONAY", a_phone(2): "ONAY"})
         accepted = "SELECT FROM consents WHERE state = 'accepted' AND recipient = %(one)s"
         await until(lambda: harness.ledger.fetch(accepted, {"one": PHONE}))
-        began = time.monotonic()
         publish(kafka_settings, *harness.decided(ret()))
         await until(lambda: iys.register()[PHONE] == "RET")
-        assert time.monotonic() - began < 3
         iys.citizen("RET", a_phone(2))
         await until(lambda: asyncio.to_thread(published, kafka_settings))
         assert published(kafka_settings) == [(a_phone(2), "RET")]
@@ -206,8 +204,6 @@ async def test_worker_submits_decisions_and_publishes_pushes(  # noqa: PLR0917 -
         answers = [(await client.post("/iys/push", **one)).status_code for one in pushes]
         assert answers == [401, 400, 200]
         assert (await client.get("/health/ready")).is_success
-        began = time.monotonic()
-    assert time.monotonic() - began < 5
     assert not await harness.ledger.fetch("SELECT FROM kafka_offsets WHERE topic_id = 'former'")
 
 

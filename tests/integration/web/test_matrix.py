@@ -6,6 +6,7 @@ The ledger has forty customers with a hundred brands, and something of every kin
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from urllib.parse import quote
 
@@ -37,7 +38,7 @@ from tests.support.customers.installation import fill_days, fill_ledger
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 FILE = ("a.csv", b"telefon;kanal;durum;kaynak;tarih;marka\n", "text/csv")
-_MOST = 5
+_MOST, _SOME = 5, 2
 IMPOSSIBLE = (
     "\u011f",
     "9" * 5000,
@@ -170,11 +171,13 @@ async def test_what_is_anothers_is_neither_shown_nor_changed(crawl: Crawl):
     assert await foreign_rows(crawl.console.ledger) == before
 
 
-@pytest.mark.parametrize("value", IMPOSSIBLE, ids=lambda value: ascii(value)[:12])
-async def test_value_that_cannot_be_is_no_mistake_of_ours(crawl: Crawl, value: str):
-    """In any field, part of a path or of a query, of whoever may do everything."""
+async def test_value_that_cannot_be_is_no_mistake_of_ours(crawl: Crawl):
+    """In any field, part of a path or of a query, of whoever may do everything. Each screen gets
+    two of the values; `make chaos STAGE=console` makes thousands more.
+    """
     faults = []
-    for screen in SCREENS:
+    values = cycle(IMPOSSIBLE)
+    for screen, value in ((screen, value) for screen in SCREENS for value in islice(values, _SOME)):
         one = next(asked(screen, crawl.ours))
         fields = {"customer": CUSTOMER, **dict.fromkeys(one.query, value)}
         spoilt = replace(one, query=fields, form=dict.fromkeys(one.form, value))
