@@ -23,7 +23,7 @@ from izin.producers.mapping.records import (
 )
 from izin.producers.publishing.event_ids import message_event_id
 
-_COLUMNS: Final = NAMES - {ID}
+_COLUMNS: Final = frozenset(NAMES) - {ID}
 """What a row says; columns that others have added are theirs."""
 
 
