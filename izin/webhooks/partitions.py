@@ -27,10 +27,8 @@ Bounds = Mapping[Place, tuple[int, int]]
 _GROUP = "izin-webhooks"
 _BOUNDED = {
     "fetch.wait.max.ms": 100,
-    # What librdkafka may fetch ahead, and of each partition at a time: compressed records grow
-    # tenfold when they are unpacked, and a process has many readers.
+    # A process has many readers.
     "queued.max.messages.kbytes": 2 * 1024,
-    "fetch.message.max.bytes": 64 * 1024,
 }
 
 
