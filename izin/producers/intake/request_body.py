@@ -64,13 +64,17 @@ class JsonPairs:
         self.pairs = pairs
 
 
+def _no_constant(_name: str) -> NoReturn:
+    raise ValueError
+
+
+# Made once: a decoder costs as much as what it reads of a record.
+_DECODER = json.JSONDecoder(object_pairs_hook=JsonPairs, parse_constant=_no_constant)
+
+
 def _read_json(body: bytes) -> tuple[Sequence[InputRecord], bool]:
     try:
-        found = json.loads(
-            body.decode("utf-8-sig", ESCAPED),
-            object_pairs_hook=JsonPairs,
-            parse_constant=_no_constant,
-        )
+        found = _DECODER.decode(body.decode("utf-8-sig", ESCAPED))
     except json.JSONDecodeError as error:
         raise _not_json(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except (ValueError, RecursionError):
@@ -93,10 +97,6 @@ def _read_json(body: bytes) -> tuple[Sequence[InputRecord], bool]:
                 422, "Not a record", f"/{index} is not a JSON object; send objects"
             ).error()
     return [record_of(one.pairs, is_live=False) for one in found], False
-
-
-def _no_constant(_name: str) -> NoReturn:
-    raise ValueError
 
 
 def _not_json(what: str) -> RequestRefusedError:
