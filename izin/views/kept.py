@@ -53,6 +53,10 @@ class Kept:
         found: T = figure.found
         return found
 
+    def forget(self, what: Hashable) -> None:
+        """Forget what was read, for it was changed here: who asks next waits for what it is now."""
+        self._figures.pop(what, None)
+
     async def _read(self, figure: _Figure, read: Callable[[], Awaitable[Any]]) -> None:
         began = self._timer()
         figure.found = await read()

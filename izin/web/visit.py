@@ -22,6 +22,7 @@ from izin.ledger.console.accounts import Account
 from izin.ledger.console.sessions import SessionTerms
 from izin.ledger.db import Ledger
 from izin.ledger.record import TopicMessages
+from izin.ledger.registry import customers as registry
 from izin.ledger.registry.customers import Customer
 from izin.runtime.masking import mask
 from izin.runtime.settings import (
@@ -104,6 +105,10 @@ class Console:
             clock=self.clock,
             unreadable=self.unreadable,
         )
+
+    async def customers(self) -> tuple[Customer, ...]:
+        """Return every customer, kept for some seconds."""
+        return await self.kept.get("customers", lambda: registry.every(self.ledger))
 
     @property
     def topic_messages(self) -> TopicMessages:

@@ -81,3 +81,13 @@ async def test_failure_reaches_who_waits_and_is_forgotten():
     reading.now = 60
     with pytest.raises(LedgerUnavailableError):
         await kept.get("a", reading)
+
+
+async def test_figure_that_was_changed_here_is_read_at_once():
+    """It is forgotten, however young it is; forgetting what nobody read is none."""
+    reading = Reading()
+    kept = Kept(least=5, timer=lambda: reading.now)
+    kept.forget("a")
+    assert await kept.get("a", reading) == 1
+    kept.forget("a")
+    assert await kept.get("a", reading) == 2
