@@ -21,9 +21,22 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from izin.consent import IzinError, SourceError
+from izin.evidence.container import UnprovenHistoryError
+from izin.ledger.brands import OtherBrandsError
 from izin.ledger.console import sessions
-from izin.ledger.record import RefusedValueError
-from izin.ledger.registry import customers as registry
+from izin.ledger.record import (
+    BrandOfAnotherError,
+    ClosedComplaintError,
+    CompanyNumberError,
+    NationalIdError,
+    OffboardedCustomerError,
+    RefusedValueError,
+    StreamUnavailableError,
+    UnknownComplaintError,
+    UnregisteredBrandError,
+)
+from izin.ledger.registry.application_items import ItemFormError
+from izin.ledger.webhooks.registry import UnknownSubscriberError
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.logs import get_logger
 from izin.web import pages
@@ -58,6 +71,52 @@ _REFUSALS: Mapping[int, str] = MappingProxyType(
         429: "There are too many requests at once; try again soon.",
     }
 )
+_PERMITTED = forbidden()
+_REFUSED: Mapping[type[IzinError], tuple[int, str]] = MappingProxyType(
+    {
+        # Of another account's no one learns that it is there.
+        **dict.fromkeys(
+            (
+                OtherBrandsError,
+                UnknownComplaintError,
+                UnknownSubscriberError,
+                UnregisteredBrandError,
+            ),
+            (_PERMITTED.status, _PERMITTED.message),
+        ),
+        RefusedValueError: (422, _VALUE),
+        CompanyNumberError: (
+            422,
+            "A number cannot be right: look it up in the company's documents.",
+        ),
+        NationalIdError: (
+            422,
+            (
+                "The number of a natural person (T.C. kimlik numarası) is never stored: leave it "
+                "out, and give the VKN."
+            ),
+        ),
+        OffboardedCustomerError: (
+            422,
+            "This customer was offboarded: nothing more is done for it.",
+        ),
+        ItemFormError: (
+            422,
+            "A value is not what its item asks for; see the example beside it.",
+        ),
+        BrandOfAnotherError: (
+            422,
+            "Another customer has this brand. Where it moves: izin brands add --from",
+        ),
+        ClosedComplaintError: (409, "This complaint is closed already."),
+        UnprovenHistoryError: (
+            409,
+            "No archive was made: the history was changed (izin ledger verify says where).",
+        ),
+        StreamUnavailableError: (503, "Kafka does not answer; try again soon."),
+    }
+)
+"""What a page says of errors that name what is at fault, with its status."""
 _log = get_logger(__name__)
 
 
@@ -121,13 +180,14 @@ class ConsoleApp:
             response = self._refusal(request, status, _REFUSALS.get(status, error.text.detail))
         except RefusedVisitError as error:
             response = self._refusal(request, error.status, error.message)
-        except RefusedValueError:
-            response = self._refusal(request, 422, _VALUE)
-        except SourceError as error:
-            response = self._refusal(request, 422, str(error))
         except IzinError as error:
-            _log.error("page not answered", path=path, error=str(error))
-            response = self._refusal(request, 503, "The ledger does not answer; try again soon.")
+            known = _REFUSED.get(type(error))
+            if known is None and isinstance(error, SourceError):
+                known = 422, str(error)
+            elif known is None:
+                _log.error("page not answered", path=path, error=str(error))
+                known = 503, "The ledger does not answer; try again soon."
+            response = self._refusal(request, *known)
         if request.method == "HEAD" and isinstance(response, StreamingResponse):
             response = Response(status_code=response.status_code, headers=response.headers)
         if self.console.settings.has_tls:
@@ -177,9 +237,7 @@ class ConsoleApp:
             "\0" in value for value in request.query_params.values()
         ):
             raise RefusedVisitError(400, _VALUE)
-        seen = [
-            one for one in await registry.every(console.ledger) if account.sees(one.customer_id)
-        ]
+        seen = [one for one in await console.customers() if account.sees(one.customer_id)]
         return Visit(
             console=console,
             request=request,
@@ -227,7 +285,6 @@ def _chosen(request: Request, own: frozenset[str] | None, known: Sequence[str]) 
 
 def _to_sign_in(request: Request) -> Response:
     # What was posted is lost, so the page of the form is what comes back.
-    target = SIGN_IN
     if request.headers.get("hx-request"):
-        return Response(status_code=204, headers={**pages.HEADERS, "HX-Redirect": target})
-    return RedirectResponse(target, status_code=303, headers=dict(pages.HEADERS))
+        return Response(status_code=204, headers={**pages.HEADERS, "HX-Redirect": SIGN_IN})
+    return RedirectResponse(SIGN_IN, status_code=303, headers=dict(pages.HEADERS))

@@ -8,8 +8,6 @@ import re
 from starlette.responses import Response
 
 from izin.consent import Channel, SourceError
-from izin.evidence.container import UnprovenHistoryError
-from izin.ledger.record import ClosedComplaintError, UnknownComplaintError, UnregisteredBrandError
 from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.views.complaints import answer, listed, state_of
@@ -52,10 +50,7 @@ async def add(visit: Visit) -> Response:
         reference=form.get("reference") or None,
         due_at=due_at,
     )
-    try:
-        added = await complaints.add(visit.ledger, new, by=visit.account.name, now=visit.now)
-    except UnregisteredBrandError:
-        raise forbidden() from None
+    added = await complaints.add(visit.ledger, new, by=visit.account.name, now=visit.now)
     return visit.redirect(f"{LIST}/{added.id}", said=visit.text("The complaint is entered."))
 
 
@@ -80,10 +75,6 @@ async def evidence(visit: Visit) -> Response:
         name, archive = await answer(
             visit.ledger, messages, found, by=visit.account.name, now=visit.now
         )
-    except UnprovenHistoryError:
-        raise RefusedVisitError(
-            409, "No archive was made: the history was changed (izin ledger verify says where)."
-        ) from None
     except SourceError:
         raise RefusedVisitError(
             404, "There is no evidence: nothing is known of this recipient and brand."
@@ -94,17 +85,13 @@ async def evidence(visit: Visit) -> Response:
 async def close(visit: Visit) -> Response:
     """Close a complaint with its outcome."""
     found, outcome = await _complaint(visit), visit.chosen("outcome", ComplaintOutcome)
-    note = visit.form.get("note") or None
-    try:
-        await complaints.close(
-            *(visit.ledger, found.id),
-            outcome=outcome,
-            note=note,
-            by=visit.account.name,
-            now=visit.now,
-        )
-    except ClosedComplaintError:
-        raise RefusedVisitError(409, "This complaint is closed already.") from None
+    await complaints.close(
+        *(visit.ledger, found.id),
+        outcome=outcome,
+        note=visit.form.get("note") or None,
+        by=visit.account.name,
+        now=visit.now,
+    )
     return visit.redirect(f"{LIST}/{found.id}", said=visit.text("The complaint is closed."))
 
 
@@ -123,10 +110,7 @@ async def _complaint(visit: Visit) -> Complaint:
     number = visit.request.path_params["number"]
     if not _NUMBER.fullmatch(number):
         raise forbidden()
-    try:
-        found = await complaints.find(visit.ledger, int(number))
-    except UnknownComplaintError:
-        raise forbidden() from None
+    found = await complaints.find(visit.ledger, int(number))
     await visit.need_brand(found.brand_code)
     return found
 

@@ -3,27 +3,17 @@ what holds its records back.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from starlette.responses import Response
 
 from izin.consent import Channel
 from izin.ledger import brands as brand_registry, suspensions as stored
-from izin.ledger.brands import OtherBrandsError
-from izin.ledger.record import (
-    Brand,
-    BrandOfAnotherError,
-    CompanyNumberError,
-    NationalIdError,
-    OffboardedCustomerError,
-)
+from izin.ledger.record import Brand
 from izin.ledger.registry import application_items, customers as registry
 from izin.ledger.registry.application_items import (
     DAYS,
     OF_BRANDS,
     ApplicationItem,
-    ItemFormError,
     NewItem,
     SignatureKind,
 )
@@ -45,15 +35,6 @@ LIST = "/customers"
 ONE = "/customers/{customer_id}"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _BRAND = re.compile(r"[1-9][0-9]{0,8}")
-_REFUSED: dict[type[Exception], str] = {
-    CompanyNumberError: "A number cannot be right: look it up in the company's documents.",
-    NationalIdError: "The number of a natural person (T.C. kimlik numarası) is never stored: leave "
-    "it out, and give the VKN.",
-    OffboardedCustomerError: "This customer was offboarded: nothing more is done for it.",
-    ItemFormError: "A value is not what its item asks for; see the example beside it.",
-    BrandOfAnotherError: "Another customer has this brand. Where it moves: izin brands add --from",
-}
-"""What the page says of what is refused."""
 
 
 async def show(visit: Visit) -> Response:
@@ -77,13 +58,12 @@ async def add(visit: Visit) -> Response:
         )
     if customer_id in {one.customer_id for one in visit.customers}:
         raise RefusedVisitError(409, "There is a customer of this id; choose another.")
-    with _in_plain_words():
-        _, after = await registry.add(
-            *(visit.ledger, customer_id, name),
-            details=_details(visit),
-            by=visit.account.name,
-            now=visit.now,
-        )
+    _, after = await registry.add(
+        *(visit.ledger, customer_id, name),
+        details=_details(visit),
+        by=visit.account.name,
+        now=visit.now,
+    )
     return _saved(visit, after)
 
 
@@ -106,25 +86,22 @@ async def one(visit: Visit) -> Response:
 
 async def change(visit: Visit) -> Response:
     """Change what is known of a customer; an empty number takes it away."""
-    customer_id = _customer(visit)
-    with _in_plain_words():
-        _, after = await registry.change(
-            visit.ledger, customer_id, _details(visit), by=visit.account.name, now=visit.now
-        )
+    _, after = await registry.change(
+        visit.ledger, _customer(visit), _details(visit), by=visit.account.name, now=visit.now
+    )
     return _saved(visit, after)
 
 
 async def items(visit: Visit) -> Response:
     """Note what a customer gives for its application to İYS."""
     customer_id = _customer(visit)
-    with _in_plain_words():
-        given = [
-            _item(*name.partition(":")[::2], value)
-            for name, value in visit.form.starting("item.").items()
-        ]
-        await application_items.put(
-            visit.ledger, customer_id, given, by=visit.account.name, now=visit.now
-        )
+    given = [
+        _item(*name.partition(":")[::2], value)
+        for name, value in visit.form.starting("item.").items()
+    ]
+    await application_items.put(
+        visit.ledger, customer_id, given, by=visit.account.name, now=visit.now
+    )
     return _back(visit, customer_id, "What the customer gives is saved.")
 
 
@@ -154,8 +131,7 @@ async def brand(visit: Visit) -> Response:
         egress_address=form.get("address") or None,
     )
     await _need_own(visit, given)
-    with _in_plain_words():
-        plan = await brand_plan(visit.ledger, given)
+    plan = await brand_plan(visit.ledger, given)
     if plan.changes and form.get("planned") != plan.digest:
         return visit.page(
             "brand_plan.html", plan=plan, given=given, is_again=bool(form.get("planned"))
@@ -232,10 +208,7 @@ def _customer(visit: Visit) -> str:
 async def _brand_of(visit: Visit, customer_id: str) -> int:
     """Return the brand of the form, which must be the customer's."""
     code = visit.number("brand")
-    try:
-        await brand_registry.brands_of(visit.ledger, customer_id, [code])
-    except OtherBrandsError:
-        raise forbidden() from None
+    await brand_registry.brands_of(visit.ledger, customer_id, [code])
     return code
 
 
@@ -253,17 +226,8 @@ async def _need_own(visit: Visit, given: Brand) -> None:
             raise forbidden()
 
 
-@contextmanager
-def _in_plain_words() -> Iterator[None]:
-    try:
-        yield
-    except OtherBrandsError:
-        raise forbidden() from None
-    except tuple(_REFUSED) as error:
-        raise RefusedVisitError(422, _REFUSED[type(error)]) from None
-
-
 def _saved(visit: Visit, after: Customer) -> Response:
+    visit.console.kept.forget("customers")
     same = [
         visit.text(
             "Its %(name)s is that of %(customers)s, too: make one company one customer.",

@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from izin.consent import SourceError
 from izin.evidence.collection import EvidenceRequest
-from izin.evidence.container import UnprovenHistoryError
 from izin.ledger import brands
 from izin.ledger.privacy import erasure
 from izin.runtime.masking import masked
@@ -24,10 +23,9 @@ from izin.views.recipient import KnownRecipient, Section
 from izin.views.remedies import remedy_of_parked
 from izin.views.words import SLASHES, is_key, normalised, read_instant
 from izin.web.rights import Permit
-from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
+from izin.web.visit import Screen, Visit, forbidden
 
 PAGE = "recipient.html"
-_UNPROVEN = "The history was changed, so it proves nothing. Tell an operator: izin ledger verify."
 _NO_EVIDENCE = (
     "There is no evidence for this brand, or a part of it is another customer's: have it collected "
     "by somebody who sees every customer."
@@ -162,8 +160,6 @@ async def evidence(visit: Visit) -> Response:
             now=visit.now,
             customer=visit.customer,
         )
-    except UnprovenHistoryError:
-        raise RefusedVisitError(500, _UNPROVEN) from None
     except SourceError:
         return await shown(visit, person, fault=visit.text(_NO_EVIDENCE))
     name = f"kanit-{code}-{visit.now:%Y%m%d-%H%M%S}.zip"

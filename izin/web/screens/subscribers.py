@@ -11,7 +11,6 @@ from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import (
     EventFilter,
     PauseReason,
-    UnknownSubscriberError,
     WebhookSubscriber,
     WebhookType,
 )
@@ -138,17 +137,12 @@ async def _counted(visit: Visit, found: WebhookSubscriber, recipients: list[str]
         (plan,) = await counted(visit.ledger, console.kafka, console.codec, [found.name], asked)
     except SourceError:
         raise RefusedVisitError(404, "Nothing is known of this recipient.") from None
-    except StreamUnavailableError:
-        raise RefusedVisitError(503, "Kafka does not answer; try again soon.") from None
     return plan
 
 
 async def _subscriber(visit: Visit) -> WebhookSubscriber:
     """Return the subscriber of the path; one of another customer is refused as one that is not."""
-    try:
-        found = await registry.of_name(visit.ledger, visit.request.path_params["name"])
-    except UnknownSubscriberError:
-        raise forbidden() from None
+    found = await registry.of_name(visit.ledger, visit.request.path_params["name"])
     if not visit.account.sees(found.customer_id):
         raise forbidden()
     return found

@@ -35,6 +35,7 @@ IN_TABLES = {
     *(one.name for one in NAVIGATION),
     *AccountRole,
     *app._REFUSALS.values(),
+    *(message for _, message in app._REFUSED.values()),
     *(one.label for one in WorkAct),
     *Need,
     *SuspensionDecision,
