@@ -5,7 +5,6 @@ stores nothing but looks at people and the opt-outs of changed recipients.
 """
 
 import asyncio
-import secrets
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -17,7 +16,6 @@ from izin.kafka.broker_watch import BrokerWatch
 from izin.kafka.clients import access_of, admin, broker_errors, identities
 from izin.kafka.tables.api_keys import ApiKeyReader
 from izin.kafka.tables.brand_directory import BrandReader
-from izin.ledger.db import Ledger
 from izin.producers.new_event import utc_now
 from izin.producers.publishing.publisher import KafkaPublisher
 from izin.runtime.http_server.problems import HttpApi
@@ -25,7 +23,7 @@ from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.process import entered
 from izin.runtime.settings import ApiSettings, KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
-from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
+from izin.sinks.monitor.metrics import LedgerWatch, monitored_ledger
 
 _DELIVERY = timedelta(seconds=10)
 _DRAIN = 20
@@ -54,16 +52,14 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
     stopping: asyncio.Event,
 ) -> None:
     """Serve the API on ``listeners`` until ``stopping`` is set; raises as ``serve``."""
-    access, owner = access_of(kafka), secrets.randbelow(2**31 - 1) + 1
-    small = ledger_settings.model_copy(update={"pool_size": CONNECTIONS})
+    access = access_of(kafka)
     records = OlderRecords(kafka, readers=settings.readers)
     with broker_errors(kafka):
         inputs = [kafka.topics.events.name, kafka.topics.express.name]
         partitions = identities(admin(kafka), inputs).partitions
     async with AsyncExitStack() as stack:
         stack.push_async_callback(records.close)
-        ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
-        watched = await stack.enter_async_context(Ledger(small, owner=owner))
+        ledger, monitored = await stack.enter_async_context(monitored_ledger(ledger_settings))
         brands = await stack.enter_async_context(entered(BrandReader(access, codec).follow()))
         keys = stack.enter_context(ApiKeyReader(kafka, codec).follow())
         publisher = stack.enter_context(
@@ -80,7 +76,7 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
             partitions=partitions,
             clock=utc_now,
         )
-        broker, watch = BrokerWatch(kafka), LedgerWatch(watched)
+        broker, watch = BrokerWatch(kafka), LedgerWatch(monitored)
 
         def faults() -> Mapping[str, str]:
             return {**broker.faults(), **watch.faults(), **keys.faults()}

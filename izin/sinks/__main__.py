@@ -1,14 +1,7 @@
 """Run a sink worker in the foreground: ``python -m izin.sinks``."""
 
-from izin.kafka.clients import codec
-from izin.runtime.logs import configure, exiting_on_error
-from izin.runtime.settings import (
-    IysSettings,
-    KafkaSettings,
-    LedgerSettings,
-    LogSettings,
-    SinkSettings,
-)
+from izin.kafka.clients import run_process
+from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.worker import run
 
 
@@ -17,11 +10,9 @@ def main() -> None:
 
     It runs until SIGTERM or Ctrl-C. Exit code 4 if a setting or a server is at fault.
     """
-    configure(LogSettings())
-    with exiting_on_error("sink worker start failed"):
-        kafka, ledger, iys, sink = KafkaSettings(), LedgerSettings(), IysSettings(), SinkSettings()
-        encoder = codec(kafka)
-    run(kafka, ledger, iys, sink, encoder)
+    run_process(
+        "sink worker start failed", run, LedgerSettings, IysSettings, SinkSettings, is_guarded=False
+    )
 
 
 if __name__ == "__main__":

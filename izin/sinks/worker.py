@@ -11,7 +11,6 @@ with reasons and metrics for operators.
 import asyncio
 import contextlib
 import os
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -59,7 +58,13 @@ from izin.sinks.ingest.isolation import Isolation
 from izin.sinks.monitor.accounts import GrantedBrandsReader, RegisterCounter, refresh_subscriptions
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWitnesses, AnchorWriter
-from izin.sinks.monitor.metrics import CONNECTIONS, IysWatch, LedgerFigures, LedgerWatch, Metrics
+from izin.sinks.monitor.metrics import (
+    IysWatch,
+    LedgerFigures,
+    LedgerWatch,
+    Metrics,
+    monitored_ledger,
+)
 from izin.sinks.outbound.context import OutboundContext, RequestBudget, iys_session, lease_owner
 from izin.sinks.outbound.loops import FailingLoops, keep_running, outbound_loops, until_stopped
 from izin.sinks.publish.publisher import OutboxRelay, Publisher
@@ -334,12 +339,8 @@ async def serve(  # noqa: PLR0913, PLR0917 - the groups of settings, where, and 
     """Run a sink worker until ``stopping`` is set."""
     credentials = push_credentials(sink)
     metrics = Metrics()
-    owner = secrets.randbelow(2**31 - 1) + 1
     async with AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
-        monitored = await stack.enter_async_context(
-            Ledger(ledger_settings.model_copy(update={"pool_size": CONNECTIONS}), owner=owner)
-        )
+        ledger, monitored = await stack.enter_async_context(monitored_ledger(ledger_settings))
         client, pacer = await stack.enter_async_context(
             iys_session(ledger, iys, counted=lambda *labels: metrics.calls.labels(*labels).inc())
         )

@@ -9,9 +9,8 @@ same id.
 
 import asyncio
 import os
-import secrets
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -37,7 +36,7 @@ from izin.runtime.process import cancel_all
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.ingested_topics import identities_of
-from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
+from izin.sinks.monitor.metrics import LedgerWatch, monitored_ledger
 from izin.sinks.outbound.loops import keep_running, until_stopped
 from izin.webhooks import resends
 from izin.webhooks.delivery import (
@@ -290,11 +289,7 @@ async def serve(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and
     stopping: asyncio.Event,
 ) -> None:
     """Post webhooks until ``stopping`` is set."""
-    owner = secrets.randbelow(2**31 - 1) + 1
-    async with AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
-        small = ledger_settings.model_copy(update={"pool_size": CONNECTIONS})
-        monitored = await stack.enter_async_context(Ledger(small, owner=owner))
+    async with monitored_ledger(ledger_settings) as (ledger, monitored):
         assigner = DeliveryAssigner(ledger, kafka, settings, codec)
         broker, watch = BrokerWatch(kafka), LedgerWatch(monitored)
 

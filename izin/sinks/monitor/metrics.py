@@ -7,8 +7,10 @@ workers.
 """
 
 import asyncio
+import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from math import inf
@@ -29,6 +31,7 @@ from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import HOUR_LIMITS, Address, addresses
 from izin.ledger.registry import complaints, granted
 from izin.ledger.sweep import sweeps
+from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
 from izin.sinks.monitor.alerts import STAGES
 
@@ -109,7 +112,7 @@ _WAITS_FOR = (
     *("to_send", "opt_outs", "held_back", "in_flight", "awaiting_result", "unknown"),
     *("to_query", "waiting", "parked"),
 )
-CONNECTIONS = 2
+_CONNECTIONS = 2
 """One for the figures, one for the watch."""
 _REST = 20
 """Between two readings pass at least so many times the seconds that one takes."""
@@ -359,6 +362,20 @@ class LedgerFigures:
         for some in figures:
             self.metrics.show(some)
         self.metrics.read_at.set(now.timestamp())
+
+
+@asynccontextmanager
+async def monitored_ledger(settings: LedgerSettings) -> AsyncIterator[tuple[Ledger, Ledger]]:
+    """Provide the ledger of a process, and beside it one of a few connections for what watches
+    it; both are of one owner.
+
+    Raises:
+        LedgerUnavailableError: PostgreSQL cannot be reached.
+    """
+    owner = secrets.randbelow(2**31 - 1) + 1
+    few = settings.model_copy(update={"pool_size": _CONNECTIONS})
+    async with Ledger(settings, owner=owner) as ledger, Ledger(few, owner=owner) as monitored:
+        yield ledger, monitored
 
 
 class LedgerWatch(AnswerWatch):
