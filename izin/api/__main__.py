@@ -1,9 +1,8 @@
 """Serve the API in the foreground: ``python -m izin.api``."""
 
 from izin.api.process import serve
-from izin.kafka.clients import codec
-from izin.runtime.logs import configure, exiting_on_error
-from izin.runtime.settings import ApiSettings, KafkaSettings, LedgerSettings, LogSettings
+from izin.kafka.clients import run_process
+from izin.runtime.settings import ApiSettings, LedgerSettings
 
 
 def main() -> None:
@@ -13,10 +12,7 @@ def main() -> None:
     For systems with an API key, over the ledger. It runs until SIGTERM or Ctrl-C. Exit code 4 if a
     setting or a server is at fault.
     """
-    configure(LogSettings())
-    with exiting_on_error("api start failed"):
-        kafka, ledger, settings = KafkaSettings(), LedgerSettings(), ApiSettings()
-        serve(kafka, ledger, settings, codec(kafka))
+    run_process("api start failed", serve, LedgerSettings, ApiSettings)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """Run the gate in the foreground: ``python -m izin.gate``."""
 
 from izin.gate.server import serve
-from izin.kafka.clients import codec
-from izin.runtime.logs import configure, exiting_on_error
-from izin.runtime.settings import GateSettings, KafkaSettings, LogSettings
+from izin.kafka.clients import run_process
+from izin.runtime.settings import GateSettings
 
 
 def main() -> None:
@@ -12,10 +11,7 @@ def main() -> None:
     It stores nothing, and needs Kafka alone. It runs until SIGTERM or Ctrl-C. Exit code 4 if a
     setting or a server is at fault.
     """
-    configure(LogSettings())
-    with exiting_on_error("gate start failed"):
-        kafka, settings = KafkaSettings(), GateSettings()
-        serve(kafka, settings, codec(kafka))
+    run_process("gate start failed", serve, GateSettings)
 
 
 if __name__ == "__main__":

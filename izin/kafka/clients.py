@@ -45,8 +45,9 @@ from izin.kafka.connections import (
     reason,
     while_leaders_move,
 )
+from izin.runtime.logs import configure, exiting_on_error
 from izin.runtime.plan import Bounds, Plan
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings, LogSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
 
@@ -68,6 +69,25 @@ _MIN_INSYNC = 2
 def codec(settings: KafkaSettings) -> Codec:
     """Return the codec of this installation; raises as ``KafkaAccess.codec`` does."""
     return access_of(settings).codec()
+
+
+def run_process(
+    event: str, run: Callable[..., None], *groups: Callable[[], object], is_guarded: bool = True
+) -> None:
+    """Configure the logs, and ``run`` a process: with Kafka's settings, those of ``groups``, and
+    the codec.
+
+    Where something is at fault on which an operator can act it logs ``event``, and exits with
+    ``EXIT``; of what is not ``is_guarded`` only until its settings are read.
+    """
+    configure(LogSettings())
+    with exiting_on_error(event):
+        kafka = KafkaSettings()
+        given = (kafka, *(group() for group in groups), codec(kafka))
+        if is_guarded:
+            run(*given)
+    if not is_guarded:
+        run(*given)
 
 
 def access_of(settings: KafkaSettings) -> KafkaAccess:

@@ -1,9 +1,8 @@
 """Run the intake: ``python -m izin.producers``."""
 
-from izin.kafka.clients import codec
+from izin.kafka.clients import run_process
 from izin.producers.intake.process import serve
-from izin.runtime.logs import configure, exiting_on_error
-from izin.runtime.settings import IntakeSettings, KafkaSettings, LogSettings
+from izin.runtime.settings import IntakeSettings
 
 
 def main() -> None:
@@ -11,10 +10,7 @@ def main() -> None:
 
     It runs until SIGTERM or Ctrl-C. Exit code 4 if a setting or a server is at fault.
     """
-    configure(LogSettings())
-    with exiting_on_error("intake start failed"):
-        kafka, intake = KafkaSettings(), IntakeSettings()
-        serve(kafka, intake, codec(kafka))
+    run_process("intake start failed", serve, IntakeSettings)
 
 
 if __name__ == "__main__":

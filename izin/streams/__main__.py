@@ -1,8 +1,7 @@
 """Run an order worker: ``python -m izin.streams``."""
 
-from izin.kafka.clients import codec
-from izin.runtime.logs import configure, exiting_on_error
-from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings
+from izin.kafka.clients import run_process
+from izin.runtime.settings import StreamSettings
 from izin.streams.engine.app import run
 
 
@@ -12,11 +11,7 @@ def main() -> None:
     It reads both lanes (bulk and express) until SIGTERM or Ctrl-C. Exit code 4 if a setting or a
     server is at fault.
     """
-    configure(LogSettings())
-    with exiting_on_error("order worker start failed"):
-        kafka, streams = KafkaSettings(), StreamSettings()
-        encoder = codec(kafka)
-    run(kafka, streams, encoder)
+    run_process("order worker start failed", run, StreamSettings, is_guarded=False)
 
 
 if __name__ == "__main__":

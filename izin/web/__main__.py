@@ -1,8 +1,7 @@
 """Serve the console in the foreground: ``python -m izin.web``."""
 
-from izin.kafka.clients import codec
-from izin.runtime.logs import configure, exiting_on_error
-from izin.runtime.settings import ConsoleSettings, KafkaSettings, LedgerSettings, LogSettings
+from izin.kafka.clients import run_process
+from izin.runtime.settings import ConsoleSettings, LedgerSettings
 from izin.web.process import serve
 
 
@@ -13,10 +12,7 @@ def main() -> None:
     For people with an account (izin accounts save). It runs until SIGTERM or Ctrl-C. Exit code 4 if
     a setting or a server is at fault.
     """
-    configure(LogSettings())
-    with exiting_on_error("console start failed"):
-        kafka, ledger, settings = KafkaSettings(), LedgerSettings(), ConsoleSettings()
-        serve(kafka, ledger, settings, codec(kafka))
+    run_process("console start failed", serve, LedgerSettings, ConsoleSettings)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Post webhooks in the foreground: ``python -m izin.webhooks``."""
 
-from izin.kafka.clients import codec
-from izin.runtime.logs import configure, exiting_on_error
-from izin.runtime.settings import KafkaSettings, LedgerSettings, LogSettings, WebhookSettings
+from izin.kafka.clients import run_process
+from izin.runtime.settings import LedgerSettings, WebhookSettings
 from izin.webhooks.process import run
 
 
@@ -12,11 +11,7 @@ def main() -> None:
     Several share the subscribers. It runs until SIGTERM or Ctrl-C. Exit code 4 if a setting or a
     server is at fault.
     """
-    configure(LogSettings())
-    with exiting_on_error("webhooks start failed"):
-        kafka, ledger, webhooks = KafkaSettings(), LedgerSettings(), WebhookSettings()
-        encoder = codec(kafka)
-    run(kafka, ledger, webhooks, encoder)
+    run_process("webhooks start failed", run, LedgerSettings, WebhookSettings, is_guarded=False)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from izin.kafka.clients import codec
+from izin.kafka.clients import run_process
 from izin.producers.outbox.process import serve
 from izin.producers.outbox.relay import sql as text_of
-from izin.runtime.logs import configure, exiting_on_error
-from izin.runtime.settings import KafkaSettings, LogSettings, OutboxSettings
+from izin.runtime.settings import OutboxSettings
 
 
 class OutboxSql(StrEnum):
@@ -38,10 +37,7 @@ def main(
     if sql is not None:
         typer.echo(text_of(sql), nl=False)
         return
-    configure(LogSettings())
-    with exiting_on_error("outbox start failed"):
-        kafka, outbox = KafkaSettings(), OutboxSettings()
-        serve(kafka, outbox, codec(kafka))
+    run_process("outbox start failed", serve, OutboxSettings)
 
 
 if __name__ == "__main__":

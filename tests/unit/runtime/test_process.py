@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from typer.testing import CliRunner
 
 from izin.cli.cli import COMMANDS, app
 from izin.consent import OurError
+from izin.kafka import clients
 from izin.replay.processes import Advance, working
 from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
 from izin.runtime.logs import EXIT, exiting_on_error
@@ -89,8 +89,7 @@ def commanded(worker: str, given: dict[str, str], patch: pytest.MonkeyPatch) -> 
     """Give the command of a worker ``given``, in this process; return the same."""
     for name, value in given.items():
         patch.setenv(name, value)
-    module = import_module(f"{WORKERS[worker]}.__main__")
-    patch.setattr(module, "configure", lambda _: None)  # the logs of this process
+    patch.setattr(clients, "configure", lambda _: None)  # the logs of this process
     shown = CliRunner().invoke(app, [worker])
     return shown.exit_code, shown.output
 
