@@ -16,7 +16,7 @@ from pathlib import Path
 from izin.consent import Channel, Violation, read_recipient
 from izin.kafka.access import KafkaAccess
 from izin.kafka.tables.active_opt_outs import ActiveOptOuts
-from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.ledger import brands
 from izin.ledger.db import Ledger
 from izin.ledger.history import customer_key, record_act
@@ -341,19 +341,7 @@ def _unknown(
 
 async def brands_to_import(ledger: Ledger, customer: str) -> BrandDirectory:
     """Return the brands that a file of ``customer`` may name: its own."""
-    return BrandDirectory(
-        RegisteredBrand(
-            brand_code=brand.brand_code,
-            iys_code=brand.iys_code,
-            customer_id=brand.customer_id,
-            name=brand.name,
-            activated_at=brand.activated_at,
-            loading_deadline=brand.loading_deadline,
-            status=brand.status,
-            suspension=brand.suspension,
-        )
-        for brand in (await brands.brands_of(ledger, customer, ())).values()
-    )
+    return BrandDirectory((await brands.brands_of(ledger, customer, ())).values())
 
 
 async def record_import(  # noqa: PLR0913  # who imports what of whom

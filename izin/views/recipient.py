@@ -5,7 +5,7 @@ recorded by then.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +15,7 @@ from izin.evidence import collection
 from izin.evidence.collection import EvidenceRequest
 from izin.evidence.verification import state_at
 from izin.kafka.access import KafkaAccess
-from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
+from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.ledger import brands, reads, suspensions
 from izin.ledger.automatic_suspension import decisions
 from izin.ledger.automatic_suspension.decisions import AutomaticSuspension
@@ -39,7 +39,6 @@ from izin.views.words import is_key
 
 ORIGIN: Final = "console"
 """The origin of consents that people enter in the console."""
-_BRAND = tuple(field.name for field in fields(RegisteredBrand))
 
 
 class Section(NamedTuple):
@@ -140,8 +139,7 @@ async def states_at(
 
 def judged(event: NewEvent, brand: Brand) -> AcceptedRecord | RefusedRecord:
     """Return a consent in hand as it would be published, or every reason why not."""
-    known = RegisteredBrand(**{name: getattr(brand, name) for name in _BRAND})
-    return accept(event, ORIGIN, BrandDirectory([known]))
+    return accept(event, ORIGIN, BrandDirectory([brand]))
 
 
 async def publish(access: KafkaAccess, event: NewEvent) -> Published:

@@ -7,21 +7,15 @@ from typing import Any, Self
 
 from izin.consent import BrandTerms, maker
 from izin.iys.wire_format import BrandPath
+from izin.kafka.tables.brand_directory import RegisteredBrand
 
 _clock = maker(BrandTerms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brand:
+class Brand(RegisteredBrand):
     """A brand of a customer at İYS."""
 
-    brand_code: int
-    iys_code: int
-    customer_id: str
-    name: str
-    activated_at: datetime | None = None
-    loading_deadline: datetime | None = None
-    status: str = "active"
     account: str | None = None
     egress_address: str | None = None
     """The account and egress address that serve it; None: any."""
@@ -31,8 +25,6 @@ class Brand:
     consent_limit: int | None = None
     consents_used: int | None = None
     queried_at: datetime | None = None
-    suspension: str | None = None
-    """Why nothing commercial may be sent for it, by a person's order; None: it may."""
 
     def is_served_by(self, account: str, address: str) -> bool:
         """Whether a process of this account and egress address serves the brand."""
