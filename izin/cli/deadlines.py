@@ -6,6 +6,7 @@ what came in a month; ``confirmations`` which consents given electronically were
 the person.
 """
 
+import csv
 import io
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,7 +29,6 @@ from izin.cli.terminal import (
     OutputFormat,
     OutputOption,
     SinceOption,
-    VisibleRows,
     cells,
     exit_if,
     kafka_settings,
@@ -50,6 +50,7 @@ from izin.ledger.confirmations import (
 from izin.ledger.db import Ledger
 from izin.ledger.history.reports import Leg, LegLatency, figures, latencies
 from izin.ledger.registry.rule_again import CountedTerms, TermsAgain
+from izin.producers.files.table_formats import harmless
 from izin.views import deadlines
 from izin.views.cut import Look
 from izin.views.deadlines import ParkedCounts
@@ -157,7 +158,8 @@ def opt_outs(
 ) -> None:
     """Write a brand's unsettled opt-outs into a CSV file, for a person to withdraw at İYS.
 
-    The earliest due is first; times are Turkish. The file is personal data, readable by you only;
+    The earliest due is first; times are Turkish. A cell that could be a formula for a spreadsheet,
+    as a phone number, begins with an apostrophe. The file is personal data, readable by you only;
     who wrote it is in the history.
     Records settle by themselves once İYS shows the withdrawal, by pull or push. Exit code 3 if the
     file exists or the brand is not registered.
@@ -168,9 +170,7 @@ def opt_outs(
         look=Look(command="deadlines opt-outs", by=by, brand=brand_code),
     )
     text = io.StringIO(newline="")
-    rows = VisibleRows(text)
-    for row in (OPT_OUT_HEADER, *opt_out_rows(found)):
-        rows.writerow(row)
+    csv.writer(text).writerows(map(harmless, row) for row in (OPT_OUT_HEADER, *opt_out_rows(found)))
     write_new(out, text.getvalue().encode())
     say(f"{len(found)} opt-outs of brand {brand_code} are in {out}")
 

@@ -15,9 +15,6 @@ from operator import itemgetter
 from typing import Any
 
 import orjson
-from openpyxl import Workbook
-from openpyxl.styles import Alignment, Font
-from openpyxl.worksheet.properties import PageSetupProperties
 
 from izin.consent import TURKEY, DecisionKind, State, Status
 from izin.ledger.db import Ledger, statements
@@ -230,6 +227,11 @@ def workbook_of(
     """Return the report as a workbook (XLSX) that prints on one page wide; ``brands`` are the names
     of the brands by their codes.
     """
+    # Slow to load, and needed for a workbook alone.
+    from openpyxl import Workbook  # noqa: PLC0415  # see above
+    from openpyxl.styles import Alignment, Font  # noqa: PLC0415  # see above
+    from openpyxl.worksheet.properties import PageSetupProperties  # noqa: PLC0415  # see above
+
     book = Workbook()
     (sheet,) = book.worksheets
     sheet.title = text(language, "Month")

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import BinaryIO, Final
 from zipfile import is_zipfile
 
-from openpyxl import Workbook
-
 from izin.consent import visible
 from izin.producers.files.delimited import open_delimited
 from izin.producers.files.tables import Table, UnusableFileError, whole_file
@@ -101,6 +99,8 @@ def write_csv(stream: BinaryIO, headers: Sequence[str], rows: Iterable[Sequence[
 def _write_workbook(
     stream: BinaryIO, headers: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> None:
+    from openpyxl import Workbook  # noqa: PLC0415  # slow to load, and needed for this alone
+
     book = Workbook(write_only=True)
     sheet = book.create_sheet("izin")
     for row in chain([headers], rows):

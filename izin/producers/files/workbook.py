@@ -16,9 +16,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
-
 from izin.producers.files.tables import (
     Cells,
     FileRow,
@@ -72,8 +69,10 @@ class WorkbookTable(Table):
     @contextmanager
     def writer(self, path: Path, headers: Sequence[str]) -> Iterator[TableWriter]:
         """Return a writer of a workbook with one sheet."""
+        from openpyxl import Workbook  # noqa: PLC0415  # slow to load, and seldom needed
+
         book = Workbook(write_only=True)
-        rows = _SheetRows(book, self.title, len(self.headers))
+        rows = _SheetRows(book.create_sheet(self.title), len(self.headers))
         with whole_file(path) as stream:
             rows.append(headers)
             yield rows
@@ -83,9 +82,8 @@ class WorkbookTable(Table):
 class _SheetRows:
     """Writes the rows of a sheet."""
 
-    def __init__(self, book: Workbook, title: str, width: int) -> None:
-        self._sheet = book.create_sheet(title)
-        self._width = width
+    def __init__(self, sheet: Any, width: int) -> None:  # noqa: ANN401  # its module is not loaded
+        self._sheet, self._width = sheet, width
 
     def write(self, row: FileRow, cells: Cells) -> None:
         """Write a row."""
@@ -99,6 +97,8 @@ class _SheetRows:
         """Return ``value`` as the sheet takes it: a text that looks like a formula stays a text."""
         if not isinstance(value, str) or not value.startswith("="):
             return value
+        from openpyxl.cell import WriteOnlyCell  # noqa: PLC0415  # loaded with the sheet
+
         cell = WriteOnlyCell(self._sheet, value)
         cell.data_type = "s"
         return cell

@@ -105,13 +105,15 @@ async def test_late_opt_out_is_submitted_and_recorded_as_breach(harness: SinkHar
 async def test_opt_outs_command_writes_suspended_opt_outs_to_a_file(
     harness: SinkHarness, izin: Izin, tmp_path: Path
 ):
-    """Readable by nobody else, with what a person has to withdraw."""
+    """Readable by nobody else, with what a person has to withdraw; no cell is a formula for a
+    spreadsheet.
+    """
     await harness.refuse_opt_out(403, "H521", onay(a_phone(2)))
     file = tmp_path / "opt-outs.csv"
     words = ["deadlines", "opt-outs", str(BRAND), "--out"]
     ended(await izin(*words, file), 0)
     (line,) = csv.DictReader(file.read_text("utf-8").splitlines())
-    assert (line["recipient"], line["type"], line["status"]) == (PHONE, "MESAJ", "RET")
+    assert (line["recipient"], line["type"], line["status"]) == (f"'{PHONE}", "MESAJ", "RET")
     assert line["state"] == "configuration"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     ended(await izin(*words, file), 3)
