@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from izin.ledger.db import Connection, Ledger, fetch_one, statements
+from izin.ledger.db import Ledger, fetch_one, statements
 from izin.ledger.history import record_act
 from izin.ledger.record import UnknownAccountError
 from izin.ledger.registry.customers import require_active
@@ -102,8 +102,8 @@ async def save(  # noqa: PLR0913  # which account, and by whose order
         before = await fetch_one(connection, _SQL["account"], {"name": name})
         values = {"name": name, "role": role, "customers": given, "now": now}
         await connection.execute(_SQL["save"], values)
-        await _record(
-            *(connection, "save account", name),
+        await record_act(
+            *(connection, "save account", account_key(name)),
             by=by,
             now=now,
             before={} if before is None else _shown(before["role"], before["customers"]),
@@ -122,8 +122,8 @@ async def disable(ledger: Ledger, name: str, *, by: str, now: datetime) -> None:
         if row is None:
             raise UnknownAccountError(name)
         await connection.execute(_SQL["end-sessions"], {"name": name})
-        await _record(
-            *(connection, "disable account", name),
+        await record_act(
+            *(connection, "disable account", account_key(name)),
             by=by,
             now=now,
             before=_shown(row["role"], row["customers"]),
@@ -137,22 +137,13 @@ async def set_password(ledger: Ledger, name: str, password_hash: str, *, now: da
         values = {"name": name, "password_hash": password_hash}
         await connection.execute(_SQL["set-password"], values)
         await connection.execute(_SQL["end-sessions"], {"name": name})
-        await _record(*(connection, "set password", name), by=name, now=now, before={}, after={})
-
-
-async def _record(  # noqa: PLR0913  # what was done to which account, and by whom
-    connection: Connection,
-    what: str,
-    name: str,
-    *,
-    by: str,
-    now: datetime,
-    before: dict[str, Any],
-    after: dict[str, Any],
-) -> None:
-    await record_act(
-        connection, what, account_key(name), by=by, now=now, before=before, after=after
-    )
+        await record_act(
+            *(connection, "set password", account_key(name)),
+            by=name,
+            now=now,
+            before={},
+            after={},
+        )
 
 
 def _shown(role: str, customers: Collection[str] | None) -> dict[str, Any]:
