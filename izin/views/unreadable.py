@@ -1,11 +1,12 @@
-"""Dead letters in the worklist: records that could not be processed, and that wait for a person.
+"""Dead letters in the worklist: records that could not be processed, and that wait for a person;
+and files that were imported in the console, with rows that were refused.
 
-They are in Kafka, and are read again where there are more of them.
+Dead letters are in Kafka, and are read again where there are more of them.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
@@ -56,21 +57,34 @@ async def unreadable(ledger: Ledger, letters: Letters) -> Sequence[WorkItem]:
 
 
 class Unreadable:
-    """The dead letters of the worklist, as ``run`` has last seen them."""
+    """The dead letters and files of the worklist, as ``run`` has last seen them."""
 
     def __init__(self) -> None:
-        self.items: Sequence[WorkItem] = ()
+        self._letters: Sequence[WorkItem] = ()
+        self._files: Sequence[WorkItem] = ()
 
-    async def run(self, kafka: KafkaSettings, codec: Codec, ledger: Ledger) -> NoReturn:
-        """Keep them up to date until it is cancelled."""
+    @property
+    def items(self) -> Sequence[WorkItem]:
+        """All of them."""
+        return [*self._letters, *self._files]
+
+    async def run(
+        self,
+        kafka: KafkaSettings,
+        codec: Codec,
+        ledger: Ledger,
+        files: Callable[[], Sequence[WorkItem]],
+    ) -> NoReturn:
+        """Keep them up to date until it is cancelled: the dead letters, and ``files``."""
         ends: Mapping[int, int] = {}
         letters: Letters = ()
         while True:
+            self._files = await asyncio.to_thread(files)
             try:
                 now = await asyncio.to_thread(DeadLetterReader(kafka, codec).ends)
                 if now != ends:
                     letters, ends = await asyncio.to_thread(read_letters, kafka, codec), now
-                self.items = await unreadable(ledger, letters)
+                self._letters = await unreadable(ledger, letters)
             except IzinError as error:
                 _log.warning("dead letters not read", error=str(error))
             await asyncio.sleep(_EVERY)

@@ -62,6 +62,8 @@ class WorkItem:
     id: str
     """What it is among those of its kind: a key, a number. May name a recipient."""
     brand_code: int | None
+    customer_id: str | None = None
+    """Whose it is, where it is of no brand."""
     channel: str = ""
     recipient: str = ""
     status: str = ""
@@ -134,9 +136,11 @@ async def worklist(  # noqa: PLR0913  # whose, what of it, which page
     size: int = PAGE,
     letters: Iterable[WorkItem] = (),
 ) -> Worklist:
-    """Return the page of what is ``wanted`` behind ``after``; ``letters`` are dead letters."""
+    """Return the page of what is ``wanted`` behind ``after``; ``letters`` are dead letters, and
+    files with refused rows.
+    """
     few = [item async for item in _few(ledger, cut, now)]
-    few += [item for item in letters if cut.has(item.brand_code)]
+    few += [item for item in letters if cut.has(item.customer_id or item.brand_code)]
     counted = Counter((item.kind, item.brand_code, item.reason) for item in few)
     brands = None if cut.customer_id is None else sorted(cut.brand_codes)
     values = {"brands": brands, "now": now, "most": MOST}

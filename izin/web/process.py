@@ -4,21 +4,18 @@ It listens once both answer; on SIGTERM it answers who has asked, and ends.
 """
 
 import asyncio
-import secrets
-from contextlib import AsyncExitStack
 from functools import partial
 
 from izin.kafka.broker_watch import BrokerWatch
-from izin.ledger.db import Ledger
 from izin.producers.new_event import utc_now
 from izin.runtime.http_server.problems import HttpApi
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.settings import ConsoleSettings, KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
-from izin.sinks.monitor.metrics import CONNECTIONS, LedgerWatch
+from izin.sinks.monitor.metrics import LedgerWatch, monitored_ledger
 from izin.web.app import ConsoleApp, ConsoleMetrics
-from izin.web.imports.store import delete_old
+from izin.web.imports.store import delete_old, refused_rows
 from izin.web.routes import routes_of
 from izin.web.visit import Console
 
@@ -49,11 +46,7 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
     stopping: asyncio.Event,
 ) -> None:
     """Serve the console on ``listeners`` until ``stopping`` is set; raises as ``serve``."""
-    owner = secrets.randbelow(2**31 - 1) + 1
-    small = ledger_settings.model_copy(update={"pool_size": CONNECTIONS})
-    async with AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
-        watched = await stack.enter_async_context(Ledger(small, owner=owner))
+    async with monitored_ledger(ledger_settings) as (ledger, monitored):
         console = Console(
             ledger=ledger,
             kafka=kafka,
@@ -62,7 +55,7 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
             codec=codec,
             clock=utc_now,
         )
-        broker, watch, metrics = BrokerWatch(kafka), LedgerWatch(watched), ConsoleMetrics()
+        broker, watch, metrics = BrokerWatch(kafka), LedgerWatch(monitored), ConsoleMetrics()
         app = ConsoleApp(console, metrics)
         api = HttpApi(
             routes=routes_of(app),
@@ -71,7 +64,8 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
             warnings=broker.faults,
             unserved=app.unserved,
         )
-        letters = partial(console.unreadable.run, kafka, codec, ledger)
+        files = partial(refused_rows, settings.uploads)
+        unreadable = partial(console.unreadable.run, kafka, codec, ledger, files)
         uploads = partial(delete_old, settings.uploads, settings.uploads_kept, utc_now)
-        beside = (broker.run, watch.run, letters, uploads)
+        beside = (broker.run, watch.run, unreadable, uploads)
         await listeners.serve_api(api, stopping, drain=_DRAIN, limits=_LIMITS, beside=beside)

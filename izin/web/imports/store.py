@@ -25,7 +25,10 @@ from pydantic import BaseModel, ValidationError
 from izin.producers.files import Import, whole_file
 from izin.producers.mapping.saved import FileMapping
 from izin.views.imports import ReportSummary
+from izin.views.sentences import Instruction, sentence
+from izin.views.worklist import Need, WorkItem
 
+_IMPORTS = Instruction("izin console", "Imports")
 _ID = re.compile(r"[0-9a-f]{32}")
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 _SWEPT_EVERY = 3600.0
@@ -207,6 +210,28 @@ class ImportStore:
             )
             if changed_at < before and _ID.fullmatch(folder.name):
                 shutil.rmtree(folder)
+
+
+def refused_rows(folder: Path | None) -> list[WorkItem]:
+    """Return for the worklist the imports in a folder, where there is one, that have rows to be
+    corrected.
+    """
+    imports = [] if folder is None else ImportStore(folder).every()
+    return [
+        WorkItem(
+            kind=Need.UNREADABLE,
+            id=one.id,
+            brand_code=None,
+            customer_id=one.state.customer,
+            reason=one.state.name,
+            why=sentence("refused rows of the file %(name)s", name=one.state.name),
+            remedy=sentence("correct them in the console: %(imports)s", imports=_IMPORTS),
+            since=one.state.changed_at,
+            records=one.state.left.rows,
+        )
+        for one in imports
+        if one.state.left is not None and one.state.left.rows
+    ]
 
 
 async def delete_old(folder: Path | None, kept: timedelta, clock: Callable[[], datetime]) -> None:

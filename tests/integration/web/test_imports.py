@@ -14,8 +14,9 @@ from izin.ledger.console.accounts import AccountRole
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand
 from izin.runtime.settings import LedgerSettings
+from izin.views.imports import ReportSummary
 from izin.web.i18n import Language
-from izin.web.imports.store import ImportStage, ImportStore
+from izin.web.imports.store import ImportStage, ImportStore, refused_rows
 from tests.support.builders import BRAND, CUSTOMER
 from tests.support.console import Browser, ConsoleHarness, console_over
 from tests.support.registration import register_brand
@@ -240,6 +241,24 @@ async def test_plan_that_moved_is_not_executed(console: ConsoleHarness, browser:
     for act in ("rows", "corrections", "report"):
         assert (await browser.post(f"{path}/{act}")).status_code == 409
     assert (await browser.post(f"{path}/run", {"stage": "imported"})).status_code == 409
+
+
+async def test_refused_rows_are_in_the_worklist_of_their_customer(
+    console: ConsoleHarness, browser: Browser
+):
+    """As one item a file, until none is left; another customer does not see it."""
+    number = (await uploaded(browser, name="kampanya.csv")).rpartition("/")[2]
+    stored = store_of(console).find(number)
+    assert stored is not None
+    folder, unreadable = console.console.settings.uploads, console.console.unreadable
+    left = ReportSummary(outcomes={"NOT_IMPORTED": 3}, reasons=())
+    stored.save(stage=ImportStage.IMPORTED, left=left)
+    unreadable._files = refused_rows(folder)
+    assert "refused rows of the file kampanya.csv" in (await browser.get("/worklist")).text
+    stranger = await console.signed_in(AccountRole.OPERATOR, [OTHER])
+    assert "kampanya" not in (await stranger.get("/worklist")).text
+    stored.save(stage=ImportStage.IMPORTED, left=ReportSummary(outcomes={}, reasons=()))
+    assert refused_rows(folder) == refused_rows(None) == []
 
 
 async def test_console_without_a_folder_imports_nothing(
