@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from izin.runtime.masking import mask, mask_text
-from izin.web import i18n
-from izin.web.i18n import Language
+from izin.views import i18n
+from izin.views.i18n import Language
 
 HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from izin.consent import TURKEY
 from izin.producers.files.table_formats import write_csv
-from izin.web import i18n
-from izin.web.i18n import Language
+from izin.views import i18n
+from izin.views.i18n import Language
 
 WIDTH, HEIGHT = 560, 240
 LEFT, RIGHT, TOP, BOTTOM = 64, 548, 12, 208

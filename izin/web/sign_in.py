@@ -16,9 +16,10 @@ from izin.ledger.console import accounts, sessions
 from izin.ledger.console.accounts import is_account_name
 from izin.runtime.http_server.shedding import client_of
 from izin.runtime.logs import get_logger
-from izin.web import i18n, pages
+from izin.views import i18n
+from izin.views.i18n import Language
+from izin.web import pages
 from izin.web.app import SESSION_COOKIE, SIGN_IN, ConsoleApp
-from izin.web.i18n import Language
 from izin.web.oidc import BACK, Provider
 from izin.web.pages import LANGUAGE_COOKIE
 from izin.web.passwords import LONGEST, SHORTEST, Passwords

@@ -32,15 +32,16 @@ from izin.runtime.settings import (
     WebhookSettings,
 )
 from izin.schemas.codec import Codec
+from izin.views import i18n
 from izin.views.cut import CustomerCut, Look, cut_to, record_look
+from izin.views.i18n import Language
 from izin.views.kept import Kept
 from izin.views.overview import KeptFigures
 from izin.views.sentences import Sentence, turkish
 from izin.views.unreadable import Unreadable
 from izin.views.words import Words, read_instant
-from izin.web import i18n, pages
+from izin.web import pages
 from izin.web.forms import SMALL, Form
-from izin.web.i18n import Language
 from izin.web.imports.runs import ImportRuns
 from izin.web.live import LivePages
 from izin.web.navigation import NAVIGATION, Entry

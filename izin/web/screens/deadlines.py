@@ -13,10 +13,10 @@ from starlette.responses import Response
 from izin.consent import Status
 from izin.ledger import brands, reads
 from izin.ledger.record import Brand
-from izin.views import deadlines
+from izin.views import deadlines, i18n
 from izin.views.deadlines import Deadlines
 from izin.views.remedies import OPT_OUT_HEADER, opt_out_rows
-from izin.web import i18n, plots
+from izin.web import plots
 from izin.web.plots import Caption, Plot, PlotSeries
 from izin.web.rights import Permit
 from izin.web.visit import Screen, Visit, forbidden

@@ -19,9 +19,9 @@ from izin.ledger.record import Brand, ConsentRow
 from izin.producers.mapping.records import RefusedRecord
 from izin.producers.new_event import NewEvent
 from izin.views import recipient
+from izin.views.i18n import Language
 from izin.views.words import SLASHES, read_instant
 from izin.web.forms import SMALL
-from izin.web.i18n import Language
 from izin.web.rights import Permit
 from izin.web.screens.recipient import known, said_of, shown
 from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden

@@ -15,10 +15,11 @@ from izin.iys.rate_limit import STATUS, Reputation
 from izin.iys.tokens import TokenPolicy
 from izin.ledger.history.reports import Leg
 from izin.ledger.rate_limits import HOUR_LIMITS, Address
+from izin.views import i18n
 from izin.views.deadlines import forecast_said
 from izin.views.overview import DAYS, Overview
 from izin.views.worklist import MOST
-from izin.web import i18n, pages, plots
+from izin.web import pages, plots
 from izin.web.plots import Caption, Plot, PlotSeries
 from izin.web.rights import Permit
 from izin.web.screens.deadlines import ShownFigure, forecast_plot, term_plot

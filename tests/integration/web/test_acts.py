@@ -13,7 +13,7 @@ from izin.ledger.registry import customers
 from izin.schemas.erasure import SuppressionKeys
 from izin.views import acts
 from izin.views.acts import ActPosition, ActSelection
-from izin.web.i18n import Language
+from izin.views.i18n import Language
 from tests.integration.ledger.test_query_plans import explained, indexes, scanned
 from tests.integration.sinks.sink_harness import Izin
 from tests.support.builders import NOON, PHONE, a_key

@@ -10,7 +10,7 @@ from izin.evidence.verification import verify
 from izin.ledger.console.accounts import AccountRole
 from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, NewComplaint
-from izin.web.i18n import Language
+from izin.views.i18n import Language
 from tests.integration.web.two_customers import REFUSED, acts
 from tests.support.builders import NOON, PHONE
 from tests.support.console import ConsoleHarness

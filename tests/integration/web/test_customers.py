@@ -10,7 +10,7 @@ from izin.ledger import brands, suspensions
 from izin.ledger.console.accounts import AccountRole
 from izin.ledger.record import Brand
 from izin.ledger.registry import application_items, customers, granted
-from izin.web.i18n import Language
+from izin.views.i18n import Language
 from tests.integration.web.two_customers import ACME, BETA, REFUSED, acts, hidden_field
 from tests.support.console import ConsoleHarness
 

@@ -8,7 +8,7 @@ import pytest
 
 from izin.ledger.console.accounts import AccountRole
 from izin.ledger.registry import customers
-from izin.web.i18n import Language
+from izin.views.i18n import Language
 from tests.integration.sinks.monitor.test_alerts import pass_term
 from tests.integration.sinks.sink_harness import SinkHarness, acts, onay, ret
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_phone

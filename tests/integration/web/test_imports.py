@@ -14,8 +14,8 @@ from izin.ledger.console.accounts import AccountRole
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand
 from izin.runtime.settings import LedgerSettings
+from izin.views.i18n import Language
 from izin.views.imports import ReportSummary
-from izin.web.i18n import Language
 from izin.web.imports.store import ImportStage, ImportStore, refused_rows
 from tests.support.builders import BRAND, CUSTOMER
 from tests.support.console import Browser, ConsoleHarness, console_over

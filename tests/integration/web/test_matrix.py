@@ -15,8 +15,8 @@ import pytest
 from babel.support import Translations
 
 from izin.ledger.console.accounts import AccountRole
-from izin.web import i18n
-from izin.web.i18n import Language
+from izin.views import i18n
+from izin.views.i18n import Language
 from izin.web.rights import RIGHTS, Permit
 from izin.web.routes import SCREENS
 from izin.web.visit import Screen

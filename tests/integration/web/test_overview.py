@@ -9,7 +9,7 @@ import pytest
 from izin.iys.wire_format import Stream
 from izin.ledger.console.accounts import AccountRole
 from izin.ledger.history.reports import opt_outs_by_day
-from izin.web.i18n import Language
+from izin.views.i18n import Language
 from izin.web.screens.overview import PLOTS
 from tests.integration.sinks.sink_harness import SinkHarness, onay, ret
 from tests.integration.web.test_deadlines import add_beta, rows_of

@@ -17,7 +17,7 @@ from izin.ledger.console.accounts import AccountRole
 from izin.ledger.registry import customers
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.records import event_from_avro
-from izin.web.i18n import Language
+from izin.views.i18n import Language
 from izin.web.screens import new_consent
 from tests.integration.sinks.sink_harness import SinkHarness, acts, minutes_ago, onay, until
 from tests.support.builders import BRAND, PHONE, a_key, an_iys_event, an_iys_origin

@@ -11,7 +11,7 @@ from structlog.typing import EventDict
 from izin.ledger.console import accounts, sessions
 from izin.ledger.console.accounts import AccountRole
 from izin.ledger.record import UnknownAccountError
-from izin.web.i18n import Language
+from izin.views.i18n import Language
 from izin.web.passwords import LONGEST
 from tests.integration.sinks.sink_harness import acts
 from tests.support.console import Browser, ConsoleHarness, console_over

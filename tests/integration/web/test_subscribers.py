@@ -13,7 +13,7 @@ from izin.ledger.webhooks import registry
 from izin.ledger.webhooks.registry import EventFilter, NewSubscriber
 from izin.runtime.settings import KafkaSettings
 from izin.views import subscribers
-from izin.web.i18n import Language
+from izin.views.i18n import Language
 from tests.integration.web.test_complaints import entered
 from tests.integration.web.two_customers import REFUSED, acts, hidden_field, register_both
 from tests.support.builders import PHONE, a_phone

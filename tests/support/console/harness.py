@@ -21,8 +21,8 @@ from izin.ledger.db import Ledger
 from izin.runtime.http_server.problems import public_app
 from izin.runtime.settings import ConsoleSettings, KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
+from izin.views.i18n import Language
 from izin.web.app import CSRF_FIELD, ConsoleApp, ConsoleMetrics
-from izin.web.i18n import Language
 from izin.web.live import LivePages
 from izin.web.pages import LANGUAGE_COOKIE
 from izin.web.routes import routes_of

@@ -19,7 +19,7 @@ from izin.producers.files.delimited import _MAGIC, _WEB_PAGE
 from izin.producers.files.table_formats import open_table
 from izin.producers.files.workbook import open_workbook
 from izin.producers.mapping.columns import resolve
-from izin.web.i18n import Language, text, translations
+from izin.views.i18n import Language, text, translations
 from izin.web.imports import runs
 from izin.web.imports.store import ImportStage
 from izin.web.screens import import_rows, imports

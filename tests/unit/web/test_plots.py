@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from izin.web.i18n import Language
+from izin.views.i18n import Language
 from izin.web.pages import _environment
 from izin.web.plots import BOTTOM, LEFT, RIGHT, TOP, Caption, Plot, PlotSeries, bar_plot, line_plot
 

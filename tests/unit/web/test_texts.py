@@ -18,12 +18,12 @@ from babel.messages.pofile import read_po
 
 from izin.ledger.automatic_suspension.decisions import SuspensionDecision
 from izin.ledger.console.accounts import AccountRole
-from izin.views import months, worklist
+from izin.views import i18n, months, worklist
+from izin.views.i18n import Language
 from izin.views.remedies import REMEDIES
 from izin.views.worklist import Need
 from izin.views.worklist_acts import EFFECTS, WorkAct
-from izin.web import app, i18n
-from izin.web.i18n import Language
+from izin.web import app
 from izin.web.navigation import NAVIGATION
 from tests.support.project_rules import ROOT, tree_of
 
