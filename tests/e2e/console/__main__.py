@@ -23,7 +23,7 @@ from izin.ledger.db.migrate import migrate
 from izin.local import Kafka, Postgres
 from izin.runtime.logs import configure
 from izin.runtime.settings import KafkaSettings, LogSettings
-from tests.e2e.console.tasks import REACHED, TASKS
+from tests.e2e.console.tasks import REACHED, TASKS, sign_in_by_keyboard
 from tests.support.console.browsing import (
     AXE,
     NARROW,
@@ -37,6 +37,7 @@ from tests.support.console.browsing import (
     screens,
     visitor,
 )
+from tests.support.console.data import ADMIN, PASSWORD
 from tests.support.console.site import Site, console, filled
 from tests.support.project_rules import ROOT
 
@@ -85,6 +86,7 @@ def run(
             progress().print(f"{look}: {len(found)} faults so far")
         if tasks:
             with chromium() as browser, visitor(browser, site, Look(width=WIDE)) as one:
+                sign_in_by_keyboard(one, ADMIN, PASSWORD)
                 for task in TASKS.values():
                     task(one)
     report = RunReport(
