@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
+from izin.cli.brands.retailers import at_iys
 from izin.cli.daily import app as daily
 from izin.cli.terminal import (
     BrandArgument,
@@ -432,6 +433,7 @@ def counts(
 app.add_typer(daily, name="daily")
 app.add_typer(sweeps_app, name="sweep")
 app.add_typer(push_app, name="push")
+app.command("retailers")(at_iys)
 
 
 @app.command("limits")

@@ -20,6 +20,7 @@ from izin.consent import Channel, RecipientType, Status
 from izin.iys.errors import UnreadableError
 from izin.iys.exchange import Call, Exchange, Method
 from izin.iys.rate_limit import CallClass
+from izin.iys.retailer_calls import RetailerCalls
 from izin.iys.wire_format import (
     AcceptedBatch,
     BatchItemResult,
@@ -207,6 +208,11 @@ class IysClient(Exchange):
     def partner(self) -> PartnerCalls:
         """The calls that only a business partner may make."""
         return PartnerCalls(self)
+
+    @cached_property
+    def retailers(self) -> RetailerCalls:
+        """The calls about retailers."""
+        return RetailerCalls(self)
 
     async def add(
         self,

@@ -45,7 +45,8 @@ REMEDIES: Mapping[str, str] = {
     ruling.OTHER_CUSTOMER: "correct the customer at the source; for consents that were given "
     "to this brand: %(requeue)s",
     "unknown-code": "read İYS's reply with %(explain)s; once it is corrected: %(requeue)s",
-    retailers.DIFFERENCE: "change them at İYS (%(retailers)s says which); then: %(requeue)s",
+    retailers.DIFFERENCE: "have them changed there: %(retailers)s; where you did so on İYS's "
+    "pages: %(requeue)s",
     "no-such-retailer": "correct the retailer code, or have İYS register it; then: %(requeue)s",
     "opt-out-refused": "withdraw the consent on İYS's own pages today; then: %(requeue)s",
     "quota-spent": "have İYS raise the subscription's quota; then: %(requeue)s",
@@ -94,7 +95,7 @@ def remedy_of_parked(
             f"izin brands requeue {brand_code} --because {why} {whose} --plan requeue.json",
             "process it again in the worklist",
         ),
-        retailers=Instruction(f"izin brands retailers {brand_code}"),
+        retailers=Instruction(f"izin brands retailers {brand_code} --plan access.json"),
         explain=EXPLAIN,
     )
 

@@ -99,6 +99,7 @@ MEANINGS: Mapping[str, str] = {
     "--hidden-window": "pull hides a change",
     "--ignore": "column to skip",
     "--iys-code": "iysCode",
+    "--key": "consent of this key",
     "--kind": "before the law",
     "--letter": "dead letter .* in its place",
     "--limit": "At most so many",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from izin.cli.brands import suspensions
+from izin.cli.brands import retailers, suspensions
 from izin.cli.brands.suspensions import concerning
 from izin.cli.terminal import (
     BrandArgument,
@@ -304,7 +304,7 @@ for command in (
     suspensions.suspend,
     suspensions.resume,
     suspensions.parked,
-    suspensions.retailers,
+    retailers.retailers,
     suspensions.suspensions,
     suspensions.retry,
     suspensions.requeue,

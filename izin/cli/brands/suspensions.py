@@ -2,7 +2,7 @@
 
 A person stops a brand's calls to İYS, what may be sent for it, or both; or those of every brand of
 a customer. A lost right or subscription suspends by itself. Records of channels without a right are
-not sent, for İYS would refuse them (H353). ``parked``, ``retailers``, ``requeue``: a person acts.
+not sent, for İYS would refuse them (H353). ``parked``, ``requeue``: a person acts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,6 @@ from izin.ledger import (
     brands,
     brands as registry,
     reads,
-    retailers as retailer_access,
     suspensions as stored,
 )
 from izin.ledger.db import Ledger
@@ -326,33 +325,6 @@ def parked(
         found,
         below=True,
         remedy=lambda one: remedy_of_parked(one.brand_code, one.reason, all_of=one.keys),
-    )
-    exit_if(found)
-
-
-def retailers(
-    brand_code: BrandArgument, *, by: ByOption, output: OutputOption = OutputFormat.TABLE
-) -> None:
-    """List the consents that İYS holds with other retailers than their latest event names.
-
-    Exit code 1 if there are any. The output is personal data: who looked is written to the history.
-    """
-    found = run_on_ledger(
-        lambda ledger: retailer_access.differences(ledger, brand_code),
-        brand=brand_code,
-        look=Look(command="brands retailers", by=by, brand=brand_code),
-    )
-    print_found(
-        output,
-        {
-            "key": "key",
-            "registered_code": "retailer at İYS",
-            "registered_access": "access at İYS",
-            "desired_code": "desired retailer",
-            "desired_access": "desired access",
-            "since": "since",
-        },
-        found,
     )
     exit_if(found)
 

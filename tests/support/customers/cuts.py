@@ -95,6 +95,7 @@ READING: Mapping[str, Cut] = {
     "iys daily verify": cut("--brand={brand} --day={day}", shows="time"),
     "held-back list": cut(_OURS, shows="100002"),
     "iys push status": cut("{brand}", shows="EPOSTA"),
+    "iys retailers": cut("{brand}", shows=""),
     "iys sweep status": cut(_OURS, shows="100002", refused=(_THEIRS,)),
     "keys list": cut(_OURS, shows="key-acme"),
     "may-send": cut(
