@@ -1,0 +1,1 @@
+"""Access lists that are changed at İYS by a command which is killed."""
