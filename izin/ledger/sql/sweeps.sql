@@ -13,6 +13,14 @@ RETURNING *
 -- Whether a sweep of a brand that was not stopped began after an instant: it has seen, or will see, every key.
 SELECT 1 AS one FROM sweeps WHERE brand_code = %(brand_code)s AND started_at > %(since)s AND NOT is_stopped LIMIT 1
 
+-- name: of-gap
+-- An open sweep of a brand is one after a gap now: it goes first, and the gate waits for it.
+UPDATE sweeps SET reason = 'gap' WHERE brand_code = %(brand_code)s AND ended_at IS NULL
+
+-- name: is-open
+-- Whether a sweep after a gap of a brand is under way.
+SELECT 1 AS one FROM sweeps WHERE brand_code = %(brand_code)s AND ended_at IS NULL AND reason = 'gap'
+
 -- name: stop
 -- Stop the open sweeps of brands, or of all.
 UPDATE sweeps SET ended_at = %(now)s, is_stopped = true, after = NULL, error = NULL, retry_at = NULL

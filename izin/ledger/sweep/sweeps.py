@@ -136,14 +136,23 @@ async def start_after_gap(ledger: Ledger, brand_code: int, *, now: datetime) -> 
     return whether it was needed.
 
     One that began within İYS's window sees whatever happened before it. An older one that is still
-    open has passed keys since, and starts over.
+    open has passed keys since, and starts over. Until it ends the gate says no (``is_after_gap``).
     """
     async with ledger.transaction() as connection:
         values = {"brand_code": brand_code, "since": now - WINDOW}
         if await fetch_one(connection, _SQL["since"], values) is not None:
+            await connection.execute(_SQL["of-gap"], values)
             return False
         await connection.execute(_SQL["stop"], {"brand_codes": [brand_code], "now": now})
         return bool(await _start(connection, [brand_code], SweepReason.GAP, now))
+
+
+async def is_after_gap(connection: Connection, brand_code: int) -> bool:
+    """Whether a brand is swept because its entries were not pulled for longer than İYS shows them:
+    an opt-out of that time is known once the sweep has ended.
+    """
+    values = {"brand_code": brand_code}
+    return await fetch_one(connection, _SQL["is-open"], values) is not None
 
 
 async def start_scheduled(

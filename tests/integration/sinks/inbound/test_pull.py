@@ -136,16 +136,21 @@ async def test_opt_out_hidden_by_lost_right_is_pulled_after_right_returns(
 
 async def test_opt_out_beyond_pull_window_is_found_by_a_sweep(harness: SinkHarness):
     """The brand was not pulled for eight days, and İYS shows seven. One sweep is enough, though
-    both streams find the gap.
+    both streams find the gap. Until it has ended the gate learns of no pull, so it says no.
     """
     await harness.register_onay()
     harness.advance(timedelta(hours=1))
     await harness.pull()
     harness.citizen("RET", then=timedelta(days=8))
+    known = await freshness(harness)
     await harness.pull_and_ingest()
+    assert await freshness(harness) == known
     assert await harness.sweep()
     assert await harness.columns("registered", "may_send") == ("NOT_ONAY", False)
+    assert await freshness(harness) == known
+    harness.advance(timedelta(minutes=15))
     await harness.pull_and_ingest()
+    assert len(await freshness(harness)) > len(known)
     (sweep,) = await sweeps.latest(harness.ledger)
     assert (sweep.reason, sweep.is_stopped, sweep.counts.shut) == ("gap", False, 1)
     assert not await harness.sweep()

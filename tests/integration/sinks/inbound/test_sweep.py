@@ -239,11 +239,14 @@ async def test_stopped_sweep_saves_nothing_and_one_after_a_gap_goes_first(harnes
     again, now, other = await order(harness), harness.clock(), BRAND + 1
     assert (again.id > first.id, again.after) == (True, f"{BRAND}/")
     await harness.brand(replace(ACTIVE, brand_code=other))
-    assert not await sweeps.start_after_gap(harness.ledger, BRAND, now=now + timedelta(days=6))
     assert await sweeps.start_after_gap(harness.ledger, other, now=now)
     found = await sweeps.next_sweep(harness.ledger, harness.context.lease_owner, now=now)
     assert found is not None
     assert (found.brand_code, found.reason) == (other, "gap")
+    assert not await sweeps.start_after_gap(harness.ledger, BRAND, now=now + timedelta(days=6))
+    found = await sweeps.next_sweep(harness.ledger, harness.context.lease_owner, now=now)
+    assert found is not None
+    assert (found.id, found.reason) == (again.id, "gap")
     assert await sweeps.start_after_gap(harness.ledger, BRAND, now=now + timedelta(days=8))
     assert (await sweeps.latest(harness.ledger))[0].reason == "gap"
 
