@@ -3,6 +3,7 @@
 In words and Turkish time; what programs need is in the JSON. ``izin receipts``: what the gate said.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from rich.text import Text
 
 from izin.cli.terminal import (
+    AskHistoryOption,
     ByOption,
     ExitCode,
     OneCustomerOption,
@@ -23,12 +25,16 @@ from izin.cli.terminal import (
     print_json,
     print_rows,
     turkish,
+    warn,
 )
+from izin.cli.terminal.iys_session import run_at_iys
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import SourceError
 from izin.ledger import reads
+from izin.ledger.db import Ledger
 from izin.ledger.history import receipt_key
 from izin.runtime.settings import StreamSettings
+from izin.views import iys_history
 from izin.views.cut import Look
 from izin.views.explanation import Explanation
 from izin.views.recipient import KnownRecipient, find
@@ -54,23 +60,28 @@ def explain(
     ],
     *,
     customer: OneCustomerOption = None,
+    ask: AskHistoryOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Print the state of a recipient, and every event, decision, call to İYS and reply.
 
-    The output is personal data: who looked, and at whom by a keyed digest (of
+    With --ask İYS is asked for its own history of each key, which is kept and compared with ours:
+    one of the hundred calls that it accepts in an hour, a key. Then every difference is named. The
+    output is personal data: who looked, and at whom by a keyed digest (of
     IZIN_SUPPRESSION_SECRETS), is written to the history. Exit code 1 if nothing is known, 3 if the
-    recipient cannot be read.
+    recipient cannot be read, 4 if İYS does not answer.
     """
     key = normalised(recipient)
-    found = run_on_ledger(
-        lambda ledger: find(ledger, key, customer, StreamSettings().suppressions),
-        look=Look(command="explain", by=by, people=[key], customer=customer),
-    )
+    look = Look(command="explain", by=by, people=[key], customer=customer)
+    found, at_iys = run_on_ledger(lambda ledger: _find(ledger, key, customer), look=look)
     if not found.is_known:
         err.print("nothing is known of this recipient")
         raise typer.Exit(ExitCode.WRONG)
+    if ask:
+        keys = [row.key for row in found.history.rows]
+        run_at_iys(lambda ledger, client: iys_history.ask(ledger, client, keys, by=by))
+        found, at_iys = run_on_ledger(lambda ledger: _find(ledger, key, customer))
     match output:
         case OutputFormat.JSON:
             print_json(
@@ -84,16 +95,27 @@ def explain(
                         for row in found.history.rows
                     ],
                     "history": [asdict(fact) for fact in found.history.facts],
+                    "iys_history": at_iys,
                     "deliveries": [dict(one) for one in found.sent],
                     "looks": [asdict(look) for look in found.looks],
                 }
             )
         case OutputFormat.TABLE:
-            _print(found)
+            _print(found, at_iys)
 
 
-def _print(found: KnownRecipient) -> None:
-    """Print a section a key: its state, its history, and what subscribers took."""
+async def _find(
+    ledger: Ledger, key: str, customer: str | None
+) -> tuple[KnownRecipient, Mapping[str, Mapping[str, Any]]]:
+    """Return what is known of a recipient, and by key İYS's own history of it."""
+    known = await find(ledger, key, customer, StreamSettings().suppressions)
+    return known, await iys_history.found(ledger, [one.key for one in known.sections()])
+
+
+def _print(found: KnownRecipient, at_iys: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a section a key: its state, its history, what İYS's own history has where it was asked,
+    and what subscribers took.
+    """
     for key, row, facts in found.sections():
         out.print(Text(_SAID.heading(key), "bold"))
         if row is not None:
@@ -103,6 +125,11 @@ def _print(found: KnownRecipient) -> None:
                 remedy = remedy_of_parked(row.brand_code, row.reason, key=key)
                 out.print(Text(f"remedy: {remedy}"), soft_wrap=True)
         print_rows(OutputFormat.TABLE, HISTORY, _SAID.history_rows(facts))
+        if history := at_iys.get(key):
+            asked = f"by {history['asked_by']}, {turkish(history['asked_at'])}"
+            out.print(Text(f"İYS's own history, asked {asked}", "bold"))
+            print_rows(OutputFormat.TABLE, iys_history.COLUMNS, iys_history.rows(history))
+            warn(*iys_history.differences(key, history))
         if rows := _SAID.delivery_rows(one for one in found.sent if one["key"] == key):
             print_rows(OutputFormat.TABLE, DELIVERIES, rows)
     if found.looks:

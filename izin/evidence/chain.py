@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from izin.consent import SourceError
 from izin.evidence.container import UnreadableEvidenceError
+from izin.evidence.iys_history import is_answer
 from izin.evidence.rows import EvidenceRow, next_link
 
 Anchors = Mapping[tuple[int, int], str]
@@ -119,9 +120,10 @@ def unproven(rows: Sequence[EvidenceRow], segments: Iterable[Segment]) -> list[s
     for segment in segments:
         here = left[segment.shard]
         faults += [
-            f"row {place} of shard {segment.shard} is not the one that was chained"
+            f"{_what(row)} {place} of shard {segment.shard} is not the one that was chained"
             for place in sorted(here.keys() & range(segment.first, segment.place + 1))
-            if here.pop(place).commitment != segment.commitment(place)
+            for row in [here.pop(place)]
+            if row.commitment != segment.commitment(place)
         ]
         if segment.end() != segment.link:
             faults.append(
@@ -133,6 +135,12 @@ def unproven(rows: Sequence[EvidenceRow], segments: Iterable[Segment]) -> list[s
         for place in here
     ]
     return faults
+
+
+def _what(row: EvidenceRow) -> str:
+    """Return what a row is called: an answer of İYS is named as one."""
+    is_iys = is_answer(row.columns.kind, row.columns.data)
+    return "İYS's own history in row" if is_iys else "row"
 
 
 def unanchored(segments: Iterable[Segment], anchors: Anchors) -> list[str]:

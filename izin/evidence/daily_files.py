@@ -169,10 +169,10 @@ def _entries(line: str, key: str | None, shown: Shown) -> Sequence[Mapping[str, 
     if key is None or cells.keys() != set(COLUMNS):
         return []
     says = (
-        _instant(cells["creationDate"]),
+        instant_of(cells["creationDate"]),
         cells["transactionId"],
         cells["status"],
-        _instant(cells["consentDate"]),
+        instant_of(cells["consentDate"]),
         cells["source"],
     )
     return shown.get((key, *says), ())
@@ -181,15 +181,15 @@ def _entries(line: str, key: str | None, shown: Shown) -> Sequence[Mapping[str, 
 def _says(fact: Fact) -> tuple[datetime | None, str, str | None, datetime | None, str]:
     data = fact["data"]
     return (
-        _instant(data.get("creation_date")),
+        instant_of(data.get("creation_date")),
         data.get("transaction_id") or "",
         fact["status"],
-        _instant(data.get("consent_date")),
+        instant_of(data.get("consent_date")),
         data.get("source") or "",
     )
 
 
-def _instant(text: str | None) -> datetime | None:
+def instant_of(text: str | None) -> datetime | None:
     """Return an instant, in Turkish time where it names none; None where there is none."""
     try:
         at = datetime.fromisoformat(text or "")

@@ -152,6 +152,7 @@ def _key(key: Mapping[str, Any], at: str) -> list[str]:
         *_consents(key["consents"], at),
         "<h3>İYS'ye yapılan bildirimler ve yanıtları</h3>",
         table(("Gönderim", "Durum", "Yanıt", "İYS işlem no"), _call_rows(key["calls"])),
+        *_iys_history(key["iys_history"]),
         "<h3>Diğer sistemlerin bilgilendirilmesi</h3>",
         table(("Bilgilendirme", "Sistem", "Bildirim", "Teslim"), _informed(key)),
         "<h3>Gönderim öncesi sorgular</h3>",
@@ -258,6 +259,40 @@ def _call_rows(calls: Iterable[Mapping[str, Any]]) -> list[list[str]]:
                 ]
             )
     return rows
+
+
+def _iys_history(found: Mapping[str, Any] | None) -> list[str]:
+    """Return İYS's own history of a key beside ours; nothing where İYS was not asked."""
+    if found is None:
+        return []
+    differences = [
+        f"{named(words.DIFFERENCES, one['what'])}: {one['status']}, {when(one['creation_date'])}"
+        for one in found["differences"]
+    ]
+    said = "okunamadı" if not found["is_readable"] else "; ".join(differences) or "yok"
+    return [
+        "<h3>İYS'nin kendi izin geçmişi</h3>",
+        (
+            f"<p>{escape(when(found['asked_at']))} tarihinde İYS'den alınmıştır; yanıtın kendisi "
+            f"zincirde {found['shard']}/{found['place']} sırasındadır. Kayıtlarımızla farklar: "
+            f"{escape(said)}.</p>"
+        ),
+        table(
+            ("İYS kayıt tarihi", "Durum", "Kaynak", "Onay/ret tarihi", "İYS işlem no", "Zincir"),
+            [
+                [
+                    when(one["creation_date"]),
+                    named(words.STATUSES, one["status"]),
+                    named(words.SOURCES, one["source"]),
+                    when(one["consent_date"]),
+                    one["transaction_id"],
+                    words.places(one["entries"]),
+                ]
+                for one in found["movements"]
+            ],
+            ends=True,
+        ),
+    ]
 
 
 def _daily_files(files: Sequence[Mapping[str, Any]]) -> list[str]:

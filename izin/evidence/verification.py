@@ -4,11 +4,12 @@ What an archive says of each key, its machine form, is computed from its rows al
 verifies computes it again, so that nothing in it can say anything else than the rows.
 
 Each fault names its place. What is compared, in this order: the digests of the bytes and of each
-file, each row with the chain that it stands in, each acknowledgement with the digest of its batch,
-the ends of the chains with the anchors from outside, the time stamps of İYS's daily files with the
-hashes that they are of, and what is said of the rows with the rows. What it cannot show: that a row
-of the recipient was left out (whoever doubts that has the whole ledger verified, ``izin ledger
-verify``), and that a line is of the daily file whose hash İYS states: the whole file shows that.
+file, İYS's own histories with their keys, each row with the chain that it stands in, each
+acknowledgement with the digest of its batch, the ends of the chains with the anchors from outside,
+the time stamps of İYS's daily files with the hashes that they are of, and what is said of the rows
+with the rows. What it cannot show: that a row of the recipient was left out (whoever doubts that
+has the whole ledger verified, ``izin ledger verify``), that a line is of the daily file whose hash
+İYS states (the whole file shows that), and that an answer came from İYS, which signs none.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from izin.consent import Channel, ConsentKey, RecipientType, RecordedKey, Status, is_of_citizens
-from izin.evidence import chain, daily_files
+from izin.evidence import chain, daily_files, iys_history
 from izin.evidence.chain import Anchors, Segment, segments_of
 from izin.evidence.container import (
     LIST,
@@ -55,7 +56,7 @@ _SHAPELESS = (
 """What JSON of another shape than any archive has, or with other numbers, ends with."""
 _FILES = frozenset({HEADER, ROWS, DELIVERIES, CHAIN, COMMITMENTS, REPORT, SUMMARY, LIST})
 """What every archive has; ``DAILY`` only one with lines of daily files."""
-FORMAT = 4
+FORMAT = 5
 """Of the archive. It rises with every change of what is computed from the rows: a release that
 computes otherwise verifies older archives without these files."""
 RECEIPTS = "receipt/"
@@ -76,6 +77,7 @@ def _key(
         "latest": state_at(recipient_type, facts),
         "consents": _consents(facts, then),
         "calls": _calls(facts),
+        "iys_history": history_at_iys(key, facts),
         "receipts": [fact for fact in facts if fact["kind"] == "receipt"],
         "deliveries": list(sent),
         "entries": list(facts),
@@ -122,6 +124,18 @@ def state_at(
         "may_send": answer.may_send,
         "reason": str(answer.reason),
     }
+
+
+def history_at_iys(key: str, facts: Sequence[Fact]) -> dict[str, Any] | None:
+    """Return İYS's own history of a key, as it last answered it, beside ours in ``facts``; None:
+    it was not asked.
+    """
+    answer = iys_history.last_answer(facts)
+    if answer is None:
+        return None
+    answered_at = datetime.fromisoformat(answer["recorded_at"])
+    then = state_at(str(ConsentKey.parse(key).recipient_type), facts, until=answered_at)
+    return iys_history.compared(answer, facts, held=then["registered"]["status"])
 
 
 def _text(at: datetime | None) -> str | None:
@@ -266,6 +280,14 @@ class Evidence:
             if columns.key not in keys
             and not columns.key.startswith(RECEIPTS)
             and not is_digest(row)
+        ]
+        faults += [
+            f"row {columns.place} of shard {row.shard} has an answer of İYS that is no history of "
+            "its key"
+            for row in self.rows
+            for columns in [row.columns]
+            if iys_history.is_answer(columns.kind, columns.data)
+            and iys_history.movements_in(columns.key, columns.data) is None
         ]
         return [*faults, *daily_files.misplaced(self.daily_files, keys)]
 

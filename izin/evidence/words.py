@@ -99,8 +99,16 @@ ACTS = {
     "repair row": "kayıt, hareketlere göre düzeltildi",
     "change retailers at İYS": "bayi erişimi İYS'de değiştirildi",
     "export evidence": "kanıt arşivi hazırlandı",
+    "query history at İYS": "İYS'nin izin geçmişi alındı",
 }
 """Acts on a recipient's keys; a number may follow."""
+DIFFERENCES = {
+    "only-at-iys": "yalnızca İYS'nin geçmişinde",
+    "only-here": "yalnızca kayıtlarımızda",
+    "otherwise": "İYS'de ve kayıtlarımızda farklı",
+    "standing": "İYS'deki son hareket, o anda İYS'de olduğu bilinen durumdan farklı",
+}
+"""How İYS's own history differs from ours."""
 PATHS = {
     "push": "İYS bildirimi (push)",
     "pull": "İYS'den çekme (pull)",

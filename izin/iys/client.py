@@ -1,4 +1,4 @@
-"""The client of İYS: one method for each of its calls (reference 2.1-2.9, 2.12).
+"""The client of İYS: one method for each of its calls (reference 2.1-2.9, 2.12, 2.13).
 
 Every method returns a typed value or raises a CallError. Only the V2 methods are used to add
 consents: sending an identical body again returns the first response without a second effect. How
@@ -20,6 +20,7 @@ from izin.consent import Channel, RecipientType, Status
 from izin.iys.errors import UnreadableError
 from izin.iys.exchange import Call, Exchange, Method
 from izin.iys.rate_limit import CallClass
+from izin.iys.register_calls import RegisterCalls
 from izin.iys.retailer_calls import RetailerCalls
 from izin.iys.wire_format import (
     AcceptedBatch,
@@ -213,6 +214,11 @@ class IysClient(Exchange):
     def retailers(self) -> RetailerCalls:
         """The calls about retailers."""
         return RetailerCalls(self)
+
+    @cached_property
+    def register(self) -> RegisterCalls:
+        """The calls about single recipients in İYS's register."""
+        return RegisterCalls(self)
 
     async def add(
         self,

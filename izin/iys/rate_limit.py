@@ -50,6 +50,8 @@ FAILURES = frozenset({400, 401, 403, 404, 422})
 """The HTTP statuses that count against the address."""
 STATUS = "status"
 """The operation of single status queries (H086)."""
+HISTORY = "history"
+"""The operation of İYS's own history of a key (H089)."""
 
 
 class CallClass(IntEnum):
@@ -192,7 +194,7 @@ class ReputationPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourLimit:
-    """How many calls of one kind İYS accepts in an hour; a fifth is reserved for opt-outs."""
+    """How many calls of one kind İYS accepts in an hour; a part is ``reserved`` for opt-outs."""
 
     calls: int
     reserved: float = 0.2

@@ -18,6 +18,7 @@ from math import inf
 
 from izin.iys.errors import ThrottledError
 from izin.iys.rate_limit import (
+    HISTORY,
     STATUS,
     CallClass,
     CallQueue,
@@ -30,8 +31,11 @@ from izin.iys.rate_limit import (
 from izin.ledger.db import ClockOffset, Connection, Ledger, fetch_one, statements
 from izin.runtime.logs import get_logger
 
-HOUR_LIMITS: Mapping[str, HourLimit] = {STATUS: HourLimit(calls=1000)}
-"""The hourly limits of İYS on the calls that the sinks make (H086)."""
+HOUR_LIMITS: Mapping[str, HourLimit] = {
+    STATUS: HourLimit(calls=1000),
+    HISTORY: HourLimit(calls=100, reserved=0.0),
+}
+"""The hourly limits of İYS on calls of ours (H086, H089); no opt-out waits for a history."""
 _WRITTEN_EVERY = 1.0
 _SQL = statements("rate_limits")
 

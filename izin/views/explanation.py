@@ -7,6 +7,7 @@ from typing import Any
 
 from izin.consent import WAITING, ActionReason
 from izin.consent.may_send import PermissionReason
+from izin.evidence.iys_history import ANSWERS
 from izin.ledger.history import EVERYBODY, NOT_SENT, UNNAMED
 from izin.ledger.reads import RecordedFact
 from izin.ledger.record import EVERY, Brand, ConsentRow, Suspension
@@ -257,7 +258,8 @@ class Explanation:
             if name in before
             else f"{self._words(name)}: {self._value(after[name])}"
             for name in {**before, **after}
-            if before.get(name) != after.get(name)
+            # What İYS answered is shown beside ours, and not as text.
+            if before.get(name) != after.get(name) and name != ANSWERS
         ]
 
     def _value(self, value: object) -> str:

@@ -13,6 +13,7 @@ import typer
 
 from izin.cli.ledger import topic_anchors
 from izin.cli.terminal import (
+    AskHistoryOption,
     ByOption,
     OneCustomerOption,
     OutputFormat,
@@ -30,6 +31,7 @@ from izin.cli.terminal import (
     turkish,
     write_new,
 )
+from izin.cli.terminal.iys_session import run_at_iys
 from izin.cli.terminal.ledger_session import (
     named_brand,
     note_look,
@@ -47,6 +49,7 @@ from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.runtime.masking import mask
 from izin.sinks.monitor.anchors import AnchorWitnesses
+from izin.views import iys_history
 from izin.views.complaints import CLOSED, evidence_archive, listed, state_of
 from izin.views.cut import Look, cut_to
 
@@ -96,16 +99,18 @@ def write(
         str,
         typer.Option(help="What it is needed for; history and archive keep it.", callback=filled),
     ],
+    ask: AskHistoryOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Write one archive with everything about a recipient and a brand, and its proof.
 
     What stood at the instant here and at İYS, the consent with its notice and evidence, every
-    entry with its place on the hash chain, every call and reply, what subscribers and the gate
-    had, the lines of İYS's daily files with hash and time stamp, and a summary in Turkish to print
-    (ozet.html). Only its owner may read the file: it is personal data. Who wrote it, and why, is
-    written to the history. Exit code 3 if nothing is known, 4 if the history is broken.
+    entry with its place on the hash chain, every call and reply, İYS's own history where it was
+    asked (--ask: now), what subscribers and the gate had, the lines of İYS's daily files with hash
+    and time stamp, and a summary in Turkish to print (ozet.html). Only its owner may read the file:
+    it is personal data. Who wrote it, and why, is written to the history. Exit code 3 if nothing is
+    known, 4 if the history is broken or İYS does not answer.
     """
     now = datetime.now(UTC)
     request = collection.EvidenceRequest(
@@ -118,6 +123,8 @@ def write(
     )
     if out.exists():
         raise SourceError(f"{out} exists; name a new file")
+    if ask:
+        run_at_iys(lambda ledger, client: iys_history.ask(ledger, client, request.keys, by=by))
     made = run_on_ledger(
         lambda ledger: evidence_archive(ledger, topic_messages(), request, now=now),
         look=Look(command="evidence write", by=by, people=[request.recipient]),

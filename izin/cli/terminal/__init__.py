@@ -6,6 +6,7 @@ starts in half the time.
 
 from izin.cli.terminal.arguments import (
     ONE_DAY,
+    AskHistoryOption,
     BrandArgument,
     BrandIfAnyOption,
     BrandOption,
@@ -85,6 +86,7 @@ from izin.views.words import SLASHES, is_key, normalised
 __all__ = (
     "ONE_DAY",
     "SLASHES",
+    "AskHistoryOption",
     "BrandArgument",
     "BrandIfAnyOption",
     "BrandOption",

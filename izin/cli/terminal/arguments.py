@@ -89,6 +89,12 @@ ColumnOption = Annotated[
     str | None,
     typer.Option(help="The column of the recipients. Default: the one whose name says so."),
 ]
+AskHistoryOption = Annotated[
+    bool,
+    typer.Option(
+        "--ask", help="Ask İYS for its own history, keep the answer, and compare it with ours."
+    ),
+]
 UnmaskedOption = Annotated[
     bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
 ]
