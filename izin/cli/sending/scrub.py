@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +50,7 @@ from izin.cli.terminal import (
     utc_now,
     warn,
 )
-from izin.consent import MessageClass, RecipientType
+from izin.consent import Channel, MessageClass, RecipientType, SourceError
 from izin.consent.may_send import PermissionReason
 from izin.producers.files import (
     WORKBOOK,
@@ -65,6 +66,8 @@ _WITHIN = timedelta(seconds=60)
 _BATCH = 50_000
 """Recipients of one request, and rows that wait in memory for its answer."""
 _PERMITTING = frozenset({PermissionReason.EXEMPT, PermissionReason.REGISTERED})
+_REJECTED = {"H568": "İYS holds no consent (ONAY): where the answer rested on one it is no"}
+"""What İYS's codes in place of a link mean."""
 _REMEDIES = {
     PermissionReason.UNKNOWN: "the brand is not one of the API key's; ask with the right one",
     PermissionReason.STALE: "the gate is behind, or its data of İYS are; scrub again later",
@@ -92,6 +95,14 @@ LinksOption = Annotated[
         help="Add the column opt_out: a link by which each that may be sent to opts out.",
     ),
 ]
+RejectLinksOption = Annotated[
+    bool,
+    typer.Option(
+        "--reject-links",
+        help="Add the columns reject_link and reject_code: a link of İYS itself by which each that "
+        "may be sent to withdraws the consent there, for e-mail alone.",
+    ),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -115,6 +126,7 @@ def scrub_file(
     recheck: RecheckOption = None,
     only: OnlyOption = None,
     links: LinksOption = False,
+    reject_links: RejectLinksOption = False,
     out: OutOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -122,7 +134,9 @@ def scrub_file(
 
     It needs --brand, --type and --campaign. With --only yes the file is a list to send to. Its
     receipt is beside it, ….receipt.json; both replace those of an earlier scrub. With --recheck the
-    receipt says what is asked. Nothing is written where the gate gives no answer.
+    receipt says what is asked. Nothing is written where the gate gives no answer, nor where İYS
+    gives none to --reject-links, which asks it for a hundred rows a call, within IZIN_SWEEP_SHARE
+    of its requests; it needs the ledger and the settings of İYS.
 
     Exit code 0 when the file is written; 1 if it has a no for a row that could not be read, or with
     the reason stale or unknown, with --recheck if anyone is no now; 3 if the file or the question
@@ -130,7 +144,7 @@ def scrub_file(
     """
     target = _target(path, out, "scrubbed" if recheck is None else "stopped")
     words = (brand, channel, campaign, recipient_type, message_class, basis, retailer, column, only)
-    if recheck is not None and (links or any(word is not None for word in words)):
+    if recheck is not None and (links or reject_links or any(one is not None for one in words)):
         raise typer.BadParameter("the receipt says what is asked: give no other option for that")
     with exit_on_signals():
         if recheck is not None:
@@ -151,7 +165,9 @@ def scrub_file(
                 retailer_code=retailer,
             )
             link = _link_of(question) if links else None
-            done = _write(path, target, question, column, only=only, link=link)
+            done = _write(
+                *(path, target, question, column), only=only, link=link, reject_links=reject_links
+            )
     _print(done, target, output)
     # Where the no says more of the question than of the recipients.
     undecided = sum(done.counts.reasons.get(remedy, 0) for remedy in _REMEDIES)
@@ -198,6 +214,7 @@ def _write(
     *,
     only: ScrubAnswer | None = None,
     link: Callable[[str], str] | None = None,
+    reject_links: bool = False,
 ) -> ScrubReceipt:
     """Write the file ``out`` and its receipt: the file at ``path`` scrubbed, or what changed in it
     since ``before``.
@@ -220,7 +237,12 @@ def _write(
             only=only,
             link=link,
         )
-        run_interruptible(_ask(table, how, tally, work=recheck_rows if before else scrub))
+        work = recheck_rows if before else scrub
+        run_interruptible(
+            _ask_linking(table, how, tally, question)
+            if reject_links
+            else _ask(table, how, tally, work=work)
+        )
     receipt = tally.receipt(
         question,
         source=source,
@@ -236,6 +258,19 @@ def _write(
 async def _ask(table: Table, how: Scrub, tally: ScrubTally, *, work: ScrubWork) -> None:
     async with open_gate(_WITHIN, _BATCH) as gate:
         await work(gate, table, how, tally)
+
+
+async def _ask_linking(
+    table: Table, how: Scrub, tally: ScrubTally, question: ScrubQuestion
+) -> None:
+    """Ask as :func:`_ask`, and have İYS make links; raises SourceError for another channel."""
+    # Imported where it is used: scrubbing alone needs neither ledger nor İYS.
+    from izin.cli.sending.reject_links import reject_links  # noqa: PLC0415  # see above
+
+    if question.type is not Channel.EPOSTA:
+        raise SourceError("İYS makes reject links for e-mail alone: --type EPOSTA")
+    async with reject_links(question) as make:
+        await _ask(table, replace(how, reject_links=make), tally, work=scrub)
 
 
 @contextmanager
@@ -261,6 +296,10 @@ def _rows(done: ScrubReceipt, out: Path) -> Iterator[tuple[object, ...]]:
     for reason, count in counts.reasons.items():
         if reason not in _PERMITTING:
             yield "no", count, reason
+    if counts.reject_links or counts.reject_codes:
+        yield "reject links", counts.reject_links, "of İYS, for 90 days"
+    for code, count in counts.reject_codes.items():
+        yield "no reject link", count, f"{code}: {_REJECTED.get(code, 'İYS refuses the address')}"
     if done.since is not None:
         yield "stopped", counts.written, "were yes and are no now: take them out"
     yield "file", counts.written, str(out)

@@ -18,8 +18,10 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from izin.cli.sending.linked_rows import NO_CONSENT, MakeLinks, RowVerdict, with_links
 from izin.cli.terminal import digest_of
 from izin.consent import Channel, MessageClass, RecipientType, SourceError
+from izin.consent.may_send import PermissionReason
 from izin.producers.files import (
     Cells,
     ColumnsError,
@@ -32,6 +34,7 @@ from izin.producers.files import (
 from izin.schemas.consistency_token import positions_of, token_of
 from izin.schemas.words import fold
 from izin.subscribers import Gate, GateAnswer, GateVerdict, Question, ReceiptKind
+from izin.views.words import normalised
 
 SUFFIX = ".receipt.json"
 UNREADABLE_ROW = "unreadable-row"
@@ -118,10 +121,31 @@ class ScrubCounts(BaseModel):
     unreadable: int = 0
     """Rows whose fields could not be separated."""
     reasons: dict[str, int] = {}
+    reject_links: int = 0
+    """Rows for which İYS made a link."""
+    reject_codes: dict[str, int] = {}
+    """Rows for which it made none, by its code."""
 
     def add(self, reason: str) -> None:
         """Count a row with this reason."""
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
+
+    def linked(self, verdict: RowVerdict, code: str) -> RowVerdict:
+        """Count a row with İYS's link, or with its ``code`` in place of one; return its verdict.
+
+        Where İYS says that it holds no consent, the yes that rests on one is a no: the recipient
+        may have opted out there a moment ago.
+        """
+        if not code:
+            self.reject_links += 1
+            return verdict
+        self.reject_codes[code] = self.reject_codes.get(code, 0) + 1
+        if code != NO_CONSENT or verdict != (YES, PermissionReason.REGISTERED):
+            return verdict
+        self.may_send -= 1
+        self.reasons[verdict[1]] -= 1
+        self.add(PermissionReason.NOT_REGISTERED)
+        return NO, str(PermissionReason.NOT_REGISTERED)
 
 
 class ScrubReceipt(_Part):
@@ -229,6 +253,8 @@ class ScrubAnswer(StrEnum):
 YES, NO = ScrubAnswer
 LINK = "opt_out"
 """The column of links."""
+REJECT_LINK, REJECT_CODE = "reject_link", "reject_code"
+"""The columns of İYS's links, and of its codes where it makes none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +271,8 @@ class Scrub:
     """Write the rows with this answer alone; None: all."""
     link: Callable[[str], str] | None = None
     """Returns the link by which a recipient opts out, for a column of its own."""
+    reject_links: MakeLinks | None = None
+    """Has İYS make links, for two columns of their own."""
 
 
 ScrubWork = Callable[[Gate, Table, Scrub, ScrubTally], Awaitable[None]]
@@ -273,14 +301,18 @@ async def scrub(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None
     names = [added.may_send, added.reason]
     if how.link is not None:
         names.append(_free(LINK, table.headers))
+    if how.reject_links is not None:
+        names += (_free(one, table.headers) for one in (REJECT_LINK, REJECT_CODE))
 
     with table.writer(how.out, [*table.headers, *names]) as writer:
-        async with aclosing(_judged(gate, table, how, tally)) as judged:
-            async for row, verdict in judged:
-                words = _words(verdict, tally)
+        async with (
+            aclosing(_worded(gate, table, how, tally)) as worded,
+            aclosing(with_links(worded, how.reject_links, tally.counts.linked)) as linked,
+        ):
+            async for row, words, links in linked:
                 if how.only in {None, words[0]}:
                     tally.counts.written += 1
-                    writer.write(row, [*kept, *words, *_link(row, words[0], how)])
+                    writer.write(row, [*kept, *words, *_link(row, words[0], how), *links])
         if not tally.counts.rows:
             raise UnusableFileError(table.file.path, "has a header and no rows; export it again")
 
@@ -333,6 +365,19 @@ async def _judged(
         yield row, None
 
 
+async def _worded(
+    gate: Gate, table: Table, how: Scrub, tally: ScrubTally
+) -> AsyncGenerator[tuple[FileRow, RowVerdict, str], None]:
+    """Yield each row with the cells of its verdict, and the recipient for whom İYS makes a link;
+    empty where none is wanted, or nothing may be sent.
+    """
+    async with aclosing(_judged(gate, table, how, tally)) as judged:
+        async for row, verdict in judged:
+            words = _words(verdict, tally)
+            is_wanted = how.reject_links is not None and words[0] == YES
+            yield row, words, normalised(_cell(row, how.column)).lower() if is_wanted else ""
+
+
 class _AskedRows:
     """Rows that were read, until the verdicts on them are there."""
 
@@ -369,7 +414,7 @@ class _AskedRows:
             yield self.waiting.popleft()
 
 
-def _words(verdict: GateVerdict | None, tally: ScrubTally) -> tuple[str, str]:
+def _words(verdict: GateVerdict | None, tally: ScrubTally) -> RowVerdict:
     """Return the cells of a row's verdict, and count it."""
     if verdict is None:
         tally.counts.unreadable += 1
