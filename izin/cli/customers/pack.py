@@ -41,13 +41,15 @@ from izin.ledger.registry.application_items import (
     NewItem,
 )
 from izin.onboarding.address_book import AddressBook
-from izin.onboarding.pack import (
+from izin.onboarding.pack import ApplicationPack, page_of
+from izin.onboarding.void_consents import (
     HEADER,
-    NEW_CONSENTS,
-    ApplicationPack,
-    page_of,
+    RETURNED_HEADER,
+    returned_consents,
+    returned_row_of,
     row_of,
     void_consents,
+    way_back,
 )
 from izin.producers.files import Import
 from izin.runtime.settings import LedgerSettings
@@ -61,6 +63,8 @@ _COLUMNS = {
     "addresses": "addresses",
 }
 _PROVIDERS = ("iys_code", "addresses", "above_150000", "limit", "beyond_limit")
+_VOID = {"brand": "brand", "channel": "channel", "way_back": "comes back", "void": "void"}
+_RETURNED = {"brand": "brand", "channel": "channel", "source": "by", "returned": "returned"}
 PAGE = "basvuru.html"
 """The file of a pack."""
 
@@ -215,43 +219,53 @@ def void_consents_of(
         Path | None,
         typer.Option(dir_okay=False, help="The file (CSV) to write them to, a new one."),
     ] = None,
+    returned: Annotated[
+        bool,
+        typer.Option("--returned", help="Those that have come back: İYS holds a later consent."),
+    ] = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
-    """Count the consents (ONAY) of a customer that became void: not registered at İYS in time.
+    """Count the consents (ONAY) of a customer that are void: not registered at İYS in time, or
+    refused; and how each may lawfully come back.
 
     With --out they are written to a file that only you can read: for the next visit, an order form,
-    a call that the recipient makes, or İYS's ViA. It is no send list, and each row says so: a
-    consent may not be asked for by a commercial message. Who wrote them is in the history. Exit
-    code 1 if there are any, 3 if the file exists.
+    a call that the recipient makes, or İYS's ViA on such an occasion. It is no send list, and each
+    row says so: a consent may not be asked for by a commercial message, and where an opt-out stands
+    nobody asks at all. With --returned it is those that have come back, by which source. Who wrote
+    them is in the history. Exit code 1 if there are any that are void, 3 if the file exists.
     """
     if out is not None and out.exists():
         raise SourceError(f"{out} exists already: name another file")
     found = run_on_ledger(
-        lambda ledger: _count(ledger, customer_id, brands or [], out),
+        lambda ledger: _count(ledger, customer_id, brands or [], out, returned=returned),
         look=None
         if out is None
         else Look(command="customers void-consents", by=by, customer=customer_id),
     )
-    rows = [(*lane, count) for lane, count in sorted(found.items())]
-    print_rows(output, ("brand", "channel", "void"), rows)
-    if found:
-        ways = ", ".join(english for _, english in NEW_CONSENTS)
-        say(f"a new consent is given at the {ways}; never ask for it by a commercial message")
+    rows = [(*lane, number) for lane, number in sorted(found.items())]
+    print_rows(output, _RETURNED if returned else _VOID, rows)
+    if found and not returned:
+        say("never ask for a consent by a commercial message")
     if out is not None:
         say(f"{sum(found.values()):,} consents are in {out}: no send list")
-    exit_if(found)
+    exit_if(found and not returned)
 
 
 async def _count(
-    ledger: Ledger, customer_id: str, only: list[int], out: Path | None
-) -> Counter[tuple[int, str]]:
-    """Return how many are void by brand and channel, and write them to ``out``."""
+    ledger: Ledger, customer_id: str, only: list[int], out: Path | None, *, returned: bool
+) -> Counter[tuple[int, str, str]]:
+    """Return how many consents are void by brand, channel and way back, or have come back by
+    source, and write them to ``out``.
+    """
     brands = await brands_of(ledger, customer_id, only)
-    found: Counter[tuple[int, str]] = Counter()
-    with nullcontext() if out is None else private_csv(out, HEADER, for_excel=True) as rows:
-        async for void_consent in void_consents(ledger, brands):
-            found[void_consent["brand_code"], void_consent["channel"]] += 1
+    header, cells_of = (RETURNED_HEADER, returned_row_of) if returned else (HEADER, row_of)
+    listed = (returned_consents if returned else void_consents)(ledger, brands)
+    found: Counter[tuple[int, str, str]] = Counter()
+    with nullcontext() if out is None else private_csv(out, header, for_excel=True) as rows:
+        async for one in listed:
+            way = (one["registered_source"] or "") if returned else way_back(one).english
+            found[one["brand_code"], one["channel"], way] += 1
             if rows is not None:
-                rows.writerow(row_of(void_consent))
+                rows.writerow(cells_of(one))
     return found
