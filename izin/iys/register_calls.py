@@ -106,17 +106,17 @@ class RegisterCalls:
             query={"limit": str(_PAGE), "offset": str(offset)},
         )
         await self.exchange.download(call, add)
-        reader = JsonReader(parse_json(bytes(content)))
+        reader = JsonReader(self.exchange.look(HISTORY, parse_json(bytes(content))))
         movements, unreadable = read_each(reader.raw("list") or [], IysMovement.read)
         if unreadable:
             raise UnreadableError(f"a history with an unreadable movement: {unreadable[0].error}")
-        pagination = reader.object_or_none("pagination")
-        total = None if pagination is None else pagination.integer_or_none("totalCount")
+        # Without it an error in place of a history would pass for an empty one.
+        total = JsonReader(reader.raw("pagination")).integer("totalCount")
         try:
             text = content.decode()
         except UnicodeDecodeError:
             raise UnreadableError("a history that is not UTF-8") from None
-        return text, movements, offset + len(movements) if total is None else total
+        return text, movements, total
 
     async def reject_links(
         self, brand: BrandPath, recipient_type: RecipientType, recipients: Collection[str]

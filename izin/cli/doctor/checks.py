@@ -43,6 +43,7 @@ from izin.cli.doctor.finding import (
     skipped,
     wrong,
 )
+from izin.cli.doctor.iys_calls import CHECK, find_differences
 from izin.cli.terminal import (
     OutputFormat,
     OutputOption,
@@ -55,6 +56,7 @@ from izin.cli.terminal import (
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent.forecast import records_per_second
 from izin.iys.tokens import TokenPolicy
+from izin.iys.wire_format import BrandPath
 from izin.kafka import clients
 from izin.kafka.bounded_reader import unread
 from izin.ledger import brands as registry, offsets, reads, sequences, stream_progress
@@ -294,6 +296,17 @@ def of_iys(url: str, status: int) -> DoctorFinding:
             )
 
 
+def _iys_calls(about: BrandPath | None) -> Iterator[DoctorFinding]:
+    """Yield how İYS answers without a token, and then with one."""
+    for one in _iys():
+        yield one
+        if one.state is CheckState.WRONG:
+            return
+    yield from run_on_ledger(
+        lambda ledger: find_differences(ledger, about, now=utc_now()), _ledger_settings()
+    )
+
+
 def _ledger_settings() -> LedgerSettings:
     """Return the settings of the ledger, with a limit to the time a connection may take."""
     settings = LedgerSettings()
@@ -393,6 +406,23 @@ def doctor(
             "start, or since you stopped them. Only then does --fix create a lost state topic."
         ),
     ] = True,
+    iys: Annotated[
+        bool,
+        typer.Option(
+            "--iys",
+            help="Check İYS alone (IYS_BASE_URL), by a token and calls that only read: what "
+            "differs from what izin relies on is printed.",
+        ),
+    ] = False,
+    brand: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --iys: about this brand (brandCode), not one of the ledger."
+        ),
+    ] = None,
+    iys_code: Annotated[
+        int | None, typer.Option(min=1, help="With --brand: the provider's number (iysCode).")
+    ] = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Check every part of the installation, and say what to do about each fault.
@@ -400,10 +430,17 @@ def doctor(
     Checked are broker, topics, rights at Kafka, order workers, dead letters, database, migrations,
     rights at PostgreSQL, secrets in the ledger, sink workers, the intake, the feeds, the gate, the
     API, pulls from İYS, deadlines, brands, missing events, schema registry and İYS, by a call with
-    our account's token. Nothing is changed without --fix. Exit code 1 if anything is wrong.
+    our account's token. Nothing is changed without --fix. With --iys it is İYS alone, at any
+    address, such as its integration sandbox: a token and calls that only read, within the limits
+    that all processes share. Exit code 1 if anything is wrong.
     """
+    if (brand is None) is not (iys_code is None) or (brand is not None and not iys):
+        raise typer.BadParameter("--brand and --iys-code go together, and with --iys")
     found: list[DoctorFinding] = []
     made = [check for check in CHECKS if running or check.name not in OF_WORKERS]
+    if iys:
+        about = None if brand is None else BrandPath(iys_code=iys_code or 0, brand_code=brand)
+        made = [Check(name=CHECK, run=partial(_iys_calls, about))]
     for one in findings(made, fix=fix, stopped=not running):
         found.append(one)
         if output is OutputFormat.TABLE:

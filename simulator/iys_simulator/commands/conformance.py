@@ -40,7 +40,10 @@ _Password = Annotated[
 def conformance(
     *,
     base_url: Annotated[
-        str, typer.Option("--base-url", help="What is tested; without it, a new simulator.")
+        str,
+        typer.Option(
+            "--base-url", help="What is tested, on this machine; without it, a new simulator."
+        ),
     ] = IN_PROCESS,
     username: _Username = None,
     password: _Password = None,
@@ -60,11 +63,18 @@ def conformance(
 ) -> None:
     """Run a table of requests and expected responses against a base URL.
 
-    A simulator is set up through its admin API and should serve nobody else meanwhile: its settings
-    and its clock are changed, and limits are disabled. Elsewhere the given account is used, and
-    cases that need more are skipped. Exit code 0: all cases passed; 1: one failed; 4: nothing
-    responds.
+    The base URL is on this machine, any other is refused: made-up consents are saved and limits are
+    exceeded, which İYS forbids, in its sandbox too. A simulator is set up through its admin API and
+    should serve nobody else meanwhile: its settings and its clock are changed, and limits are
+    disabled. Another server has the given account, and cases that need more are skipped. Exit code
+    0: all cases passed; 1: one failed; 2: it is not on this machine; 4: nothing responds.
     """
+    if base_url != IN_PROCESS and urlsplit(base_url).hostname not in _LOOPBACK:
+        raise typer.BadParameter(
+            f"{base_url} is not on this machine ({', '.join(_LOOPBACK)}): cases write consents, "
+            "and İYS allows no tests like these, in its sandbox either",
+            param_hint="--base-url",
+        )
     given = (username, password, iys_code, brand_code)
     credentials = None
     if username and password and iys_code is not None and brand_code is not None:
@@ -103,7 +113,6 @@ async def _run(
 ) -> list[Result]:
     state = SimulatorState() if base_url == IN_PROCESS else None
     transport = httpx.ASGITransport(build_app(state)) if state else None
-    is_local = state is not None or urlsplit(base_url).hostname in _LOOPBACK
     async with (
         httpx.AsyncClient(
             transport=transport, base_url=base_url, timeout=_TIMEOUT, trust_env=False
@@ -111,7 +120,7 @@ async def _run(
         push_receiver() as receiver_url,
     ):
         target = await Target.connect(http, random=random, credentials=credentials)
-        runner = Runner(target, receiver_url=receiver_url if is_local else None)
+        runner = Runner(target, receiver_url=receiver_url)
         results = await runner.run(cases)
     if state:
         await state.close()

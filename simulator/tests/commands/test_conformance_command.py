@@ -38,6 +38,39 @@ def test_command_exits_by_the_reason(words: list[str], code: int):
     assert run(*words).exit_code == code
 
 
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "https://api.iys.org.tr",
+        "https://api.sandbox.iys.org.tr",
+        "http://127.0.0.1.example.com:8085",
+        "http://127.0.0.1@example.com",
+        "//example.com",
+        "example.com",
+    ],
+)
+def test_command_refuses_what_is_not_on_this_machine(
+    elsewhere: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Before anything is sent, and whoever's account is given: its cases write consents."""
+
+    def sent(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("iys_simulator.commands.conformance._run", sent)
+    account = ("--username=x", "--password=x", "--iys-code=1", "--brand-code=1")
+    for words in ((), account):
+        result = run("--base-url", elsewhere, *words)
+        assert result.exit_code == 2
+        assert "is not on this machine" in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("here", ["127.0.0.1", "localhost", "[::1]"])
+def test_command_tests_whatever_is_on_this_machine(here: str):
+    """Nothing responds there, which it says: it was tried."""
+    assert run("--base-url", f"http://{here}:1").exit_code == 4
+
+
 def test_command_names_a_failed_setup(monkeypatch: pytest.MonkeyPatch):
     """A refused setting ends the run with a message, not with a traceback."""
     monkeypatch.setattr(
