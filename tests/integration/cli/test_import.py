@@ -438,6 +438,7 @@ def check_void(izin: Izin, company: str, ledger: str, tmp_path: Path) -> None:
     assert row["alıcı/recipient"] == f"'{PHONE}"
     for way in ("next visit", "order", "call", "ViA"):
         assert way in row["yeni onay için/ways to a new one"]
+    assert row["neden/why"] == "süresi geçti/expired"
     assert out.stat().st_mode & 0o777 == 0o600
     assert izin("customers", "void-consents", company, "--out", out).exit_code == 3
     assert izin("customers", "void-consents", company, "--brand=7").exit_code == 3

@@ -146,7 +146,7 @@ async def test_answers_before_an_error_are_kept(harness: SinkHarness):
     """Each answer is kept as soon as it is there: what was asked costs one of a hundred."""
     second = str(a_key(recipient=a_phone(2)))
     await harness.register(onay(minutes=60), onay(a_phone(2), minutes=60))
-    harness.iys.inject_fault("history", status=500, code="H103", skip=1)
+    harness.iys.inject_fault("history", status=500, code="H103", after=1)
     with pytest.raises(CallError):
         await iys_history.ask(harness.ledger, harness.context.client, [KEY, second], by="ada")
     assert len(await recorded_acts(harness.ledger, ASKED)) == 1

@@ -8,7 +8,8 @@ import json
 import re
 import runpy
 import shlex
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from izin.cli.sending import scrubbing
 from izin.cli.sending.scrub import _BATCH
 from izin.consent import CLASSES, Channel, MessageKind
 from izin.consent.may_send import PermissionReason
+from izin.iys.errors import BusyError
 from izin.local import free_port
 from izin.producers.links import LinkKeys, OptOutLink
 from tests.support.builders import API_KEY, BRAND
@@ -123,6 +125,105 @@ def test_links_stand_beside_those_that_may_be_sent_to(
     link = OptOutLink.opened(LinkKeys([secret]), ada[-1].rpartition("/")[2])
     assert (link.channel, link.recipients[Channel.MESAJ]) == (Channel.MESAJ, YES)
     assert scrub.recheck("--links").exit_code == 2
+
+
+EMAIL_QUESTION = (f"--brand={BRAND}", "--type=EPOSTA", "--campaign=spring", "--reject-links")
+MadeLinks = list[list[str]]
+
+
+@pytest.fixture
+def made_links(monkeypatch: pytest.MonkeyPatch) -> MadeLinks:
+    """Have links made without İYS: none for those who are gone there. Returns what was asked."""
+    asked: MadeLinks = []
+
+    async def make(recipients: Sequence[str]) -> Mapping[str, tuple[str, str]]:
+        asked.append(list(recipients))
+        if "lost@example.com" in recipients:
+            raise BusyError("reject_links was not answered")
+        return {
+            one: ("", "H568") if one.startswith("gone") else (f"https://iys.example.com/{one}", "")
+            for one in recipients
+        }
+
+    @asynccontextmanager
+    async def reject_links(_question: object) -> AsyncIterator[object]:
+        yield make
+
+    monkeypatch.setattr("izin.cli.sending.reject_links.reject_links", reject_links)
+    return asked
+
+
+def scrub_emails(scrub: Scrub, *recipients: str, words: Sequence[str] = ()) -> Result:
+    """Scrub a list of e-mail addresses, with reject links."""
+    path = scrub.folder / "list.csv"
+    path.write_text("\n".join(["e-posta", *recipients]) + "\n")
+    return scrub.run(path, *EMAIL_QUESTION, *words)
+
+
+def test_reject_links_stand_beside_those_that_may_be_sent_to(
+    scrub: Scrub, small: SmallGate, made_links: MadeLinks
+):
+    """A recipient without a consent at İYS is no, where the yes rested on one; of an exempt message
+    it does not. Nobody is asked about to whom nothing is sent.
+    """
+    small.said["gone-exempt@example.com"] = SaidOf(may_send=True, reason="exempt")
+    done = scrub_emails(
+        *(scrub, "Ada@example.com", "ece@example.com", "gone@example.com"),
+        "gone-exempt@example.com",
+    )
+    assert done.exit_code == 0, done.stderr
+    assert scrub.lines == [
+        "e-posta,may_send,reason,reject_link,reject_code",
+        "Ada@example.com,yes,registered,https://iys.example.com/ada@example.com,",
+        "ece@example.com,no,opted-out,,",
+        "gone@example.com,no,not-registered,,H568",
+        "gone-exempt@example.com,yes,exempt,,H568",
+    ]
+    assert made_links == [["ada@example.com", "gone-exempt@example.com", "gone@example.com"]]
+    counts = scrub.receipt()["counts"]
+    assert (counts["may_send"], counts["reject_links"], counts["reject_codes"]) == (
+        2,
+        1,
+        {"H568": 2},
+    )
+    assert "H568: İYS holds no consent" in " ".join(done.stdout.replace("│", " ").split())
+
+
+def test_reject_links_are_made_a_hundred_at_a_time(
+    scrub: Scrub, small: SmallGate, made_links: MadeLinks
+):
+    """Rows stay in their order, with their own links; one that stands twice is asked for once."""
+    people = [f"p{number:03}@example.com" for number in range(250)]
+    small.said |= {one: SaidOf() for one in people[::7]}
+    given = [*people, people[1], people[249]]
+    assert scrub_emails(scrub, *given).exit_code == 0
+    cells = [line.split(",") for line in scrub.lines[1:]]
+    assert [one[0] for one in cells] == given
+    for recipient, may_send, _, link, code in cells:
+        wanted = f"https://iys.example.com/{recipient}" if may_send == "yes" else ""
+        assert (link, code) == (wanted, "")
+    assert [len(one) for one in made_links] == [100, 100, 15]
+
+
+def test_list_to_send_to_has_nobody_without_a_consent_at_iys(scrub: Scrub, made_links: MadeLinks):
+    """With ``--only yes`` who has just opted out at İYS is not in it."""
+    done = scrub_emails(scrub, "ada@example.com", "gone@example.com", words=("--only=yes",))
+    assert done.exit_code == 0, done.stderr
+    assert [one.split(",")[0] for one in scrub.lines] == ["e-posta", "ada@example.com"]
+    assert len(made_links) == 1
+
+
+def test_nothing_is_written_where_iys_makes_no_links(scrub: Scrub, made_links: MadeLinks):
+    """Neither where it does not answer, nor for another channel; a recheck has none of its own."""
+    assert scrub_emails(scrub, "ada@example.com", "lost@example.com").exit_code == 4
+    assert scrub.names == ["list.csv"]
+    refused = scrub(f"telefon\n{YES}\n", "--reject-links")
+    assert refused.exit_code == 3
+    assert "for e-mail alone" in " ".join(refused.stderr.split())
+    assert scrub.names == ["list.csv"]
+    assert scrub(f"telefon\n{YES}\n").exit_code == 0
+    assert scrub.recheck("--reject-links").exit_code == 2
+    assert len(made_links) == 1
 
 
 @pytest.mark.parametrize(
