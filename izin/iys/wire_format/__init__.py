@@ -40,6 +40,7 @@ from izin.iys.wire_format.json_reader import (
     from_turkish,
     lower_case_email,
     parse_json,
+    read_each,
     read_refusals,
     readers,
 )
@@ -80,6 +81,7 @@ __all__ = (
     "parse_push",
     "place_of",
     "prefix_of",
+    "read_each",
     "read_line",
     "read_refusals",
     "readers",

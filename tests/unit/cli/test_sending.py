@@ -156,7 +156,7 @@ def made_links(monkeypatch: pytest.MonkeyPatch) -> MadeLinks:
 def scrub_emails(scrub: Scrub, *recipients: str, words: Sequence[str] = ()) -> Result:
     """Scrub a list of e-mail addresses, with reject links."""
     path = scrub.folder / "list.csv"
-    path.write_text("\n".join(["e-posta", *recipients]) + "\n")
+    path.write_text("\n".join(["no,e-posta", *(f"1,{one}" for one in recipients)]) + "\n")
     return scrub.run(path, *EMAIL_QUESTION, *words)
 
 
@@ -173,11 +173,11 @@ def test_reject_links_stand_beside_those_that_may_be_sent_to(
     )
     assert done.exit_code == 0, done.stderr
     assert scrub.lines == [
-        "e-posta,may_send,reason,reject_link,reject_code",
-        "Ada@example.com,yes,registered,https://iys.example.com/ada@example.com,",
-        "ece@example.com,no,opted-out,,",
-        "gone@example.com,no,not-registered,,H568",
-        "gone-exempt@example.com,yes,exempt,,H568",
+        "no,e-posta,may_send,reason,reject_link,reject_code",
+        "1,Ada@example.com,yes,registered,https://iys.example.com/ada@example.com,",
+        "1,ece@example.com,no,opted-out,,",
+        "1,gone@example.com,no,not-registered,,H568",
+        "1,gone-exempt@example.com,yes,exempt,,H568",
     ]
     assert made_links == [["ada@example.com", "gone-exempt@example.com", "gone@example.com"]]
     counts = scrub.receipt()["counts"]
@@ -198,8 +198,8 @@ def test_reject_links_are_made_a_hundred_at_a_time(
     given = [*people, people[1], people[249]]
     assert scrub_emails(scrub, *given).exit_code == 0
     cells = [line.split(",") for line in scrub.lines[1:]]
-    assert [one[0] for one in cells] == given
-    for recipient, may_send, _, link, code in cells:
+    assert [one[1] for one in cells] == given
+    for _, recipient, may_send, _, link, code in cells:
         wanted = f"https://iys.example.com/{recipient}" if may_send == "yes" else ""
         assert (link, code) == (wanted, "")
     assert [len(one) for one in made_links] == [100, 100, 15]
@@ -209,7 +209,7 @@ def test_list_to_send_to_has_nobody_without_a_consent_at_iys(scrub: Scrub, made_
     """With ``--only yes`` who has just opted out at İYS is not in it."""
     done = scrub_emails(scrub, "ada@example.com", "gone@example.com", words=("--only=yes",))
     assert done.exit_code == 0, done.stderr
-    assert [one.split(",")[0] for one in scrub.lines] == ["e-posta", "ada@example.com"]
+    assert [one.split(",")[1] for one in scrub.lines] == ["e-posta", "ada@example.com"]
     assert len(made_links) == 1
 
 
@@ -378,6 +378,8 @@ def test_receipt_says_what_was_asked_and_names_no_recipient(scrub: Scrub, small:
         "invalid": 1,
         "unreadable": 0,
         "reasons": {"registered": 1, "opted-out": 1, "invalid-recipient": 1},
+        "reject_links": 0,
+        "reject_codes": {},
     }
     assert found["question"]["retailer_code"] == 7
     assert (found["since"], found["as_of"]) == (None, small.token)

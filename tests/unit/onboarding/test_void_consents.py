@@ -65,8 +65,8 @@ def test_row_says_why_and_how_and_that_it_is_no_send_list() -> None:
     """In Turkish and English; since when it is void: its term's end, or İYS's refusal."""
     expired, refused = (dict(zip(HEADER, row_of(one), strict=True)) for one in (VOID, REFUSED))
     assert expired["uyarı/notice"] == refused["uyarı/notice"] == NOTICE
-    assert expired["geçersiz oldu/void since"] == "05.03.2026 15:00:00"
-    assert refused["geçersiz oldu/void since"] == "03.03.2026 15:00:00"
+    assert expired["geçersiz oldu/void since"] == "05.03.2026 12:00:00"
+    assert refused["geçersiz oldu/void since"] == "03.03.2026 12:00:00"
     assert expired["neden/why"] == "süresi geçti/expired"
     assert refused["neden/why"] == "İYS kabul etmedi/refused (H121)"
     assert refused["yeni onay için/ways to a new one"] == (
@@ -83,5 +83,5 @@ def test_row_of_a_returned_consent_has_its_source() -> None:
     }
     cells = dict(zip(RETURNED_HEADER, returned_row_of(one), strict=True))
     assert cells["kaynak/source"] == "HS_FIZIKSEL_ORTAM"
-    assert cells["İYS'de onay/ONAY at İYS since"] == "03.03.2026 15:00:00"
+    assert cells["İYS'de onay/ONAY at İYS since"] == "03.03.2026 12:00:00"
     assert not any("status" in name for name in cells)
