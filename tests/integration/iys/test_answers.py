@@ -24,8 +24,8 @@ READING = {
 
 
 @pytest.fixture(autouse=True)
-def at_simulator(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the settings lead to the simulator."""
+def izin(izin: Izin, harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> Izin:
+    """Give what runs a command; the settings lead to the simulator."""
     given = {
         "IYS_BASE_URL": harness.iys.address,
         "IYS_USERNAME": USERNAME,
@@ -33,6 +33,7 @@ def at_simulator(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> None:
         "IYS_REQUESTS_PER_SECOND": "500",
     }
     set_environment(monkeypatch, given)
+    return izin
 
 
 async def findings(harness: SinkHarness, brand: BrandPath | None = None) -> dict[str, Any]:

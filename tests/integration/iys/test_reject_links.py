@@ -1,5 +1,9 @@
 """``izin scrub --reject-links`` over the simulator, which makes links as İYS does."""
 
+import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +18,7 @@ from izin.consent import Channel, MessageClass, RecipientType
 from izin.iys.errors import BusyError, MisconfiguredError
 from izin.runtime.backoff import Backoff
 from izin.sinks.outbound.context import RequestBudget
-from tests.integration.sinks.sink_harness import A_SECOND, Izin, SinkHarness, ended, set_environment
+from tests.integration.sinks.sink_harness import A_SECOND, SinkHarness
 from tests.support.builders import API_KEY, BRAND
 from tests.support.simulator import PASSWORD, USERNAME
 from tests.support.subscribers.small_gate import SmallGate, small_gate
@@ -97,34 +101,35 @@ def gate() -> Iterator[SmallGate]:
         yield gate
 
 
-@pytest.mark.broker
 async def test_scrubbed_file_has_links_of_iys(
-    harness: SinkHarness,
-    izin: Izin,
-    gate: SmallGate,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    harness: SinkHarness, database_url: str, gate: SmallGate, tmp_path: Path
 ):
     """The command has the brand from the ledger, and its calls are counted with all others."""
     await maker(harness)
-    given = {
+    given = os.environ | {
+        "DATABASE_URL": database_url,
         "IYS_BASE_URL": harness.iys.address,
         "IYS_USERNAME": USERNAME,
         "IYS_PASSWORD": PASSWORD,
         "IZIN_GATE_URL": gate.url,
         "IZIN_API_KEY": API_KEY,
     }
-    set_environment(monkeypatch, given)
     path = tmp_path / "list.csv"
-    path.write_text(f"e-posta\n{ADA}\n{ECE}\n")
-    words = ("--type=EPOSTA", "--campaign=spring", "--reject-links")
-    ended(await izin("scrub", path, f"--brand={BRAND}", *words), 0)
+    path.write_text(f"no,e-posta\n1,{ADA}\n2,{ECE}\n")
+
+    def scrub(brand: int) -> subprocess.CompletedProcess[str]:
+        words = ("scrub", str(path), f"--brand={brand}", "--type=EPOSTA", "--campaign=spring")
+        command = (sys.executable, "-m", "izin.cli", *words, "--reject-links")
+        return subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+
+    done = await asyncio.to_thread(scrub, BRAND)
+    assert done.returncode == 0, done.stderr
     header, ada, ece = (tmp_path / "list.scrubbed.csv").read_text().splitlines()
     assert header.endswith(",reject_link,reject_code")
     assert f"{harness.iys.address}/RET/" in ada
-    assert ece == f"{ECE},no,not-registered,,H568"
+    assert ece == f"2,{ECE},no,not-registered,,H568"
     counted = await harness.ledger.fetch(
         "SELECT sum(calls) AS calls FROM rate_limit_hours WHERE operation = 'reject_links'"
     )
     assert counted[0]["calls"] == 1
-    ended(await izin("scrub", path, "--brand=7", *words), 3)
+    assert (await asyncio.to_thread(scrub, 7)).returncode == 3

@@ -1,6 +1,7 @@
 """İYS's own history of a recipient, asked for by a person: kept, compared, shown and proven."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 import pytest
 
 from izin.evidence.container import UnprovenHistoryError, unpacked
-from izin.evidence.iys_history import ANSWERS, ASKED, ONLY_AT_IYS, STANDING
-from izin.evidence.verification import REPORT, SUMMARY, Evidence, verify
+from izin.evidence.iys_history import ANSWERS, ASKED, ONLY_AT_IYS, STANDING, is_answer
+from izin.evidence.rows import EvidenceRow
+from izin.evidence.verification import REPORT, SUMMARY, verify
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.rate_limit import HISTORY
+from izin.ledger.history.verify import verify as ledger_verify
 from izin.runtime.settings import KafkaSettings
 from izin.views import acts, iys_history
 from izin.views.acts import ActSelection
@@ -90,10 +93,23 @@ async def test_opt_out_that_only_iys_has_is_named(harness: SinkHarness):
     assert [one["what"] for one in known["differences"]] == [STANDING]
 
 
-async def test_forged_answer_in_the_ledger_is_named(
-    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
-):
-    """Whoever owns the database changes what İYS said: no archive is made of it, and it is said."""
+async def test_forged_answer_in_an_archive_is_named(harness: SinkHarness, tmp_path: Path):
+    """Whoever hands the archive on changes what İYS said, and all that follows from it."""
+    await harness.register_onay()
+    await asked(harness)
+    evidence = await collected(harness)
+    (answer,) = [row for row in evidence.rows if is_answer(row.columns.kind, row.columns.data)]
+    forged = EvidenceRow(
+        answer.shard, answer.text.replace("ONAY", "RET"), answer.decision, answer.salt
+    )
+    rows = [forged if row is answer else row for row in evidence.rows]
+    found = verify(replace(evidence, rows=rows).packed(), await published(harness, tmp_path))
+    place = f"{answer.columns.place} of shard {answer.shard}"
+    assert found.faults == (f"İYS's own history in row {place} is not the one that was chained",)
+
+
+async def test_forged_answer_in_the_ledger_is_named(harness: SinkHarness):
+    """Whoever owns the database changes what İYS said: no archive is made, and the row is named."""
     await harness.register_onay()
     await asked(harness)
     await tampered(
@@ -101,24 +117,13 @@ async def test_forged_answer_in_the_ledger_is_named(
         "UPDATE history SET data = replace(data::text, 'ONAY', 'RET')::json WHERE kind = 'act' "
         f"AND key = '{KEY}'",
     )
-    (fault,) = [one for one in await faults_of(harness, monkeypatch) if "İYS" in one]
-    assert fault.startswith("İYS's own history in row ")
-    assert fault.endswith("is not the one that was chained")
-
-
-async def faults_of(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return what is wrong with the evidence of our recipient, of which no archive is made."""
-    found: list[str] = []
-    unproven = Evidence.unproven
-
-    def noted(self: Evidence) -> list[str]:
-        found.extend(unproven(self))
-        return found
-
-    monkeypatch.setattr(Evidence, "unproven", noted)
-    with pytest.raises(UnprovenHistoryError):
+    with pytest.raises(UnprovenHistoryError, match="izin ledger verify"):
         await collected(harness)
-    return found
+    (place,) = await harness.ledger.fetch(
+        "SELECT shard, place FROM history WHERE kind = 'act' AND key = %(key)s", {"key": KEY}
+    )
+    faults = (await ledger_verify(harness.ledger, ())).faults
+    assert (place["shard"], place["place"]) in [(one.shard, one.place) for one in faults]
 
 
 async def test_histories_of_an_hour_are_counted_for_all(harness: SinkHarness):
@@ -130,9 +135,8 @@ async def test_histories_of_an_hour_are_counted_for_all(harness: SinkHarness):
         "INSERT INTO rate_limit_minutes (egress_address, operation, minute, calls) VALUES "
         "(%(address)s, %(operation)s, date_trunc('minute', clock_timestamp()), 99)"
     )
-    address = harness.context.lease_owner.address
     async with harness.ledger.transaction() as connection:
-        await connection.execute(fill, {"address": address, "operation": HISTORY})
+        await connection.execute(fill, {"address": harness.pacer._address, "operation": HISTORY})
     await asked(harness)
     assert harness.iys.calls("history") == 1
     with pytest.raises(ThrottledError, match="hour's calls of history are spent") as caught:
