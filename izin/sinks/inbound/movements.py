@@ -17,8 +17,8 @@ Streams take turns, the one that was not read for longest first, at a share of Ä
 stream that has more pages has every second turn, so that neither it nor the others wait for long.
 
 Ä°YS shows seven days. After a longer gap the movements before it cannot be pulled: the status of
-every key of the brand is queried instead, by a sweep (reference 2.7), and until it has ended nothing
-is published that would let the gate say yes.
+every key of the brand is queried instead, by a sweep (reference 2.7), and until it has ended
+nothing is published that would let the gate say yes.
 """
 
 import asyncio
