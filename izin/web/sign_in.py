@@ -23,8 +23,7 @@ from izin.web.app import SESSION_COOKIE, SIGN_IN, ConsoleApp
 from izin.web.oidc import BACK, Provider
 from izin.web.pages import LANGUAGE_COOKIE
 from izin.web.passwords import LONGEST, SHORTEST, Passwords
-from izin.web.rights import Permit
-from izin.web.visit import RefusedVisitError, Screen, Visit, cookie_name, set_cookie
+from izin.web.visit import Permit, RefusedVisitError, Screen, Visit, cookie_name, set_cookie
 
 HOME = "/"
 ACCOUNT = "/account"

@@ -1,4 +1,6 @@
-"""One request of who is signed in: whose data it shows, its page, and looks at people."""
+"""One request of who is signed in: what the account may do, whose data is shown, its page, and looks
+at people.
+"""
 
 import base64
 import hashlib
@@ -7,9 +9,9 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote_plus, unquote_plus, urlencode
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -18,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 
 from izin.consent import TURKEY, IzinError, SourceError, read_email, read_phone
 from izin.consent.forecast import records_per_second
-from izin.ledger.console.accounts import Account
+from izin.ledger.console.accounts import Account, AccountRole
 from izin.ledger.console.sessions import SessionTerms
 from izin.ledger.db import Ledger
 from izin.ledger.record import TopicMessages
@@ -44,8 +46,70 @@ from izin.web import pages
 from izin.web.forms import SMALL, Form
 from izin.web.imports.runs import ImportRuns
 from izin.web.live import LivePages
-from izin.web.navigation import NAVIGATION, Entry
-from izin.web.rights import RIGHTS, Permit
+
+
+class Permit(StrEnum):
+    """What may be done."""
+
+    SEE = "see"
+    """Every screen, with recipients masked."""
+    UNMASK = "unmask"
+    """Recipients as they are: a look, which the history has."""
+    IMPORT = "import"
+    """Publish the consents and opt-outs of a file."""
+    DECIDE = "decide"
+    """What waits for a person: parked, refused, held back, suspended."""
+    ONBOARD = "onboard"
+    """Customers, brands and their applications."""
+    DELIVER = "deliver"
+    """Subscribers: pause, resume, resend, test."""
+    COMPLAIN = "complain"
+    """Complaints and their evidence."""
+    ERASE = "erase"
+    """What is known of a person (6698 m.7)."""
+
+
+_ALL = frozenset(Permit)
+RIGHTS: Mapping[AccountRole, frozenset[Permit]] = MappingProxyType(
+    {
+        AccountRole.READER: frozenset({Permit.SEE}),
+        AccountRole.OPERATOR: _ALL - {Permit.COMPLAIN, Permit.ERASE},
+        AccountRole.COMPLIANCE: frozenset(
+            {
+                Permit.SEE,
+                Permit.UNMASK,
+                Permit.DECIDE,
+                Permit.COMPLAIN,
+                Permit.ERASE,
+            }
+        ),
+        AccountRole.ADMIN: _ALL,
+    }
+)
+
+
+class Entry(NamedTuple):
+    """An entry of the navigation."""
+
+    path: str
+    name: str
+    """English, with a Turkish text."""
+    right: Permit = Permit.SEE
+
+
+NAVIGATION = (
+    Entry("/", "Overview"),
+    Entry("/recipient", "Recipient"),
+    Entry("/worklist", "Worklist"),
+    Entry("/deadlines", "Deadlines"),
+    Entry("/imports", "Imports"),
+    Entry("/customers", "Customers and brands"),
+    Entry("/complaints", "Complaints"),
+    Entry("/subscribers", "Subscribers"),
+    Entry("/months", "Monthly report"),
+    Entry("/acts", "Acts"),
+)
+
 
 NO_FORM = Form((), {})
 SAID_COOKIE = "izin_said"

@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 
 
 class AccountRole(StrEnum):
-    """What an account is there for; ``izin.web.rights`` says what each may do."""
+    """What an account is there for; ``izin.web.visit`` says what each may do."""
 
     READER = "reader"
     OPERATOR = "operator"

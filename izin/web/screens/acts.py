@@ -5,8 +5,7 @@ from starlette.responses import Response
 from izin.consent import clean
 from izin.views import acts
 from izin.views.acts import PAGE, ActKind, ActPosition, ActSelection
-from izin.web.rights import Permit
-from izin.web.visit import RefusedVisitError, Screen, Visit
+from izin.web.visit import Permit, RefusedVisitError, Screen, Visit
 
 
 async def show(visit: Visit) -> Response:

@@ -12,8 +12,7 @@ from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.views.complaints import answer, listed, state_of
 from izin.views.customers import brands_in
-from izin.web.rights import Permit
-from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
+from izin.web.visit import Permit, RefusedVisitError, Screen, Visit, forbidden
 
 LIST = "/complaints"
 ONE = "/complaints/{number}"

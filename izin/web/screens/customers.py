@@ -28,8 +28,7 @@ from izin.views.customers import (
     shared_numbers,
     suspended_and_counted,
 )
-from izin.web.rights import Permit
-from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
+from izin.web.visit import Permit, RefusedVisitError, Screen, Visit, forbidden
 
 LIST = "/customers"
 ONE = "/customers/{customer_id}"

@@ -18,8 +18,7 @@ from izin.views.deadlines import Deadlines
 from izin.views.remedies import OPT_OUT_HEADER, opt_out_rows
 from izin.web import plots
 from izin.web.plots import Caption, Plot, PlotSeries
-from izin.web.rights import Permit
-from izin.web.visit import Screen, Visit, forbidden
+from izin.web.visit import Permit, Screen, Visit, forbidden
 
 _MOST_ROWS = 100
 _MOST_BREACHES = 50

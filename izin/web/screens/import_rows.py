@@ -11,9 +11,8 @@ from izin.producers.files.corrections import ReportedRow
 from izin.views.imports import ReportPage, read_report_page
 from izin.web import pages
 from izin.web.imports.store import ImportEdits, ImportStage, StoredImport
-from izin.web.rights import Permit
 from izin.web.screens.imports import CHANGED, IMPORTS, ONE, OUTCOMES, found, start
-from izin.web.visit import RefusedVisitError, Screen, Visit
+from izin.web.visit import Permit, RefusedVisitError, Screen, Visit
 
 _SCREEN = "imports"
 _FORM = 2**20

@@ -25,8 +25,7 @@ from izin.web import pages
 from izin.web.forms import Form
 from izin.web.imports.runs import ImportTask
 from izin.web.imports.store import ImportFault, ImportStage, ImportStore, StoredImport
-from izin.web.rights import Permit
-from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
+from izin.web.visit import Permit, RefusedVisitError, Screen, Visit, forbidden
 
 IMPORTS = "/imports"
 ONE = "/imports/{id}"

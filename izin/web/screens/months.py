@@ -10,8 +10,7 @@ from izin.ledger.brands import brands_of
 from izin.views import months as views
 from izin.views.i18n import month_name, number
 from izin.views.months import MonthReport
-from izin.web.rights import Permit
-from izin.web.visit import RefusedVisitError, Screen, Visit
+from izin.web.visit import Permit, RefusedVisitError, Screen, Visit
 
 PATH = "/months"
 _SHOWN = 25

@@ -22,9 +22,8 @@ from izin.views import recipient
 from izin.views.i18n import Language
 from izin.views.words import SLASHES, read_instant
 from izin.web.forms import SMALL
-from izin.web.rights import Permit
 from izin.web.screens.recipient import known, said_of, shown
-from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
+from izin.web.visit import Permit, RefusedVisitError, Screen, Visit, forbidden
 
 LARGEST: Final = 10_000_000
 """Bytes of a form with a file: a scan."""

@@ -21,9 +21,8 @@ from izin.views.overview import DAYS, Overview
 from izin.views.worklist import MOST
 from izin.web import pages, plots
 from izin.web.plots import Caption, Plot, PlotSeries
-from izin.web.rights import Permit
 from izin.web.screens.deadlines import ShownFigure, forecast_plot, term_plot
-from izin.web.visit import RefusedVisitError, Screen, Visit
+from izin.web.visit import Permit, RefusedVisitError, Screen, Visit
 
 _PATHS = {"push": "İYS, pushed", "pull": "İYS, pulled", "daily": "İYS, daily file"}
 _PARTS = {

@@ -22,8 +22,7 @@ from izin.views.explanation import Explanation, as_it_is
 from izin.views.recipient import KnownRecipient, Section
 from izin.views.remedies import remedy_of_parked
 from izin.views.words import SLASHES, is_key, normalised, read_instant
-from izin.web.rights import Permit
-from izin.web.visit import Screen, Visit, forbidden
+from izin.web.visit import Permit, Screen, Visit, forbidden
 
 PAGE = "recipient.html"
 _NO_EVIDENCE = (

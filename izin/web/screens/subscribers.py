@@ -16,8 +16,7 @@ from izin.ledger.webhooks.registry import (
 )
 from izin.views.cut import cut_to
 from izin.views.subscribers import ResendOrder, counted, details, listed, ping
-from izin.web.rights import Permit
-from izin.web.visit import RefusedVisitError, Screen, Visit, forbidden
+from izin.web.visit import Permit, RefusedVisitError, Screen, Visit, forbidden
 from izin.webhooks import resends
 from izin.webhooks.posting import Reply
 from izin.webhooks.resends import CountedResend, Resend, ResendError

@@ -12,8 +12,7 @@ from starlette.responses import Response
 from izin.views import worklist as views
 from izin.views.worklist import Filter, Need, WorkItem, WorkPlace
 from izin.views.worklist_acts import ActPlan, WorkAct, carry_out, plan
-from izin.web.rights import Permit
-from izin.web.visit import RefusedVisitError, Screen, Visit
+from izin.web.visit import Permit, RefusedVisitError, Screen, Visit
 
 PATH = "/worklist"
 MOST_AT_ONCE = 5000

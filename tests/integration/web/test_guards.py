@@ -12,8 +12,7 @@ from izin.ledger.registry import customers
 from izin.runtime.http_server.problems import public_app
 from izin.web.app import ConsoleApp, ConsoleMetrics
 from izin.web.pages import HEADERS
-from izin.web.rights import Permit
-from izin.web.visit import RefusedVisitError, Screen, Visit
+from izin.web.visit import Permit, RefusedVisitError, Screen, Visit
 from tests.integration.sinks.sink_harness import acts
 from tests.support.builders import PHONE
 from tests.support.console import Browser, ConsoleHarness, console_over

@@ -24,7 +24,7 @@ from izin.views.remedies import REMEDIES
 from izin.views.worklist import Need
 from izin.views.worklist_acts import EFFECTS, WorkAct
 from izin.web import app
-from izin.web.navigation import NAVIGATION
+from izin.web.visit import NAVIGATION
 from tests.support.project_rules import ROOT, tree_of
 
 WEB = ROOT / "izin" / "web"
