@@ -114,9 +114,7 @@ async def _screens(
     async with AsyncExitStack() as stack:
         settings = LedgerSettings(database_url=SecretStr(site.database_url))
         ledger = await stack.enter_async_context(Ledger(settings, owner=1))
-        here = await stack.enter_async_context(
-            console_over(ledger, kafka=kafka, ledger_settings=settings)
-        )
+        here = await stack.enter_async_context(console_over(ledger, kafka=kafka))
         client = httpx.AsyncClient(base_url=site.url, timeout=120, trust_env=False)
         browser = Browser(client=await stack.enter_async_context(client), origin=site.url)
         answer = await browser.post(await here.link(ADMIN))

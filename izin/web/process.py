@@ -50,7 +50,6 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
         console = Console(
             ledger=ledger,
             kafka=kafka,
-            ledger_settings=ledger_settings,
             settings=settings,
             codec=codec,
             clock=utc_now,

@@ -30,7 +30,6 @@ from izin.runtime.masking import mask
 from izin.runtime.settings import (
     ConsoleSettings,
     KafkaSettings,
-    LedgerSettings,
     WebhookSettings,
 )
 from izin.schemas.codec import Codec
@@ -145,7 +144,6 @@ class Console:
 
     ledger: Ledger
     kafka: KafkaSettings
-    ledger_settings: LedgerSettings
     settings: ConsoleSettings
     codec: Codec
     clock: Callable[[], datetime]

@@ -5,15 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from izin.ledger.db import Ledger
-from izin.runtime.settings import LedgerSettings
 from tests.integration.web.two_customers import register_both
 from tests.support.console import ConsoleHarness, console_over
 
 
 @pytest.fixture
-async def console(ledger: Ledger, ledger_settings: LedgerSettings) -> AsyncIterator[ConsoleHarness]:
+async def console(ledger: Ledger) -> AsyncIterator[ConsoleHarness]:
     """Give the console, with no account and no customer yet."""
-    async with console_over(ledger, ledger_settings=ledger_settings) as console:
+    async with console_over(ledger) as console:
         yield console
 
 

@@ -13,7 +13,6 @@ from izin.ledger.console import mappings
 from izin.ledger.console.accounts import AccountRole
 from izin.ledger.db import Ledger
 from izin.ledger.record import Brand
-from izin.runtime.settings import LedgerSettings
 from izin.views.i18n import Language
 from izin.views.imports import ReportSummary
 from izin.web.imports.store import ImportStage, ImportStore, refused_rows
@@ -33,12 +32,10 @@ RECIPIENT = re.compile(r"555 ?000 ?00 ?01|5550000001")
 
 
 @pytest.fixture
-async def console(
-    ledger: Ledger, ledger_settings: LedgerSettings, tmp_path: Path
-) -> AsyncIterator[ConsoleHarness]:
+async def console(ledger: Ledger, tmp_path: Path) -> AsyncIterator[ConsoleHarness]:
     """Give the console with two customers, each with a brand."""
     uploads = tmp_path / "uploads"
-    async with console_over(ledger, ledger_settings=ledger_settings, uploads=uploads) as console:
+    async with console_over(ledger, uploads=uploads) as console:
         for customer, code in ((CUSTOMER, BRAND), (OTHER, OTHER_BRAND)):
             brand = Brand(brand_code=code, iys_code=code, customer_id=customer, name="Example")
             messages = console.console.topic_messages
@@ -261,11 +258,9 @@ async def test_refused_rows_are_in_the_worklist_of_their_customer(
     assert refused_rows(folder) == refused_rows(None) == []
 
 
-async def test_console_without_a_folder_imports_nothing(
-    ledger: Ledger, ledger_settings: LedgerSettings
-):
+async def test_console_without_a_folder_imports_nothing(ledger: Ledger):
     """The page says which setting names one."""
-    async with console_over(ledger, ledger_settings=ledger_settings) as console:
+    async with console_over(ledger) as console:
         browser = await console.signed_in(AccountRole.ADMIN)
         assert "IZIN_CONSOLE_UPLOADS" in (await browser.get("/imports")).text
         assert (await browser.get(f"/imports/{'0' * 32}")).status_code == 403

@@ -39,9 +39,7 @@ async def test_no_screen_reads_a_growing_table_whole(
     async with ledger.session() as connection:
         await connection.execute("ANALYZE")
     found = {}
-    async with console_over(
-        ledger, kafka=kafka_settings, ledger_settings=ledger_settings
-    ) as console:
+    async with console_over(ledger, kafka=kafka_settings) as console:
         browser = await console.signed_in(name=ADMIN)
         requests = await pages_of(browser)
         for one in requests:

@@ -19,7 +19,7 @@ from izin.ledger.console import accounts, sessions
 from izin.ledger.console.accounts import AccountRole
 from izin.ledger.db import Ledger
 from izin.runtime.http_server.problems import public_app
-from izin.runtime.settings import ConsoleSettings, KafkaSettings, LedgerSettings
+from izin.runtime.settings import ConsoleSettings, KafkaSettings
 from izin.schemas.codec import Codec
 from izin.views.i18n import Language
 from izin.web.app import CSRF_FIELD, ConsoleApp, ConsoleMetrics
@@ -132,7 +132,6 @@ async def console_over(
     ledger: Ledger,
     *,
     kafka: KafkaSettings | None = None,
-    ledger_settings: LedgerSettings | None = None,
     clock: Clock | None = None,
     live: LivePages | None = None,
     **settings: Any,  # noqa: ANN401  # of any type
@@ -147,7 +146,6 @@ async def console_over(
     console = Console(
         ledger=ledger,
         kafka=kafka or KafkaSettings(topic_prefix="", partitions=1),
-        ledger_settings=ledger_settings or LedgerSettings(database_url=SecretStr("")),
         settings=ConsoleSettings(**given),
         codec=Codec(),
         clock=clock,
