@@ -237,7 +237,11 @@ class ConsoleApp:
             "\0" in value for value in request.query_params.values()
         ):
             raise RefusedVisitError(400, _VALUE)
-        seen = [one for one in await console.customers() if account.sees(one.customer_id)]
+        every = await console.customers()
+        if not (account.customers or frozenset()) <= {one.customer_id for one in every}:
+            console.kept.forget("customers")  # one of its own was registered since
+            every = await console.customers()
+        seen = [one for one in every if account.sees(one.customer_id)]
         return Visit(
             console=console,
             request=request,

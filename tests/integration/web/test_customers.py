@@ -67,6 +67,15 @@ ACTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 )
 
 
+async def test_customer_that_is_registered_elsewhere_is_seen_by_its_own(registered: ConsoleHarness):
+    """At once, though the customers that were read before are kept for some seconds."""
+    ledger, now = registered.ledger, registered.clock()
+    await (await registered.signed_in(AccountRole.READER, ["acme"])).get("/customers")
+    await customers.add(ledger, "gamma", "Gamma", by="ada", now=now)
+    own = await registered.signed_in(AccountRole.READER, ["gamma"])
+    assert (await own.get("/customers/gamma")).status_code == 200
+
+
 async def test_other_customer_is_refused_as_one_that_is_not_there(registered: ConsoleHarness):
     """Its page, every act on it, and its brand on the page of one's own; nothing is changed."""
     await suspend(registered, BETA)
