@@ -16,8 +16,7 @@ from typing import Annotated
 
 import typer
 
-from izin.cli.acts import acts
-from izin.cli.months import month
+from izin.cli.reports import acts, month
 from izin.cli.terminal import (
     ONE_DAY,
     BrandArgument,
