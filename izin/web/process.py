@@ -1,10 +1,12 @@
-"""The process of the console: over the ledger, and over Kafka for what is published.
+"""The process of the console: its routes, over the ledger, and over Kafka for what is published.
 
 It listens once both answer; on SIGTERM it answers who has asked, and ends.
 """
 
 import asyncio
 from functools import partial
+
+from starlette.routing import Route
 
 from izin.kafka.broker_watch import BrokerWatch
 from izin.producers.new_event import utc_now
@@ -14,10 +16,50 @@ from izin.runtime.http_server.shedding import HttpLimits
 from izin.runtime.settings import ConsoleSettings, KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.sinks.monitor.metrics import LedgerWatch, monitored_ledger
+from izin.web import pages
 from izin.web.app import ConsoleApp, ConsoleMetrics
 from izin.web.imports.store import delete_old, refused_rows
-from izin.web.routes import routes_of
-from izin.web.visit import Console
+from izin.web.screens import (
+    acts,
+    complaints,
+    customers,
+    deadlines,
+    import_rows,
+    imports,
+    months,
+    new_consent,
+    overview,
+    recipient,
+    subscribers,
+    worklist,
+)
+from izin.web.sign_in import SignIn
+from izin.web.visit import Console, Screen
+
+SCREENS: tuple[Screen, ...] = (
+    *overview.SCREENS,
+    *deadlines.SCREENS,
+    *recipient.SCREENS,
+    *new_consent.SCREENS,
+    *imports.SCREENS,
+    *import_rows.SCREENS,
+    *worklist.SCREENS,
+    *customers.SCREENS,
+    *complaints.SCREENS,
+    *subscribers.SCREENS,
+    *months.SCREENS,
+    *acts.SCREENS,
+)
+
+
+def routes_of(app: ConsoleApp) -> list[Route]:
+    """Return the routes: of screens, of signing in, and of what pages load."""
+    return [
+        *SignIn(app).routes(),
+        *map(app.route, SCREENS),
+        Route("/static/{name}", pages.static, methods=["GET"]),
+    ]
+
 
 _DRAIN = 5
 _LIMITS = HttpLimits(body_within=150, request_within=180)

@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_from_bytes, urlencode
 
 from izin.ledger.console.accounts import AccountRole
 from izin.web.app import CSRF_FIELD, SESSION_COOKIE
-from izin.web.routes import SCREENS
+from izin.web.process import SCREENS
 from tests.support.console.crawl import Asked, Party, asked
 from tests.support.hostile.inputs import FORM, HostileInputs
 

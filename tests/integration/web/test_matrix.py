@@ -17,7 +17,7 @@ from babel.support import Translations
 from izin.ledger.console.accounts import AccountRole
 from izin.views import i18n
 from izin.views.i18n import Language
-from izin.web.routes import SCREENS
+from izin.web.process import SCREENS
 from izin.web.visit import RIGHTS, Permit, Screen
 from tests.integration.sinks.sink_harness import SinkHarness
 from tests.support.builders import CUSTOMER

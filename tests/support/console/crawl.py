@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cache
 
 from izin.ledger.db import Ledger
-from izin.web.routes import SCREENS
+from izin.web.process import SCREENS
 from izin.web.visit import Screen
 from tests.support.builders import BRAND, CUSTOMER
 from tests.support.customers.installation import FOREIGN_BRAND, FOREIGN_CUSTOMER, FOREIGN_RECIPIENT

@@ -25,7 +25,7 @@ from izin.views.i18n import Language
 from izin.web.app import CSRF_FIELD, ConsoleApp, ConsoleMetrics
 from izin.web.live import LivePages
 from izin.web.pages import LANGUAGE_COOKIE
-from izin.web.routes import routes_of
+from izin.web.process import routes_of
 from izin.web.visit import Console
 from tests.integration.sinks.sink_harness import Clock
 

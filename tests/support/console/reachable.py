@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 from starlette.routing import compile_path
 
-from izin.web.routes import SCREENS
+from izin.web.process import SCREENS
 from tests.support.builders import PHONE
 from tests.support.console.harness import Browser
 
