@@ -1,5 +1,5 @@
-"""One request of who is signed in: what the account may do, whose data is shown, its page, and looks
-at people.
+"""One request of who is signed in: what the account may do, whose data is shown, its page, and
+looks at people.
 """
 
 import base64
