@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from izin.consent import WAITING, ActionReason
+from izin.consent import WAITING, ActionReason, Violation
 from izin.consent.may_send import PermissionReason
+from izin.consent.violations import REASONS
 from izin.evidence.iys_history import ANSWERS
 from izin.ledger.history import EVERYBODY, NOT_SENT, UNNAMED
 from izin.ledger.reads import RecordedFact
 from izin.ledger.record import EVERY, Brand, ConsentRow, Suspension
-from izin.views.sentences import Sentence
+from izin.views.sentences import Sentence, sentence
 from izin.views.words import ENGLISH, Words, is_consent
 
 _STATES = {
@@ -304,10 +305,7 @@ class Explanation:
             self.decided(reason),
             say("follows from event %(id)s", id=event["cause"]) if event.get("cause") else None,
             say("published to subscribers") if fact.data.get("opted_out") else None,
-            *(
-                say("not registrable: %(why)s", why=f"{one['reason']} ({one['code']})")
-                for one in violations
-            ),
+            *(say(sentence("not registrable: %(why)s", why=_violation(one))) for one in violations),
         )
 
     def decided(self, reason: str) -> str:
@@ -334,7 +332,7 @@ class Explanation:
             self._stated(fact.status, data),
             say("recorded %(at)s", at=self._when(created)) if created else None,
             say("what we had sent") if data.get("ours") else (whose and say(whose)),
-            say("received by %(path)s", path=by) if by else None,
+            say("received by %(path)s", path=self._words(by)) if by else None,
         )
 
     def _stated(self, status: str | None, data: Mapping[str, Any]) -> str:
@@ -368,6 +366,14 @@ class Explanation:
 
     def _words(self, word: str | None) -> str | None:
         return self._text(word.replace("-", " ").replace("_", " ")) if word else None
+
+
+def _violation(found: Mapping[str, str]) -> Sentence:
+    """Return a violation as the history has it, with what it is called in Turkish."""
+    code, reason = found["code"], found["reason"]
+    turkish = REASONS.get(code, (reason, reason))[1]
+    said = Violation(field="", code=code, reason=reason, reason_tr=turkish)
+    return sentence("%(why)s (%(code)s)", why=said, code=code)
 
 
 def _short(text: str) -> str:

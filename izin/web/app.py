@@ -28,6 +28,7 @@ from izin.ledger.record import (
     BrandOfAnotherError,
     ClosedComplaintError,
     CompanyNumberError,
+    DecidedSuspensionError,
     NationalIdError,
     OffboardedCustomerError,
     RefusedValueError,
@@ -107,6 +108,10 @@ _REFUSED: Mapping[type[IzinError], tuple[int, str]] = MappingProxyType(
         BrandOfAnotherError: (
             422,
             "Another customer has this brand. Where it moves: izin brands add --from",
+        ),
+        DecidedSuspensionError: (
+            409,
+            "It was decided otherwise meanwhile, and nothing was done: look at the worklist again.",
         ),
         ClosedComplaintError: (409, "This complaint is closed already."),
         UnprovenHistoryError: (

@@ -20,6 +20,7 @@ from starlette.responses import RedirectResponse, Response
 
 from izin.consent import TURKEY, IzinError, SourceError, read_email, read_phone
 from izin.consent.forecast import records_per_second
+from izin.ledger import brands
 from izin.ledger.console.accounts import Account, AccountRole
 from izin.ledger.console.sessions import SessionTerms
 from izin.ledger.db import Ledger
@@ -219,6 +220,11 @@ class Visit:
     async def cut(self) -> CustomerCut:
         """Return the customer that is shown, with its brands; or everybody."""
         return await cut_to(self.ledger, self.customer)
+
+    async def brand_names(self) -> Mapping[int, str]:
+        """Return what each brand is called, by its code."""
+        found = await self.console.kept.get("brands", lambda: brands.every(self.ledger))
+        return {brand.brand_code: brand.name for brand in found}
 
     async def need_brand(self, brand_code: int) -> None:
         """Raise RefusedVisitError where the account does not see the brand's customer, or there is

@@ -4,7 +4,7 @@ The opt-outs of a brand that a person can withdraw on İYS's own pages are liste
 recipients. Whoever may see them shows them, or takes them as a file: a look, which is recorded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ async def show(visit: Visit) -> Response:
     """Show what is due, to whoever may see anything."""
     found = await visit.console.figures.deadlines(visit.customer)
     late = await deadlines.breaches(visit.ledger, customer=visit.customer, most=_MOST_BREACHES)
-    names = await _names(visit)
+    names = await visit.brand_names()
     waiting = dict[int, int]()
     for one in found.margins:
         if one.status == Status.RET:
@@ -59,7 +59,12 @@ async def show(visit: Visit) -> Response:
             visit.text(one) for one in ("Brand", "Channel", "Recipient", "Due", "Sent")
         ],
         breaches=[
-            (*one.parts[:2], visit.masked(one.parts[3]), *_times(visit, one.due_at, one.sent_at))
+            (
+                f"{one.parts[0]} {names.get(int(one.parts[0]), '')}".strip(),
+                visit.text(one.parts[1]),
+                visit.masked(one.parts[3]),
+                *_times(visit, one.due_at, one.sent_at),
+            )
             for one in late
         ],
     )
@@ -67,11 +72,6 @@ async def show(visit: Visit) -> Response:
 
 def _times(visit: Visit, *instants: datetime | None) -> list[str]:
     return [i18n.when(visit.language, at) for at in instants]
-
-
-async def _names(visit: Visit) -> dict[int, str]:
-    found = await visit.console.kept.get("brands", lambda: brands.every(visit.ledger))
-    return {brand.brand_code: brand.name for brand in found}
 
 
 def _figures(visit: Visit, found: Deadlines) -> list[ShownFigure]:
@@ -89,7 +89,7 @@ def _figures(visit: Visit, found: Deadlines) -> list[ShownFigure]:
         figure("Due within 24 hours", soon, "warn"),
         figure("Will be late", ahead.late),
         figure("Will expire", ahead.lost),
-        figure("Suspended", found.suspended),
+        figure("Suspended", found.suspended, hint=visit.text("until the suspension ends")),
         figure("Parked", parked, "warn", visit.text("until a person acts")),
     ]
 
@@ -103,7 +103,7 @@ def _headings(visit: Visit) -> list[str]:
 
 
 def _rows(
-    visit: Visit, margins: Sequence[reads.Margin], names: dict[int, str]
+    visit: Visit, margins: Sequence[reads.Margin], names: Mapping[int, str]
 ) -> list[tuple[str, ...]]:
     counts = ("keys", "missed", "past_95", "past_80", "past_50", "due_soon", "parked", "unknown")
     return [
@@ -170,7 +170,7 @@ async def term_plot(visit: Visit) -> Plot:
 async def as_csv(visit: Visit) -> Response:
     """Return the table of deadlines as a file."""
     found = await visit.console.figures.deadlines(visit.customer)
-    rows = _rows(visit, found.margins, await _names(visit))
+    rows = _rows(visit, found.margins, await visit.brand_names())
     return visit.download("deadlines.csv", plots.csv_of(_headings(visit), rows), plots.CSV)
 
 

@@ -12,6 +12,7 @@ from izin.views.imports import ReportPage, read_report_page
 from izin.web import pages
 from izin.web.imports.store import ImportEdits, ImportStage, StoredImport
 from izin.web.screens.imports import CHANGED, IMPORTS, ONE, OUTCOMES, found, start
+from izin.web.screens.new_consent import OWN, named
 from izin.web.visit import Permit, RefusedVisitError, Screen, Visit
 
 _SCREEN = "imports"
@@ -38,6 +39,7 @@ async def _shown(visit: Visit, stored: StoredImport, number: int) -> Response:
         rows=[(row, _cells(row, edits), row.line in edits.rows) for row in page.rows],
         given_back=frozenset(edits.given_back),
         outcomes=OUTCOMES,
+        sources=[named(visit, source) for source in OWN],
     )
 
 

@@ -29,7 +29,7 @@ LARGEST: Final = 10_000_000
 """Bytes of a form with a file: a scan."""
 _ASKED, _PAUSE = 24, 0.25
 """How often a decision is looked for, and the seconds between."""
-_OWN = tuple(
+OWN = tuple(
     source
     for source in Source
     if source.startswith("HS_") and source not in {Source.HS_KARAR, Source.HS_2015}
@@ -64,7 +64,7 @@ async def plan(visit: Visit) -> Response:
                 "recipient_consent_plan.html",
                 **_shared(visit, key, row),
                 fields=fields,
-                source=_named(visit, fields["source"]),
+                source=named(visit, fields["source"]),
                 planned=visit.sealed("consent", json.dumps([key, fields])),
             )
     return _form(visit, key, row, faults)
@@ -213,11 +213,11 @@ def _form(visit: Visit, key: str, row: ConsentRow | None, faults: Sequence[str] 
         **_shared(visit, key, row),
         faults=faults,
         posted={name: visit.form.get(name) for name in ("given", "source", "notice", "proof")},
-        sources={one: _named(visit, one) for one in _OWN},
+        sources={one: named(visit, one) for one in OWN},
     )
 
 
-def _named(visit: Visit, source: str) -> str:
+def named(visit: Visit, source: str) -> str:
     """Return a source as the language of the page calls it."""
     return f"{SOURCES[source]} ({source})" if visit.language is Language.TURKISH else source
 

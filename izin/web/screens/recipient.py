@@ -70,7 +70,10 @@ async def shown(visit: Visit, person: str, *, done: str = "", fault: str = "") -
     asked_at = instant_of(visit, "at")
     if visit.form.get("at") and asked_at is None:
         fault = visit.text("That is no instant; write it as 2026-01-31T12:00.")
-    sections = list(found.sections())
+    # What waits for a person is first, and keys of which nothing is known are last.
+    sections = sorted(
+        found.sections(), key=lambda one: 2 if one.row is None else one.row.state != "parked"
+    )
     keys = [section.key for section in sections]
     then = {} if asked_at is None else await recipient.states_at(visit.ledger, keys, asked_at)
     cut = await visit.cut()

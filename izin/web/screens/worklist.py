@@ -92,6 +92,8 @@ async def _page(visit: Visit, get: Callable[..., str | None], *, is_shown: bool)
         query=_query(wanted),
         items=found.items,
         names=[_name(visit, item) for item in found.items],
+        people=[one.recipient and visit.sealed("person", one.recipient) for one in found.items],
+        called=await visit.brand_names(),
         item_acts=possible,
         page_acts=[one for one in WorkAct if any(one in some for some in possible)],
         may_decide=visit.may(Permit.DECIDE),
