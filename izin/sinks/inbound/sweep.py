@@ -39,15 +39,11 @@ from izin.ledger.record import Brand, ConsentRow, apply, to_sweep_query
 from izin.ledger.sweep import sweeps
 from izin.ledger.sweep.sweeps import Sweep, SweepCounts, SweptKey
 from izin.ledger.unit_of_work import UnitOfWork, lock
-from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 from izin.runtime.process import cancel_all
 from izin.sinks.outbound import status_query
 from izin.sinks.outbound.context import OutboundContext, RequestBudget
 
-_TRIES = 3
-"""So often a request is made that İYS does not answer."""
-_BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=5))
 _REFUSALS_OF_ALL = 2
 """So many recipients refused on their own and none answered: the recipients are not at fault."""
 _AHEAD = timedelta(seconds=4)
@@ -118,22 +114,15 @@ class PageQuery:
     async def _approved(self, brand: Brand, part: Sequence[SweptKey]) -> frozenset[str]:
         channel, recipient_type = part[0].group
         recipients = [key.recipient for key in part]
-        tries = 0
-        while True:
-            await self.budget.turn()
-            tries += 1
-            try:
-                return await self.client.statuses(
-                    brand.path,
-                    Channel(channel),
-                    RecipientType(recipient_type),
-                    recipients,
-                    call_class=CallClass.SWEEP,
-                )
-            except CallError as error:
-                if not error.is_transient or tries >= _TRIES:
-                    raise
-                await asyncio.sleep(error.pause(_BACKOFF.after(tries)).total_seconds())
+        return await self.budget.patiently(
+            lambda: self.client.statuses(
+                brand.path,
+                Channel(channel),
+                RecipientType(recipient_type),
+                recipients,
+                call_class=CallClass.SWEEP,
+            )
+        )
 
 
 class KeyFinding(StrEnum):

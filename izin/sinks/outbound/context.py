@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from izin.consent import OurError
 from izin.iys.client import IysClient
@@ -19,8 +20,10 @@ from izin.ledger.rate_limits import LedgerPacer
 from izin.ledger.record import LeaseOwner, Submission, TopicMessages
 from izin.ledger.registry import granted
 from izin.ledger.unit_of_work import UnitOfWork, unit_of_work
+from izin.runtime.backoff import Backoff
 from izin.runtime.settings import IysSettings, SinkSettings
 
+T = TypeVar("T")
 RENEWALS_PER_LEASE = 4
 """A lease is renewed so many times before it would expire."""
 
@@ -154,6 +157,9 @@ async def iys_session(
         yield client, pacer
 
 
+_TRIES = 3
+"""So often a call is made that İYS does not answer."""
+_BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=5))
 _MADE_UP = 1.0
 """Seconds for which missed turns are made up."""
 
@@ -177,6 +183,24 @@ class RequestBudget:
         self._sleep = sleep
         self._next_at = clock()
         self._line = asyncio.Lock()
+
+    async def patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call of İYS in its turn, up to three times where it may succeed later; return its
+        result.
+
+        Raises:
+            CallError: the last error, or the first one that a person must correct.
+        """
+        tries = 0
+        while True:
+            await self.turn()
+            tries += 1
+            try:
+                return await call()
+            except CallError as error:
+                if not error.is_transient or tries >= _TRIES:
+                    raise
+                await self._sleep(error.pause(_BACKOFF.after(tries)).total_seconds())
 
     async def turn(self) -> None:
         """Wait for the next turn."""

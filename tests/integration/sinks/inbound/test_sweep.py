@@ -14,6 +14,7 @@ from izin.ledger.sweep.sweeps import Sweep
 from izin.runtime.backoff import Backoff
 from izin.sinks.inbound import sweep as sweeping
 from izin.sinks.monitor.accounts import RegisterCounter
+from izin.sinks.outbound import context as outbound_context
 from tests.integration.sinks.sink_harness import (
     A_MINUTE,
     A_SECOND,
@@ -255,7 +256,7 @@ async def test_sweep_waits_for_iys_and_leaves_out_what_it_may_not_query(
     harness: SinkHarness, logged: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ):
     """It says why, asks no more often than that needs, and a lost right costs one channel."""
-    monkeypatch.setattr(sweeping, "_BACKOFF", Backoff(timedelta(0), timedelta(0)))
+    monkeypatch.setattr(outbound_context, "_BACKOFF", Backoff(timedelta(0), timedelta(0)))
     await registered(harness, 4)
     await order(harness)
     for fault, calls in (
