@@ -79,8 +79,8 @@ def explain(
         err.print("nothing is known of this recipient")
         raise typer.Exit(ExitCode.WRONG)
     if ask:
-        keys = [row.key for row in found.history.rows]
-        run_at_iys(lambda ledger, client: iys_history.ask(ledger, client, keys, by=by))
+        rows = found.history.rows
+        run_at_iys(lambda ledger, client: iys_history.ask(ledger, client, rows, by=by))
         found, at_iys = run_on_ledger(lambda ledger: _find(ledger, key, customer))
     match output:
         case OutputFormat.JSON:

@@ -25,6 +25,8 @@ Anchors = Mapping[tuple[int, int], str]
 """The link, in hexadecimal digits, by shard and place."""
 WIDTH = 32
 """The bytes of a commitment, and of a link."""
+_ROW = ("row", "İYS's own history in row")
+"""What a row is called, and one with an answer of İYS."""
 _NO_SEGMENT = "chain.json has an entry that is no segment"
 
 
@@ -120,7 +122,8 @@ def unproven(rows: Sequence[EvidenceRow], segments: Iterable[Segment]) -> list[s
     for segment in segments:
         here = left[segment.shard]
         faults += [
-            f"{_what(row)} {place} of shard {segment.shard} is not the one that was chained"
+            f"{_ROW[is_answer(row.columns.kind, row.columns.data)]} {place} of shard "
+            f"{segment.shard} is not the one that was chained"
             for place in sorted(here.keys() & range(segment.first, segment.place + 1))
             for row in [here.pop(place)]
             if row.commitment != segment.commitment(place)
@@ -135,12 +138,6 @@ def unproven(rows: Sequence[EvidenceRow], segments: Iterable[Segment]) -> list[s
         for place in here
     ]
     return faults
-
-
-def _what(row: EvidenceRow) -> str:
-    """Return what a row is called: an answer of İYS is named as one."""
-    is_iys = is_answer(row.columns.kind, row.columns.data)
-    return "İYS's own history in row" if is_iys else "row"
 
 
 def unanchored(segments: Iterable[Segment], anchors: Anchors) -> list[str]:

@@ -13,10 +13,10 @@ a transaction, in queries about a thousand, is not compared.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import UTC
+from typing import Any
 
-from izin.consent import ConsentKey, RecipientType, Registered
+from izin.consent import Registered
 from izin.evidence.daily_files import instant_of
 from izin.evidence.rows import Fact
 
@@ -29,28 +29,9 @@ ONLY_AT_IYS, ONLY_HERE, OTHERWISE, STANDING = "only-at-iys", "only-here", "other
 and that İYS's last movement is not what İYS was known to hold when it answered.
 """
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
-
-
-class ShownMovement(NamedTuple):
-    """A movement at İYS as one of both histories has it; None: it does not say that."""
-
-    transaction_id: str
-    status: str | None
-    creation_date: datetime | None
-    consent_date: datetime | None = None
-    source: str | None = None
-
-    def agrees_with(self, other: "ShownMovement") -> bool:
-        """Whether neither says something else of the movement than the other."""
-        return all(
-            None in {mine, theirs} or mine == theirs
-            for mine, theirs in zip(self, other, strict=True)
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as ``evidence.json`` has it."""
-        said = self._asdict().items()
-        return {name: one.isoformat() if isinstance(one, datetime) else one for name, one in said}
+_Movement = dict[str, Any]
+"""A movement at İYS as one of both histories has it, with dates as ISO texts in UTC; None: it does
+not say that."""
 
 
 def is_answer(kind: str, data: object) -> bool:
@@ -58,52 +39,55 @@ def is_answer(kind: str, data: object) -> bool:
     return kind == "act" and isinstance(data, dict) and data.get("act") == ASKED
 
 
-def movements_in(key: str, data: Mapping[str, Any]) -> list[ShownMovement] | None:
+def movements_in(key: str, data: Mapping[str, Any]) -> list[_Movement] | None:
     """Return the movements in the answer that an act has; None where it cannot be read as a history
     of ``key``.
     """
     try:
-        parsed = ConsentKey.parse(key)
-        whose = (parsed.recipient.lower(), str(parsed.recipient_type), str(parsed.channel))
-        items = [_folded(item) for text in data["after"][ANSWERS] for item in _listed(text)]
-        if any(_whose(item) != whose for item in items):
-            return None
-        return [
-            ShownMovement(
-                str(item["transactionid"]),
-                str(item["status"]),
-                instant_of(item["creationdate"]),
-                instant_of(item.get("consentdate")),
-                item.get("source") or None,
+        _, channel, recipient_type, recipient = key.split("/", 3)
+        pages = [_folded(json.loads(text)) for text in data["after"][ANSWERS]]
+        items = [_folded(item) for page in pages for item in page.get("list") or ()]
+        is_ours = all(
+            (
+                item["type"],
+                item.get("recipienttype") or "BIREYSEL",
+                item["recipient"].strip().lower(),
             )
+            == (channel, recipient_type, recipient.lower())
             for item in items
-        ]
+        )
+        return [_movement(item, item["status"]) for item in items] if is_ours else None
     except _UNREADABLE:
         return None
 
 
-def _listed(text: str) -> Iterable[Mapping[str, Any]]:
-    return _folded(json.loads(text)).get("list") or ()
-
-
 def _folded(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object of İYS with its keys in lower case, in which its documents differ."""
-    return {name.lower(): one for name, one in value.items()}
+    """Return an object with its keys as İYS and we spell them alike."""
+    return {name.lower().replace("_", ""): one for name, one in value.items()}
 
 
-def _whose(item: Mapping[str, Any]) -> tuple[str, str, str]:
-    recipient_type = item.get("recipienttype") or RecipientType.BIREYSEL
-    return str(item["recipient"]).lower(), str(recipient_type), str(item["type"])
+def _movement(said: Mapping[str, Any], status: str | None) -> _Movement:
+    """Return the movement in an object whose keys are folded."""
+    dates = {name: instant_of(said.get(name)) for name in ("creationdate", "consentdate")}
+    created, consented = (None if at is None else at.astimezone(UTC) for at in dates.values())
+    return {
+        "transaction_id": str(said["transactionid"] or ""),
+        "status": status,
+        "creation_date": created and created.isoformat(),
+        "consent_date": consented and consented.isoformat(),
+        "source": said.get("source") or None,
+    }
 
 
-def last_answer(facts: Iterable[Fact]) -> Fact | None:
-    """Return the last of ``facts`` that has an answer of İYS."""
-    found = [fact for fact in facts if is_answer(fact["kind"], fact["data"])]
-    return found[-1] if found else None
-
-
-_Here = dict[tuple[str, str | None], list[tuple[ShownMovement, Mapping[str, int]]]]
-"""Our entries of movements with their places, by transaction and status."""
+def _shown_by(fact: Fact) -> _Movement | None:
+    """Return the movement at İYS that an entry of ours has, if it has one."""
+    data = fact["data"]
+    if fact["kind"] == "decision":
+        data = data["event"] | data["event"].get("iys", {})
+    elif fact["kind"] not in {"observation", "answer"}:
+        return None
+    said = _folded(data)
+    return _movement(said, fact["status"]) if said.get("transactionid") else None
 
 
 def compared(answer: Fact, facts: Iterable[Fact], *, held: str) -> dict[str, Any]:
@@ -111,25 +95,14 @@ def compared(answer: Fact, facts: Iterable[Fact], *, held: str) -> dict[str, Any
     our entries of it, and every difference. ``facts`` are all of the key, and ``held`` is what İYS
     was known to hold when it answered.
     """
-    here: _Here = defaultdict(list)
+    here = defaultdict[tuple[str, str], list[_Movement]](list)
     for fact in facts:
-        one = _shown_by(fact)
-        if one is not None and one.transaction_id:
+        if shown := _shown_by(fact):
             place = {"shard": fact["shard"], "place": fact["place"]}
-            here[one.transaction_id, one.status].append((one, place))
+            here[shown["transaction_id"], shown["status"]].append(shown | {"entry": place})
     found = movements_in(answer["key"], answer["data"])
-    listed, differences = [], []
-    for movement in found or ():
-        ours = here.get((movement.transaction_id, movement.status), [])
-        said = movement.to_json()
-        listed.append(said | {"entries": [place for _, place in ours]})
-        if not ours:
-            differences.append({"what": ONLY_AT_IYS} | said)
-        elif not all(movement.agrees_with(one) for one, _ in ours):
-            differences.append({"what": OTHERWISE} | said)
-    if found is not None:
-        differences += _missing(found, here, until=datetime.fromisoformat(answer["occurred_at"]))
-        differences += _standing(found, held)
+    theirs = {(one["transaction_id"], one["status"]): one for one in found or ()}
+    differences = _differences(theirs, here, until=answer["occurred_at"], held=held)
     return {
         "asked_at": answer["occurred_at"],
         "asked_by": answer["data"]["by"],
@@ -137,48 +110,37 @@ def compared(answer: Fact, facts: Iterable[Fact], *, held: str) -> dict[str, Any
         "place": answer["place"],
         "is_readable": found is not None,
         "held": held,
-        "movements": listed,
-        "differences": differences,
+        "movements": [
+            one | {"entries": [ours["entry"] for ours in here.get(name, ())]}
+            for name, one in theirs.items()
+        ],
+        "differences": [] if found is None else list(differences),
     }
 
 
-def _shown_by(fact: Fact) -> ShownMovement | None:
-    """Return the movement at İYS that an entry of ours has, if it has one."""
-    data, at_iys = fact["data"], None
-    if fact["kind"] == "decision":
-        at_iys = data["event"].get("iys")
-    if fact["kind"] not in {"observation", "answer"} and at_iys is None:
-        return None
-    said = data if at_iys is None else data["event"] | at_iys
-    return ShownMovement(
-        said.get("transaction_id") or "",
-        fact["status"],
-        instant_of(said.get("creation_date")),
-        instant_of(said.get("consent_date")),
-        said.get("source") or None,
-    )
-
-
-def _missing(
-    found: Iterable[ShownMovement], here: _Here, *, until: datetime
-) -> Iterator[dict[str, Any]]:
-    """Yield what our history has and İYS's has not, though it was created ``until`` it answered."""
-    theirs = {(one.transaction_id, one.status) for one in found}
-    for name, ours in here.items():
-        first = ours[0][0]
-        if name not in theirs and first.creation_date and first.creation_date <= until:
-            yield {"what": ONLY_HERE} | first.to_json()
-
-
-def _standing(found: Sequence[ShownMovement], held: str) -> Iterator[dict[str, Any]]:
-    """Yield İYS's last movement where it is not what İYS was ``held`` to have; of one second there
-    may be several, and one that agrees is enough.
+def _differences(
+    theirs: Mapping[tuple[str, str], _Movement],
+    here: Mapping[tuple[str, str], Sequence[_Movement]],
+    *,
+    until: str,
+    held: str,
+) -> Iterator[_Movement]:
+    """Yield how the movements of both histories differ, of ours those ``until`` İYS answered; then
+    İYS's last movement, if it is not what İYS was ``held`` to have. Of one second there may be
+    several, and one that agrees is enough.
     """
-    newest = max((one.creation_date for one in found if one.creation_date), default=None)
-    nothing = ShownMovement("", str(Registered.NONE), None)
-    last = [one for one in found if one.creation_date == newest] or [nothing]
-    agreeing = {held}
-    if held == Registered.NOT_ONAY:
-        agreeing |= {Registered.RET, Registered.NONE}
-    if held != Registered.UNKNOWN and not agreeing & {one.status for one in last}:
-        yield from ({"what": STANDING} | one.to_json() for one in last)
+    for name, one in theirs.items():
+        said = [(ours[field], one.get(field)) for ours in here.get(name, ()) for field in ours]
+        if not said:
+            yield one | {"what": ONLY_AT_IYS}
+        elif any(ours and at_iys and ours != at_iys for ours, at_iys in said):
+            yield one | {"what": OTHERWISE}
+    for name, ours in here.items():
+        if name not in theirs and (ours[0]["creation_date"] or until) <= until:
+            yield ours[0] | {"what": ONLY_HERE}
+    newest = max((one["creation_date"] or "" for one in theirs.values()), default=None)
+    nothing = _movement({"transactionid": ""}, str(Registered.NONE))
+    last = [one for one in theirs.values() if one["creation_date"] == newest] or [nothing]
+    unshown = {Registered.RET, Registered.NONE} if held == Registered.NOT_ONAY else set()
+    if held != Registered.UNKNOWN and not {held, *unshown} & {one["status"] for one in last}:
+        yield from (one | {"what": STANDING} for one in last)

@@ -130,12 +130,12 @@ def history_at_iys(key: str, facts: Sequence[Fact]) -> dict[str, Any] | None:
     """Return İYS's own history of a key, as it last answered it, beside ours in ``facts``; None:
     it was not asked.
     """
-    answer = iys_history.last_answer(facts)
-    if answer is None:
+    answers = [fact for fact in facts if iys_history.is_answer(fact["kind"], fact["data"])]
+    if not answers:
         return None
-    answered_at = datetime.fromisoformat(answer["recorded_at"])
-    then = state_at(str(ConsentKey.parse(key).recipient_type), facts, until=answered_at)
-    return iys_history.compared(answer, facts, held=then["registered"]["status"])
+    until = datetime.fromisoformat(answers[-1]["recorded_at"])
+    then = state_at(str(ConsentKey.parse(key).recipient_type), facts, until=until)
+    return iys_history.compared(answers[-1], facts, held=then["registered"]["status"])
 
 
 def _text(at: datetime | None) -> str | None:

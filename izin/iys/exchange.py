@@ -217,8 +217,6 @@ class Exchange:
         self._clock = clock
         self.breakers = CircuitBreakers()
         """What is known of whether İYS answers."""
-        self.look: Callable[[str, object], object] = lambda _name, answer: answer
-        """Gets the name of each call and its answer as JSON, and returns what is read of it."""
         self._deadline = deadline = settings.timeout.total_seconds()
         inner = transport or httpx.AsyncHTTPTransport(
             limits=httpx.Limits(
@@ -309,7 +307,7 @@ class Exchange:
                 raise error_of(
                     call.name, response.status_code, response.content, writes=call.writes
                 )
-            return read(self.look(call.name, parse_json(response.content)))
+            return read(parse_json(response.content))
         except UnreadableError as error:
             if call.writes:
                 raise OutcomeUnknownError(f"{call.name}: {error}") from error

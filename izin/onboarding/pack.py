@@ -4,16 +4,25 @@ Addresses are counted exactly, by the ledger or in files. The checklist says wha
 customer has given, and what is missing (İYS's application, reference 8). The MERSİS number of a
 natural person begins with its T.C. number, which is never stored: such a customer enters it at İYS
 itself. The pack is a page to print, in Turkish, with the frame of ``evidence.summary``.
+
+The consents that are void are a list that is none to send to. A consent that was not registered in
+time is void (Yönetmelik m.7/12), and one that İYS refused was never registered. Neither may be
+asked for by a commercial message: that message would need the consent itself (6563 m.6/1). So the
+list says in each of its rows that it is none to send to, and has no column that an import of
+consents needs. It names the occasions on which a new consent may be given; beside an opt-out (RET)
+nobody asks at all: only the recipient may begin.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from izin.consent import THRESHOLD, TURKEY
+from izin.consent import THRESHOLD, TURKEY, Registered
 from izin.evidence.summary import fact_table, page, table
+from izin.iys.errors import FIELD_FAULTS
 from izin.ledger.db import Ledger, statements
 from izin.ledger.record import Brand
 from izin.ledger.registry.application_items import (
@@ -27,6 +36,43 @@ from izin.ledger.registry.customers import Customer, PersonKind
 from izin.onboarding.address_book import AddressCount
 
 _SQL = statements("onboarding")
+NOTICE = (
+    "GÖNDERİM LİSTESİ DEĞİLDİR: onay, ticari iletiyle istenemez (6563 m.6/1) / NO SEND LIST: a "
+    "consent may not be asked for by a commercial message"
+)
+"""What each row begins with."""
+_HEADER = ("marka/brand", "kanal/channel", "alıcı tipi/recipient type", "alıcı/recipient")
+HEADER = (
+    "uyarı/notice",
+    *_HEADER,
+    "onay verildi/given",
+    "geçersiz oldu/void since",
+    "neden/why",
+    "yeni onay için/ways to a new one",
+)
+"""Of the consents that are void."""
+RETURNED_HEADER = (
+    *_HEADER,
+    "geçersiz oldu/void since",
+    "İYS'de onay/ONAY at İYS since",
+    "kaynak/source",
+)
+"""Of those that have come back."""
+ListedConsent = Mapping[str, Any]
+"""A consent that is void, or has come back: a row of these statements. Contains personal data."""
+OCCASION = (
+    "sonraki ziyaret; üyelik veya sipariş formu; alıcının kendi araması; o sırada İYS ViA",
+    "next visit, order form, a call that the recipient makes, or İYS's ViA on such an occasion",
+)
+CORRECTED = (
+    "sonraki ziyarette, formda veya alıcının kendi aramasında düzeltilen adresle",
+    "next visit, order form, or a call that the recipient makes; with the address corrected",
+)
+"""İYS refused the address itself."""
+OWN_WISH = (
+    "yalnızca alıcının kendi talebiyle: ret geçerlidir, onay istenmez",
+    "by the recipient's own wish alone: an opt-out stands, and nobody asks",
+)
 MERSIS = "mersis"
 _WORDS: Mapping[str, tuple[str, str]] = {
     MERSIS: ("MERSİS number", "MERSİS numarası"),
@@ -307,3 +353,56 @@ def _section(
     yield table(
         columns, [[number(one) if isinstance(one, int) else one for one in row] for row in rows]
     )
+
+
+def way_back(one: ListedConsent) -> tuple[str, str]:
+    """Return how a void consent may lawfully come back, in Turkish and in English."""
+    latest_ret = one["latest_ret_at"]
+    opted_out = latest_ret is not None and latest_ret >= one["desired_at"]
+    if opted_out or one["registered"] == Registered.RET:
+        return OWN_WISH
+    return CORRECTED if one["code"] in FIELD_FAULTS else OCCASION
+
+
+async def listed(
+    ledger: Ledger, brand_codes: Collection[int], *, returned: bool = False
+) -> AsyncIterator[ListedConsent]:
+    """Yield the consents of these brands that are void, in the order of their keys; or those
+    ``returned``: of which İYS holds a later one.
+    """
+    values = {"after": "", "brand_codes": sorted(brand_codes), "size": 5000}
+    while rows := await ledger.fetch(_SQL["returned" if returned else "void"], values):
+        for row in rows:
+            if not returned or (row["void_at"] and row["void_at"] <= row["registered_at"]):
+                yield row
+        values["after"] = rows[-1]["key"]
+
+
+def row_of(one: ListedConsent) -> list[str]:
+    """Return the cells of a void consent under ``HEADER``."""
+    is_expired = one["state"] == "expired"
+    refused = f"İYS kabul etmedi/refused ({one['code'] or '–'})"
+    return [
+        NOTICE,
+        *_whose(one),
+        _at(one["desired_at"]),
+        _at(one["expires_at"] if is_expired else one["updated_at"]),
+        "süresi geçti/expired" if is_expired else refused,
+        " / ".join(way_back(one)),
+    ]
+
+
+def returned_row_of(one: ListedConsent) -> list[str]:
+    """Return the cells of a consent that has come back under ``RETURNED_HEADER``."""
+    dates = (_at(one[name]) for name in ("void_at", "registered_at"))
+    return [*_whose(one), *dates, one["registered_source"] or ""]
+
+
+def _whose(one: ListedConsent) -> list[str]:
+    recipient = one["recipient"]
+    shown = f"'{recipient}" if recipient.startswith("+") else recipient
+    return [str(one["brand_code"]), one["channel"], one["recipient_type"], shown]
+
+
+def _at(at: datetime | None) -> str:
+    return f"{at.astimezone(TURKEY):%d.%m.%Y %H:%M:%S}" if at else ""

@@ -20,9 +20,10 @@ from izin.evidence.iys_history import (
 )
 from izin.evidence.verification import history_at_iys
 from izin.iys.client import IysClient
-from izin.ledger import brands, reads
+from izin.ledger import brands
 from izin.ledger.db import Ledger
 from izin.ledger.history import record_act
+from izin.ledger.record import ConsentRow
 from izin.views.sentences import turkish
 
 COLUMNS: Final = {
@@ -43,24 +44,19 @@ _DIFFERENCES: Mapping[str, str] = {
 }
 
 
-async def ask(ledger: Ledger, client: IysClient, keys: Collection[str], *, by: str) -> int:
-    """Ask İYS for its own history of those of ``keys`` that have a row, one call each, and keep
-    each answer in ours as soon as it is there; return how many.
+async def ask(ledger: Ledger, client: IysClient, rows: Iterable[ConsentRow], *, by: str) -> None:
+    """Ask İYS for its own history of the keys of ``rows``, one call each, and keep each answer in
+    ours as soon as it is there.
 
     Raises:
+        UnregisteredBrandError: the brand of a key is not registered.
         ThrottledError: the hundred histories of the hour are spent (H089).
         CallError: İYS does not answer, or has no such right; what it answered is kept.
     """
-    rows = await reads.rows(ledger, sorted(keys))
-    async with ledger.transaction() as connection:
-        known = await brands.of_codes(connection, {row.brand_code for row in rows})
-    rows = tuple(row for row in rows if row.brand_code in known)
     for row in rows:
+        brand = await brands.registered_brand(ledger, row.brand_code)
         pages = await client.register.history(
-            known[row.brand_code].path,
-            Channel(row.channel),
-            RecipientType(row.recipient_type),
-            row.recipient,
+            brand.path, Channel(row.channel), RecipientType(row.recipient_type), row.recipient
         )
         async with ledger.transaction() as connection:
             await record_act(
@@ -73,7 +69,6 @@ async def ask(ledger: Ledger, client: IysClient, keys: Collection[str], *, by: s
                 after={ANSWERS: list(pages)},
                 customer_id=row.customer_id,
             )
-    return len(rows)
 
 
 async def found(ledger: Ledger, keys: Collection[str]) -> dict[str, dict[str, Any]]:
@@ -81,8 +76,7 @@ async def found(ledger: Ledger, keys: Collection[str]) -> dict[str, dict[str, An
     about which İYS was asked.
     """
     every = (await collection.facts_of(ledger, keys)).items()
-    compared = {key: history_at_iys(key, facts) for key, facts in every}
-    return {key: one for key, one in compared.items() if one is not None}
+    return {key: one for key, facts in every if (one := history_at_iys(key, facts)) is not None}
 
 
 def rows(history: Mapping[str, Any]) -> list[tuple[str, ...]]:

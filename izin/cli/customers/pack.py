@@ -41,14 +41,14 @@ from izin.ledger.registry.application_items import (
     NewItem,
 )
 from izin.onboarding.address_book import AddressBook
-from izin.onboarding.pack import ApplicationPack, page_of
-from izin.onboarding.void_consents import (
+from izin.onboarding.pack import (
     HEADER,
     RETURNED_HEADER,
-    returned_consents,
+    ApplicationPack,
+    listed,
+    page_of,
     returned_row_of,
     row_of,
-    void_consents,
     way_back,
 )
 from izin.producers.files import Import
@@ -63,8 +63,6 @@ _COLUMNS = {
     "addresses": "addresses",
 }
 _PROVIDERS = ("iys_code", "addresses", "above_150000", "limit", "beyond_limit")
-_VOID = {"brand": "brand", "channel": "channel", "way_back": "comes back", "void": "void"}
-_RETURNED = {"brand": "brand", "channel": "channel", "source": "by", "returned": "returned"}
 PAGE = "basvuru.html"
 """The file of a pack."""
 
@@ -244,7 +242,8 @@ def void_consents_of(
         else Look(command="customers void-consents", by=by, customer=customer_id),
     )
     rows = [(*lane, number) for lane, number in sorted(found.items())]
-    print_rows(output, _RETURNED if returned else _VOID, rows)
+    columns = ("source", "returned") if returned else ("comes back", "void")
+    print_rows(output, ("brand", "channel", *columns), rows)
     if found and not returned:
         say("never ask for a consent by a commercial message")
     if out is not None:
@@ -260,11 +259,10 @@ async def _count(
     """
     brands = await brands_of(ledger, customer_id, only)
     header, cells_of = (RETURNED_HEADER, returned_row_of) if returned else (HEADER, row_of)
-    listed = (returned_consents if returned else void_consents)(ledger, brands)
     found: Counter[tuple[int, str, str]] = Counter()
     with nullcontext() if out is None else private_csv(out, header, for_excel=True) as rows:
-        async for one in listed:
-            way = (one["registered_source"] or "") if returned else way_back(one).english
+        async for one in listed(ledger, brands, returned=returned):
+            way = (one["registered_source"] or "") if returned else way_back(one)[1]
             found[one["brand_code"], one["channel"], way] += 1
             if rows is not None:
                 rows.writerow(cells_of(one))

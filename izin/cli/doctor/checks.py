@@ -296,17 +296,6 @@ def of_iys(url: str, status: int) -> DoctorFinding:
             )
 
 
-def _iys_calls(about: BrandPath | None) -> Iterator[DoctorFinding]:
-    """Yield how İYS answers without a token, and then with one."""
-    for one in _iys():
-        yield one
-        if one.state is CheckState.WRONG:
-            return
-    yield from run_on_ledger(
-        lambda ledger: find_differences(ledger, about, now=utc_now()), _ledger_settings()
-    )
-
-
 def _ledger_settings() -> LedgerSettings:
     """Return the settings of the ledger, with a limit to the time a connection may take."""
     settings = LedgerSettings()
@@ -415,10 +404,7 @@ def doctor(
         ),
     ] = False,
     brand: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="With --iys: about this brand (brandCode), not one of the ledger."
-        ),
+        int | None, typer.Option(min=1, help="With --iys: about this brand (brandCode).")
     ] = None,
     iys_code: Annotated[
         int | None, typer.Option(min=1, help="With --brand: the provider's number (iysCode).")
@@ -440,7 +426,15 @@ def doctor(
     made = [check for check in CHECKS if running or check.name not in OF_WORKERS]
     if iys:
         about = None if brand is None else BrandPath(iys_code=iys_code or 0, brand_code=brand)
-        made = [Check(name=CHECK, run=partial(_iys_calls, about))]
+        ask = partial(find_differences, brand=about, now=utc_now())
+        made = [
+            Check(name="iys", run=_iys),
+            Check(
+                name=CHECK,
+                run=lambda: run_on_ledger(ask, _ledger_settings()),
+                needs=frozenset({"iys"}),
+            ),
+        ]
     for one in findings(made, fix=fix, stopped=not running):
         found.append(one)
         if output is OutputFormat.TABLE:

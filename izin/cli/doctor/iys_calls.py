@@ -6,7 +6,7 @@ kept beside it. The recipient that is asked about is made up, at a domain that b
 Calls go through the limits that all processes share; those of the day and of the hour count them.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,22 +14,16 @@ from izin.cli.doctor.finding import DoctorFinding, ok, skipped, wrong
 from izin.cli.terminal.iys_session import calling_iys
 from izin.consent import TURKEY, Channel, RecipientType
 from izin.iys.client import IysClient
-from izin.iys.errors import (
-    CallError,
-    TokenLimitError,
-    UnauthenticatedError,
-    UnreadableError,
-    Verdict,
-)
-from izin.iys.wire_format import BrandPath, GrantedBrands, MovementPage, Stream, Watch
+from izin.iys.errors import CallError, UnreadableError, Verdict
+from izin.iys.wire_format import BrandPath, Stream
 from izin.ledger import brands as registry
 from izin.ledger.db import Ledger
 from izin.runtime.settings import IysSettings
 
-CHECK: Final = "iys"
+CHECK: Final = "calls"
 _NOBODY: Final = "izin-doctor@example.com"
 """Whom İYS is asked about: an address under a domain that is reserved for examples."""
-_DAY: Final = timedelta(days=1)
+_Call = Callable[[], Awaitable[object]]
 
 
 async def find_differences(
@@ -41,28 +35,28 @@ async def find_differences(
     """
     settings = IysSettings()
     ours = {None, settings.username}
-    found = next((one for one in await registry.every(ledger) if one.account in ours), None)
-    if brand is None and found is not None:
-        brand = found.path
-    if brand is None:
+    known = [one.path for one in await registry.every(ledger) if one.account in ours]
+    about = [brand] if brand is not None else known[:1]
+    if not about:
         return [skipped(CHECK, "no brand of the account is registered: name --brand, --iys-code")]
-    findings = []
     async with calling_iys(ledger, settings) as (client, _pacer):
-        for name, call in _calls(client, brand, settings.integrator_code, now).items():
-            finding, goes_on = await _finding(client, name, call)
-            findings.append(finding)
-            if not goes_on:
-                break
-    return findings
+        calls = _calls(client, about[0], settings.integrator_code, now)
+        return [await _finding(name, call) for name, call in calls.items()]
 
 
 def _calls(
     client: IysClient, brand: BrandPath, integrator_code: int | None, now: datetime
-) -> Mapping[str, Callable[[], Awaitable[object]]]:
+) -> Mapping[str, _Call]:
     """Return the calls that only read, by name."""
     about = (brand, Channel.EPOSTA, RecipientType.BIREYSEL)
-    day = (now.astimezone(TURKEY) - _DAY).date()
-    listed: dict[str, Callable[[], Awaitable[object]]] = {
+    yesterday = (now.astimezone(TURKEY) - timedelta(days=1)).date()
+    partner, code = client.partner, integrator_code or 0
+    of_partner: dict[str, _Call] = {
+        "granted brands": lambda: partner.brands(code),
+        "granted brands of a provider": lambda: partner.brands(code, brand.iys_code),
+        "subscription of the partner": lambda: partner.subscription(code),
+    }
+    return (of_partner if code else {}) | {
         "brands": lambda: client.brands(brand.iys_code),
         "subscription": lambda: client.subscription(brand.iys_code),
         "push registrations": lambda: client.push_registrations(brand),
@@ -71,54 +65,22 @@ def _calls(
         "status": lambda: client.status(*about, _NOBODY),
         "statuses": lambda: client.statuses(*about, [_NOBODY]),
         "history": lambda: client.register.history(*about, _NOBODY),
-        "counts of a day": lambda: client.reports.counts(brand, day, RecipientType.BIREYSEL),
-        "hash of a day": lambda: client.reports.agreement(brand, day),
-    }
-    if integrator_code is None:
-        return listed
-    partner, code = client.partner, integrator_code
-    return {
-        "granted brands": lambda: partner.brands(code),
-        "granted brands of a provider": lambda: partner.brands(code, brand.iys_code),
-        "subscription of the partner": lambda: partner.subscription(code),
-        **listed,
+        "counts of a day": lambda: client.reports.counts(brand, yesterday, about[2]),
+        "hash of a day": lambda: client.reports.agreement(brand, yesterday),
     }
 
 
-async def _finding(
-    client: IysClient, name: str, call: Callable[[], Awaitable[object]]
-) -> tuple[DoctorFinding, bool]:
-    """Return what a call shows, and whether others may be made after it."""
-    watch = Watch()
-    client.look = lambda _name, answer: watch.over(answer)
+async def _finding(name: str, call: _Call) -> DoctorFinding:
+    """Return what a call shows: a right or a subscription that is missing is no difference; a code
+    or a status that izin does not know is one.
+    """
     try:
         found = await call()
-    except (UnauthenticatedError, TokenLimitError) as error:
-        return wrong(CHECK, f"{name}: no token ({error}); the others were not asked"), False
-    except UnreadableError as error:
-        return wrong(CHECK, f"{name}: differs from what izin reads: {error}"), True
     except CallError as error:
-        return _of_error(name, error), True
-    differing = list(_unreadable(found))
-    also = f"; not read by izin: {', '.join(watch.unread)}" if watch.unread else ""
-    if differing:
-        return wrong(CHECK, f"{name}: differs from what izin reads: {differing[0]}{also}"), True
-    empty = "" if watch.read else "; nothing is there to compare"
-    return ok(CHECK, f"{name}: as izin reads it{empty}{also}"), True
-
-
-def _of_error(name: str, error: CallError) -> DoctorFinding:
-    """Return what a refusal shows: a right or a subscription that is missing is no difference, and
-    a code or a status that izin does not know is one.
-    """
-    if error.is_transient:
-        return wrong(CHECK, f"{name}: not answered ({error}); try it again")
-    if error.verdict is Verdict.UNKNOWN:
-        return wrong(CHECK, f"{name}: differs, for izin does not know this answer: {error}")
-    return skipped(CHECK, f"{name}: İYS refuses it ({error})")
-
-
-def _unreadable(found: object) -> Iterator[str]:
-    """Yield why items of an answer could not be read."""
-    if isinstance(found, MovementPage | GrantedBrands):
-        yield from (one.error for one in found.unreadable)
+        is_known = error.verdict is not Verdict.UNKNOWN and not error.is_transient
+        what = "differs from what izin relies on: " if isinstance(error, UnreadableError) else ""
+        return (skipped if is_known else wrong)(CHECK, f"{name}: {what}{error}")
+    # Of lists that are read item by item.
+    for item in getattr(found, "unreadable", ()):
+        return wrong(CHECK, f"{name}: differs from what izin relies on: {item.error}")
+    return ok(CHECK, f"{name}: as izin relies on it")

@@ -44,13 +44,14 @@ from izin.evidence.chain import anchors_of
 from izin.evidence.container import read
 from izin.evidence.daily_files import check_with
 from izin.evidence.verification import verify
+from izin.ledger import reads
 from izin.ledger.db import Ledger
 from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.runtime.masking import mask
 from izin.sinks.monitor.anchors import AnchorWitnesses
 from izin.views import iys_history
-from izin.views.complaints import CLOSED, evidence_archive, listed, state_of
+from izin.views.complaints import CLOSED, EvidenceArchive, evidence_archive, listed, state_of
 from izin.views.cut import Look, cut_to
 
 _WRITE = "write"
@@ -105,11 +106,10 @@ def write(
 ) -> None:
     """Write one archive with everything about a recipient and a brand, and its proof.
 
-    What stood at the instant here and at İYS, the consent with its notice and evidence, every
-    entry with its place on the hash chain, every call and reply, İYS's own history where it was
-    asked (--ask: now), what subscribers and the gate had, the lines of İYS's daily files with hash
-    and time stamp, and a summary in Turkish to print (ozet.html). Only its owner may read the file:
-    it is personal data. Who wrote it, and why, is written to the history. Exit code 3 if nothing is
+    What stood at the instant, consents with notice and evidence, every entry with its place on the
+    hash chain, calls and replies, İYS's own history, what subscribers and the gate had, lines of
+    İYS's daily files, and a summary in Turkish to print (ozet.html). Only its owner may read the
+    file: it is personal data. Who wrote it, and why, is in the history. Exit code 3 if nothing is
     known, 4 if the history is broken or İYS does not answer.
     """
     now = datetime.now(UTC)
@@ -124,12 +124,18 @@ def write(
     if out.exists():
         raise SourceError(f"{out} exists; name a new file")
     if ask:
-        run_at_iys(lambda ledger, client: iys_history.ask(ledger, client, request.keys, by=by))
+        rows = run_on_ledger(lambda ledger: reads.rows(ledger, request.keys))
+        run_at_iys(lambda ledger, client: iys_history.ask(ledger, client, rows, by=by))
     made = run_on_ledger(
         lambda ledger: evidence_archive(ledger, topic_messages(), request, now=now),
         look=Look(command="evidence write", by=by, people=[request.recipient]),
     )
     write_new(out, made.content)
+    _print_made(made, out, output)
+
+
+def _print_made(made: EvidenceArchive, out: Path, output: OutputFormat) -> None:
+    """Print what was written to ``out``."""
     evidence = made.evidence
     if output is OutputFormat.JSON:
         written = {"file": str(out), "sha256": made.sha256, "rows": len(evidence.rows)}

@@ -1,9 +1,10 @@
 """``izin scrub``: to which recipients of a file a campaign may be sent, and who opted out since."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +51,7 @@ from izin.cli.terminal import (
     utc_now,
     warn,
 )
-from izin.consent import Channel, MessageClass, RecipientType, SourceError
+from izin.consent import MessageClass, RecipientType
 from izin.consent.may_send import PermissionReason
 from izin.producers.files import (
     WORKBOOK,
@@ -66,8 +67,6 @@ _WITHIN = timedelta(seconds=60)
 _BATCH = 50_000
 """Recipients of one request, and rows that wait in memory for its answer."""
 _PERMITTING = frozenset({PermissionReason.EXEMPT, PermissionReason.REGISTERED})
-_REJECTED = {"H568": "İYS holds no consent (ONAY): where the answer rested on one it is no"}
-"""What İYS's codes in place of a link mean."""
 _REMEDIES = {
     PermissionReason.UNKNOWN: "the brand is not one of the API key's; ask with the right one",
     PermissionReason.STALE: "the gate is behind, or its data of İYS are; scrub again later",
@@ -135,8 +134,7 @@ def scrub_file(
     It needs --brand, --type and --campaign. With --only yes the file is a list to send to. Its
     receipt is beside it, ….receipt.json; both replace those of an earlier scrub. With --recheck the
     receipt says what is asked. Nothing is written where the gate gives no answer, nor where İYS
-    gives none to --reject-links, which asks it for a hundred rows a call, within IZIN_SWEEP_SHARE
-    of its requests; it needs the ledger and the settings of İYS.
+    gives none to --reject-links, which needs the ledger and the settings of İYS.
 
     Exit code 0 when the file is written; 1 if it has a no for a row that could not be read, or with
     the reason stale or unknown, with --recheck if anyone is no now; 3 if the file or the question
@@ -165,9 +163,8 @@ def scrub_file(
                 retailer_code=retailer,
             )
             link = _link_of(question) if links else None
-            done = _write(
-                *(path, target, question, column), only=only, link=link, reject_links=reject_links
-            )
+            how = partial(_write, path, target, question, column, reject_links=reject_links)
+            done = how(only=only, link=link)
     _print(done, target, output)
     # Where the no says more of the question than of the recipients.
     undecided = sum(done.counts.reasons.get(remedy, 0) for remedy in _REMEDIES)
@@ -238,11 +235,8 @@ def _write(
             link=link,
         )
         work = recheck_rows if before else scrub
-        run_interruptible(
-            _ask_linking(table, how, tally, question)
-            if reject_links
-            else _ask(table, how, tally, work=work)
-        )
+        asked = question if reject_links else None
+        run_interruptible(_ask(table, how, tally, work=work, linked=asked))
     receipt = tally.receipt(
         question,
         source=source,
@@ -255,22 +249,24 @@ def _write(
     return receipt
 
 
-async def _ask(table: Table, how: Scrub, tally: ScrubTally, *, work: ScrubWork) -> None:
-    async with open_gate(_WITHIN, _BATCH) as gate:
-        await work(gate, table, how, tally)
-
-
-async def _ask_linking(
-    table: Table, how: Scrub, tally: ScrubTally, question: ScrubQuestion
+async def _ask(
+    table: Table,
+    how: Scrub,
+    tally: ScrubTally,
+    *,
+    work: ScrubWork,
+    linked: ScrubQuestion | None = None,
 ) -> None:
-    """Ask as :func:`_ask`, and have İYS make links; raises SourceError for another channel."""
-    # Imported where it is used: scrubbing alone needs neither ledger nor İYS.
-    from izin.cli.sending.reject_links import reject_links  # noqa: PLC0415  # see above
+    """Do ``work``; with the reject links of İYS for the question that is ``linked``."""
+    async with AsyncExitStack() as stack:
+        gate = await stack.enter_async_context(open_gate(_WITHIN, _BATCH))
+        if linked is not None:
+            # Imported where it is used: scrubbing alone needs neither ledger nor İYS.
+            from izin.cli.sending.reject_links import reject_links  # noqa: PLC0415  # see above
 
-    if question.type is not Channel.EPOSTA:
-        raise SourceError("İYS makes reject links for e-mail alone: --type EPOSTA")
-    async with reject_links(question) as make:
-        await _ask(table, replace(how, reject_links=make), tally, work=scrub)
+            make = await stack.enter_async_context(reject_links(linked))
+            how = replace(how, reject_links=make)
+        await work(gate, table, how, tally)
 
 
 @contextmanager
@@ -296,10 +292,8 @@ def _rows(done: ScrubReceipt, out: Path) -> Iterator[tuple[object, ...]]:
     for reason, count in counts.reasons.items():
         if reason not in _PERMITTING:
             yield "no", count, reason
-    if counts.reject_links or counts.reject_codes:
-        yield "reject links", counts.reject_links, "of İYS, for 90 days"
     for code, count in counts.reject_codes.items():
-        yield "no reject link", count, f"{code}: {_REJECTED.get(code, 'İYS refuses the address')}"
+        yield "no reject link", count, code
     if done.since is not None:
         yield "stopped", counts.written, "were yes and are no now: take them out"
     yield "file", counts.written, str(out)

@@ -9,16 +9,23 @@ there for years.
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from izin.cli.sending.linked_rows import NO_CONSENT, MakeLinks, RowVerdict, with_links
 from izin.cli.terminal import digest_of
 from izin.consent import Channel, MessageClass, RecipientType, SourceError
 from izin.consent.may_send import PermissionReason
@@ -34,9 +41,11 @@ from izin.producers.files import (
 from izin.schemas.consistency_token import positions_of, token_of
 from izin.schemas.words import fold
 from izin.subscribers import Gate, GateAnswer, GateVerdict, Question, ReceiptKind
-from izin.views.words import normalised
 
 SUFFIX = ".receipt.json"
+RejectLinks = Mapping[str, tuple[str, str]]
+"""By recipient İYS's link, and its code where it makes none; the other one is empty."""
+NO_LINK = ("", "")
 UNREADABLE_ROW = "unreadable-row"
 """The reason where the gate was not asked."""
 INVALID_RECIPIENT = "invalid-recipient"
@@ -121,31 +130,12 @@ class ScrubCounts(BaseModel):
     unreadable: int = 0
     """Rows whose fields could not be separated."""
     reasons: dict[str, int] = {}
-    reject_links: int = 0
-    """Rows for which İYS made a link."""
     reject_codes: dict[str, int] = {}
-    """Rows for which it made none, by its code."""
+    """Rows for which İYS made no reject link, by its code."""
 
     def add(self, reason: str) -> None:
         """Count a row with this reason."""
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
-
-    def linked(self, verdict: RowVerdict, code: str) -> RowVerdict:
-        """Count a row with İYS's link, or with its ``code`` in place of one; return its verdict.
-
-        Where İYS says that it holds no consent, the yes that rests on one is a no: the recipient
-        may have opted out there a moment ago.
-        """
-        if not code:
-            self.reject_links += 1
-            return verdict
-        self.reject_codes[code] = self.reject_codes.get(code, 0) + 1
-        if code != NO_CONSENT or verdict != (YES, PermissionReason.REGISTERED):
-            return verdict
-        self.may_send -= 1
-        self.reasons[verdict[1]] -= 1
-        self.add(PermissionReason.NOT_REGISTERED)
-        return NO, str(PermissionReason.NOT_REGISTERED)
 
 
 class ScrubReceipt(_Part):
@@ -177,6 +167,8 @@ class ScrubTally:
     def __init__(self) -> None:
         self.counts = ScrubCounts()
         self.batches: list[BatchMark] = []
+        self.links: RejectLinks = {}
+        """İYS's links for the last batch."""
         self._latest: str | None = None
 
     def asked(self, answer: GateAnswer) -> None:
@@ -253,8 +245,6 @@ class ScrubAnswer(StrEnum):
 YES, NO = ScrubAnswer
 LINK = "opt_out"
 """The column of links."""
-REJECT_LINK, REJECT_CODE = "reject_link", "reject_code"
-"""The columns of İYS's links, and of its codes where it makes none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,8 +261,8 @@ class Scrub:
     """Write the rows with this answer alone; None: all."""
     link: Callable[[str], str] | None = None
     """Returns the link by which a recipient opts out, for a column of its own."""
-    reject_links: MakeLinks | None = None
-    """Has İYS make links, for two columns of their own."""
+    reject_links: Callable[[Sequence[str]], Awaitable[RejectLinks]] | None = None
+    """Has İYS make links for recipients, for two columns of their own."""
 
 
 ScrubWork = Callable[[Gate, Table, Scrub, ScrubTally], Awaitable[None]]
@@ -302,17 +292,16 @@ async def scrub(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None
     if how.link is not None:
         names.append(_free(LINK, table.headers))
     if how.reject_links is not None:
-        names += (_free(one, table.headers) for one in (REJECT_LINK, REJECT_CODE))
+        names += (_free(one, table.headers) for one in ("reject_link", "reject_code"))
 
     with table.writer(how.out, [*table.headers, *names]) as writer:
-        async with (
-            aclosing(_worded(gate, table, how, tally)) as worded,
-            aclosing(with_links(worded, how.reject_links, tally.counts.linked)) as linked,
-        ):
-            async for row, words, links in linked:
+        async with aclosing(_judged(gate, table, how, tally)) as judged:
+            async for row, verdict in judged:
+                words = _words(verdict, tally)
                 if how.only in {None, words[0]}:
                     tally.counts.written += 1
-                    writer.write(row, [*kept, *words, *_link(row, words[0], how), *links])
+                    links = _links(row, words[0], how, tally)
+                    writer.write(row, [*kept, *words, *links])
         if not tally.counts.rows:
             raise UnusableFileError(table.file.path, "has a header and no rows; export it again")
 
@@ -357,25 +346,15 @@ async def _judged(
     async with aclosing(gate.check_lists(rows.recipients(), **how.question)) as answers:
         async for answer in answers:
             tally.asked(answer)
+            if how.reject_links is not None:
+                sent_to = [one.recipient for one in answer.verdicts if one.may_send]
+                tally.links = await how.reject_links(sent_to)
             for verdict in answer.verdicts:
                 for row in rows.unreadable():
                     yield row, None
                 yield rows.waiting.popleft(), verdict
     for row in rows.unreadable():
         yield row, None
-
-
-async def _worded(
-    gate: Gate, table: Table, how: Scrub, tally: ScrubTally
-) -> AsyncGenerator[tuple[FileRow, RowVerdict, str], None]:
-    """Yield each row with the cells of its verdict, and the recipient for whom İYS makes a link;
-    empty where none is wanted, or nothing may be sent.
-    """
-    async with aclosing(_judged(gate, table, how, tally)) as judged:
-        async for row, verdict in judged:
-            words = _words(verdict, tally)
-            is_wanted = how.reject_links is not None and words[0] == YES
-            yield row, words, normalised(_cell(row, how.column)).lower() if is_wanted else ""
 
 
 class _AskedRows:
@@ -414,12 +393,18 @@ class _AskedRows:
             yield self.waiting.popleft()
 
 
-def _words(verdict: GateVerdict | None, tally: ScrubTally) -> RowVerdict:
+def _words(verdict: GateVerdict | None, tally: ScrubTally) -> tuple[str, str]:
     """Return the cells of a row's verdict, and count it."""
     if verdict is None:
         tally.counts.unreadable += 1
         tally.counts.add(UNREADABLE_ROW)
         return NO, UNREADABLE_ROW
+    _, code = tally.links.get(verdict.recipient, NO_LINK)
+    if code:
+        tally.counts.reject_codes[code] = tally.counts.reject_codes.get(code, 0) + 1
+    if code == "H568" and verdict.reason == PermissionReason.REGISTERED:
+        # İYS holds no consent: the recipient may have opted out there a moment ago.
+        verdict = replace(verdict, may_send=False, reason=PermissionReason.NOT_REGISTERED)
     tally.counts.may_send += verdict.may_send
     reason: str = verdict.reason
     if verdict.violation is not None:
@@ -429,12 +414,14 @@ def _words(verdict: GateVerdict | None, tally: ScrubTally) -> RowVerdict:
     return YES if verdict.may_send else NO, reason
 
 
-def _link(row: FileRow, answer: str, how: Scrub) -> Iterator[str]:
-    """Yield the link of a row, empty for a recipient to whom nothing is sent; nothing where no
+def _links(row: FileRow, answer: str, how: Scrub, tally: ScrubTally) -> Iterator[str]:
+    """Yield the links of a row, empty for a recipient to whom nothing is sent; nothing where no
     links are wanted.
     """
     if how.link is not None:
         yield how.link(_cell(row, how.column)) if answer == YES else ""
+    if how.reject_links is not None:
+        yield from tally.links.get(_cell(row, how.column), NO_LINK)
 
 
 def _cell(row: FileRow, place: int) -> str:

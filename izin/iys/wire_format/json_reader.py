@@ -129,54 +129,6 @@ def _mended(value: object) -> object:
             return value
 
 
-class Watch:
-    """Notes which keys of an answer are read: what izin does not read is named, and no value is."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {}
-        self.read: set[str] = set()
-        """The paths of keys that were read."""
-
-    def over(self, value: object, path: str = "", spelled: str = "") -> object:
-        """Return a JSON value whose objects note what is read of them."""
-        match value:
-            case list():
-                return [self.over(item, f"{path}[]", f"{spelled}[]") for item in value]
-            case dict():
-                found = WatchedObject(self, path)
-                for key, item in value.items():
-                    name = f"{path}.{_folded(key)}"
-                    self._names[name] = f"{spelled}.{key}".lstrip(".")
-                    found[_folded(key)] = self.over(item, name, self._names[name])
-                return found
-            case _:
-                return value
-
-    @property
-    def unread(self) -> list[str]:
-        """The keys that were not read, as İYS spells them; of an object that was not, it alone."""
-        left = self._names.keys() - self.read
-        return [
-            spelled
-            for path, spelled in self._names.items()
-            if path in left and not any(path.startswith((f"{one}.", f"{one}[")) for one in left)
-        ]
-
-
-class WatchedObject(dict[str, object]):
-    """An object of an answer by its folded keys, which notes what is read of it."""
-
-    def __init__(self, watch: Watch, path: str) -> None:
-        super().__init__()
-        self._watch = watch
-        self._path = path
-
-    def get(self, key: str, default: object = None, /) -> object:
-        """Return the value of a key, and note that it was read."""
-        self._watch.read.add(f"{self._path}.{key}")
-        return super().get(key, default)
-
-
 class JsonReader:
     """One JSON object with case-insensitive keys; an empty text counts as absent.
 
@@ -189,11 +141,7 @@ class JsonReader:
     def __init__(self, value: object) -> None:
         if not isinstance(value, dict):
             raise UnreadableError(f"{type(value).__name__} where an object was expected")
-        self._fields: dict[str, object] = (
-            value
-            if isinstance(value, WatchedObject)
-            else {_folded(key): item for key, item in value.items()}
-        )
+        self._fields = {_folded(key): item for key, item in value.items()}
 
     def raw(self, name: str) -> object:
         """Return the value of ``name`` as it is; None if absent."""

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from izin.onboarding.void_consents import (
+from izin.onboarding.pack import (
     CORRECTED,
     OCCASION,
     OWN_WISH,
-    returned_consents,
-    void_consents,
+    listed,
     way_back,
 )
 from tests.integration.sinks.sink_harness import (
@@ -53,23 +52,21 @@ async def test_void_consents_have_their_ways_back(harness: SinkHarness):
     await harness.ingest(onay(wrong, minutes=1))
     harness.iys.inject_fault("batchV2", status=422, code="H121")
     assert await harness.bulk()
-    found = {
-        one["recipient"]: way_back(one) async for one in void_consents(harness.ledger, [BRAND])
-    }
+    found = {one["recipient"]: way_back(one) async for one in listed(harness.ledger, [BRAND])}
     assert found == {late: OCCASION, opted_out: OWN_WISH, wrong: CORRECTED}
-    assert [one async for one in void_consents(harness.ledger, [7])] == []
+    assert [one async for one in listed(harness.ledger, [7])] == []
 
 
 async def test_returned_is_what_iys_holds_by_a_later_consent(harness: SinkHarness):
     """A consent that was never void has not come back, nor one that is still void."""
     await expired(harness, PHONE, a_phone(2))
     await harness.register(onay(a_phone(3), minutes=3))
-    assert [one async for one in returned_consents(harness.ledger, [BRAND])] == []
+    assert [one async for one in listed(harness.ledger, [BRAND], returned=True)] == []
     await harness.register(onay(PHONE, minutes=3, source="HS_FIZIKSEL_ORTAM"))
-    (one,) = [one async for one in returned_consents(harness.ledger, [BRAND])]
+    (one,) = [one async for one in listed(harness.ledger, [BRAND], returned=True)]
     assert (one["recipient"], one["registered_source"]) == (PHONE, "HS_FIZIKSEL_ORTAM")
     assert one["void_at"] < one["registered_at"]
-    still = [one["recipient"] async for one in void_consents(harness.ledger, [BRAND])]
+    still = [one["recipient"] async for one in listed(harness.ledger, [BRAND])]
     assert still == [a_phone(2)]
 
 
@@ -80,7 +77,7 @@ async def test_command_counts_by_way_and_by_source(
     await expired(harness, PHONE, a_phone(2))
     words = ("customers", "void-consents", ACTIVE.customer_id, "--output=json")
     assert json.loads(ended(await izin(*words), 1).stdout) == [
-        {"brand": BRAND, "channel": "MESAJ", "way_back": OCCASION.english, "void": 2}
+        {"brand": BRAND, "channel": "MESAJ", "comes back": OCCASION[1], "void": 2}
     ]
     await harness.register(onay(PHONE, minutes=3, source="HS_FIZIKSEL_ORTAM"))
     out = tmp_path / "returned.csv"

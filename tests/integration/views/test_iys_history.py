@@ -14,6 +14,7 @@ from izin.evidence.rows import EvidenceRow
 from izin.evidence.verification import REPORT, SUMMARY, verify
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.rate_limit import HISTORY
+from izin.ledger import reads
 from izin.ledger.history.verify import verify as ledger_verify
 from izin.runtime.settings import KafkaSettings
 from izin.views import acts, iys_history
@@ -39,10 +40,10 @@ pytestmark = pytest.mark.database
 KEY = str(a_key(recipient=PHONE))
 
 
-async def asked(harness: SinkHarness, *keys: str) -> dict[str, Any]:
+async def asked(harness: SinkHarness) -> dict[str, Any]:
     """Ask İYS, and return its history of our recipient beside ours."""
-    count = await iys_history.ask(harness.ledger, harness.context.client, keys or [KEY], by="ada")
-    assert count == len(keys or [KEY])
+    rows = await reads.rows(harness.ledger, [KEY])
+    await iys_history.ask(harness.ledger, harness.context.client, rows, by="ada")
     return (await iys_history.found(harness.ledger, [KEY]))[KEY]
 
 
@@ -151,15 +152,10 @@ async def test_answers_before_an_error_are_kept(harness: SinkHarness):
     second = str(a_key(recipient=a_phone(2)))
     await harness.register(onay(minutes=60), onay(a_phone(2), minutes=60))
     harness.iys.inject_fault("history", status=500, code="H103", after=1)
+    rows = await reads.rows(harness.ledger, [KEY, second])
     with pytest.raises(CallError):
-        await iys_history.ask(harness.ledger, harness.context.client, [KEY, second], by="ada")
+        await iys_history.ask(harness.ledger, harness.context.client, rows, by="ada")
     assert len(await recorded_acts(harness.ledger, ASKED)) == 1
-
-
-async def test_key_without_a_row_is_not_asked_about(harness: SinkHarness):
-    """Nothing is kept of it, nor of whoever is not known."""
-    assert await iys_history.ask(harness.ledger, harness.context.client, [KEY], by="ada") == 0
-    assert harness.iys.calls("history") == 0
 
 
 async def test_answer_is_no_text_in_words(harness: SinkHarness):

@@ -4,14 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from izin.onboarding.void_consents import (
+from izin.onboarding.pack import (
     CORRECTED,
     HEADER,
     NOTICE,
     OCCASION,
     OWN_WISH,
     RETURNED_HEADER,
-    ConsentReturn,
     returned_row_of,
     row_of,
     way_back,
@@ -50,15 +49,17 @@ REFUSED = VOID | {"state": "refused", "code": "H121"}
         (REFUSED | {"registered": "RET"}, OWN_WISH),
     ],
 )
-def test_way_back_follows_from_what_happened(fields: dict[str, object], way: ConsentReturn) -> None:
+def test_way_back_follows_from_what_happened(
+    fields: dict[str, object], way: tuple[str, str]
+) -> None:
     """An opt-out outranks every other reason."""
     assert way_back(fields) is way
 
 
 def test_nobody_is_sent_to_via_over_an_opt_out() -> None:
     """Neither language names ViA, a form or a call there."""
-    assert not any(word in OWN_WISH.english for word in ("ViA", "form", "call", "visit"))
-    assert not any(word in OWN_WISH.turkish for word in ("ViA", "form", "arama", "ziyaret"))
+    assert not any(word in OWN_WISH[1] for word in ("ViA", "form", "call", "visit"))
+    assert not any(word in OWN_WISH[0] for word in ("ViA", "form", "arama", "ziyaret"))
 
 
 def test_row_says_why_and_how_and_that_it_is_no_send_list() -> None:
@@ -69,9 +70,7 @@ def test_row_says_why_and_how_and_that_it_is_no_send_list() -> None:
     assert refused["geçersiz oldu/void since"] == "03.03.2026 12:00:00"
     assert expired["neden/why"] == "süresi geçti/expired"
     assert refused["neden/why"] == "İYS kabul etmedi/refused (H121)"
-    assert refused["yeni onay için/ways to a new one"] == (
-        f"{CORRECTED.turkish} / {CORRECTED.english}"
-    )
+    assert refused["yeni onay için/ways to a new one"] == (" / ".join(CORRECTED))
 
 
 def test_row_of_a_returned_consent_has_its_source() -> None:
