@@ -13,6 +13,7 @@ from izin.api.answers import (
     DECISION_FIELDS,
     EVENT_FIELDS,
     IYS_FIELDS,
+    REQUEST_FIELDS,
     SUPERSEDED,
     VIOLATION_FIELDS,
     ChangeResult,
@@ -23,16 +24,23 @@ from izin.api.bodies import (
     LOOKUP as LOOKUP_BODY,
     MAX_BODY,
     TOKEN,
+    VIA as VIA_BODY,
+    VIA_CODE as VIA_CODE_BODY,
     position_in,
     read_change,
+    read_code,
     read_confirmation,
     read_lookup,
+    read_via,
 )
 from izin.api.endpoint import (
     CHANGE_PATH,
     CONFIRMATION_PATH,
     EVENT_PATH,
     LOOKUP_PATH,
+    VIA_CODE_PATH,
+    VIA_PATH,
+    VIA_REQUEST_PATH,
     ApiRefusal,
 )
 from izin.consent import (
@@ -46,6 +54,7 @@ from izin.consent import (
 )
 from izin.kafka.tables.api_keys import refusals
 from izin.ledger.confirmations import CONFIRMED_AT
+from izin.ledger.via import ViaState
 from izin.runtime.http_server.json_body import BodyField
 from izin.runtime.http_server.problems import JSON_TYPE, ProblemText
 from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
@@ -122,6 +131,9 @@ def api_document() -> Schema:
                     CHANGE_BODY,
                 )
             },
+            VIA_PATH: {"post": _ask()},
+            VIA_CODE_PATH: {"post": _code()},
+            VIA_REQUEST_PATH: {"get": _asked()},
             **health_paths(),
         },
         {
@@ -136,6 +148,15 @@ def api_document() -> Schema:
             "Confirmed": _object({"event_id": "As given.", CONFIRMED_AT: "As reported first."}),
             "Lookup": _body(LOOKUP_BODY),
             "Change": _body(CHANGE_BODY),
+            "Ask": _body(VIA_BODY),
+            "Code": _body(VIA_CODE_BODY),
+            "Request": _object(
+                REQUEST_FIELDS,
+                request={"type": "string", "format": "uuid"},
+                state={"enum": list(map(str, ViaState))},
+                result=_TEXT_OR_NULL,
+                until=_INSTANT,
+            ),
         },
     )
 
@@ -190,6 +211,67 @@ def _confirmation() -> Schema:
     return _posted("confirmation", about, "200", reference("Confirmed"), problems)
 
 
+_REQUEST: Schema = {
+    "name": "request",
+    "in": "path",
+    "required": True,
+    "description": "As the API returned it.",
+    "schema": _TEXT,
+}
+
+
+def _ask() -> Schema:
+    given = {
+        "brand_code": 1,
+        "types": ["EPOSTA"],
+        "way": "EPOSTA_OTP",
+        "form_id": "1",
+        "occasion": "form",
+    }
+    names = (*("brand_code", "types", "way", "form_id", "occasion"), "recipient_type")
+    wrong = ({name: 0} for name in names)
+    more = ({"types": None}, {"form_id": None}, {"way": "SMS_OTP"})
+    problems = [
+        *_problems(Scope.PUBLISH, read_via, given, (*wrong, *more)),
+        *map(_text, (ApiRefusal.OPTED_OUT, ApiRefusal.ASKED_ALREADY, ApiRefusal.ASKED_TOO_OFTEN)),
+    ]
+    about = "Have İYS ask a person for consent (ViA)."
+    return _posted("ask", about, "202", reference("Request"), problems)
+
+
+def _code() -> Schema:
+    about = "Give İYS the code that the person has."
+    problems = [
+        *(
+            one
+            for one in _problems(Scope.PUBLISH, read_code, {"code": "1234"}, ({"code": "x"},))
+            if one != _text(ApiRefusal.OUTSIDE)
+        ),
+        *map(_text, (ApiRefusal.NO_REQUEST, ApiRefusal.NO_CODE_AWAITED)),
+    ]
+    operation = _posted("code", about, "200", reference("Request"), problems)
+    return {**operation, "parameters": [_REQUEST]}
+
+
+def _asked() -> Schema:
+    problems = [
+        *refusals(Scope.PUBLISH),
+        *SHED,
+        *map(_text, (ApiRefusal.LEDGER, ApiRefusal.NO_REQUEST)),
+    ]
+    about = "How far a request for consent is."
+    return {
+        "operationId": "asked",
+        "summary": about,
+        "security": [{"key": []}],
+        "parameters": [_REQUEST],
+        "responses": {
+            "200": response(about, JSON_TYPE, reference("Request")),
+            **problem_responses(problems, reference("Problem")),
+        },
+    }
+
+
 def _operation(
     name: str, about: str, item: str, scope: Scope, fields: Sequence[BodyField]
 ) -> Schema:
@@ -225,6 +307,11 @@ _OF_BODIES = (
     ApiRefusal.NO_CONSENT.value,
     ApiRefusal.OUTSIDE.value,
     ApiRefusal.NOT_ACKNOWLEDGED.value,
+    ApiRefusal.OPTED_OUT.value,
+    ApiRefusal.ASKED_ALREADY.value,
+    ApiRefusal.ASKED_TOO_OFTEN.value,
+    ApiRefusal.NO_REQUEST.value,
+    ApiRefusal.NO_CODE_AWAITED.value,
 )
 
 

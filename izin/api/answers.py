@@ -15,6 +15,7 @@ from izin.consent import WAITING, DecisionKind, State, Status
 from izin.ledger.confirmations import CONFIRMED_AT, confirmation_source
 from izin.ledger.reads import RecordedFact
 from izin.ledger.record import ConsentRow
+from izin.ledger.via import ConsentRequest
 from izin.producers.publishing.publisher import Published
 from izin.runtime.http_server.problems import JsonResponse
 
@@ -80,6 +81,16 @@ CHANGED_FIELDS: Mapping[str, str] = {
     "ask_again": "Whether there was a consent that the person must be asked for again.",
     "event_id": "The opt-out that was published; null where none was.",
     "token": "Names where it is in Kafka, or null.",
+}
+
+
+REQUEST_FIELDS: Mapping[str, str] = {
+    "request": "Names the request.",
+    "state": "waiting, asking: İYS is being called; asked: the person has a code or a link; coded "
+    "or confirming: İYS gets the code; consented; refused: nobody was asked; unknown: İYS did "
+    "not answer, and nobody is asked again before `until`; over: they did not consent.",
+    "result": "İYS's code, or a word, for what went wrong last; or null.",
+    "until": "Until when at the latest the person can consent by it.",
 }
 
 
@@ -180,6 +191,14 @@ def of_change(
         "ask_again": result is not ChangeResult.NEWER,
         "event_id": None if published is None else published.event_id,
         "token": None if published is None else published.token,
+    }
+
+
+def of_request(request: ConsentRequest) -> Mapping[str, Any]:
+    """Return how far a request for consent is."""
+    return {
+        "request": str(request.id),
+        **{name: getattr(request, name) for name in ("state", "result", "until")},
     }
 
 

@@ -4,6 +4,7 @@ The tables of fields are read by the endpoint and the docs. Recipients are in bo
 stands in access logs.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,13 +15,16 @@ from starlette.datastructures import QueryParams
 
 from izin.consent import (
     CHANNELS,
+    RECIPIENT_TYPES,
     Channel,
     ConsentKey,
     RecipientType,
     Violation,
     read_recipient,
 )
+from izin.iys.wire_format.via import ViaStart, ViaWay
 from izin.kafka.tables.api_keys import outside
+from izin.ledger.via import Occasion
 from izin.producers.mapping.dates import (
     DateRules,
     UnreadableDateError,
@@ -35,6 +39,7 @@ from izin.runtime.http_server.json_body import (
     refused,
     text_in,
     word_in,
+    word_or,
 )
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
 from izin.schemas.api_keys import ApiKey
@@ -43,7 +48,8 @@ from izin.schemas.may_send_api import LONGEST_TEXT
 
 MAX_BODY = 16 * 1024
 TOKEN = "token"  # noqa: S105  # the name of a parameter
-_PAGE = "docs/api.md"
+_PAGE, _VIA_PAGE = "docs/api.md", "docs/via.md"
+_CODE = re.compile(r"[0-9]{4,10}", re.ASCII)
 _OF_PHONES = (Channel.ARAMA, Channel.MESAJ)
 _TYPES = "types"
 _RECIPIENT = BodyField(
@@ -103,6 +109,54 @@ CONFIRMATION = (
         schema={"type": "string", "maxLength": LONGEST_TEXT},
         description="When the message went out that confirms the consent to the person: Turkish "
         "time, or ISO 8601 with an offset.",
+        is_required=True,
+    ),
+)
+VIA = (
+    _RECIPIENT,
+    BodyField(
+        name="brand_code",
+        schema=CODE,
+        description="The brand that the consent is for.",
+        is_required=True,
+    ),
+    BodyField(
+        name=_TYPES,
+        schema={**_CUT[1].schema, "type": "array"},
+        description="The channels that the person is asked for: of a number ARAMA, MESAJ or both, "
+        "of an address EPOSTA.",
+        is_required=True,
+    ),
+    BodyField(
+        name="recipient_type",
+        schema={"enum": [*RECIPIENT_TYPES, None]},
+        description="BIREYSEL, or TACIR for a merchant; without it BIREYSEL.",
+    ),
+    BodyField(
+        name="way",
+        schema={"enum": list(map(str, ViaWay))},
+        description="How İYS asks: by a code or a link, in a text message or an e-mail.",
+        is_required=True,
+    ),
+    BodyField(
+        name="form_id",
+        schema={"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT},
+        description="The form that İYS shows, as its portal names it (VIA Yönetimi).",
+        is_required=True,
+    ),
+    BodyField(
+        name="occasion",
+        schema={"enum": list(map(str, Occasion))},
+        description="What the person is doing just now, by which they are asked: they fill in a "
+        "form, change their account, stand in a shop, or have called.",
+        is_required=True,
+    ),
+)
+VIA_CODE = (
+    BodyField(
+        name="code",
+        schema={"type": "string", "pattern": "^[0-9]{4,10}$"},
+        description="What the person was sent. It is in no log, and kept until İYS has answered.",
         is_required=True,
     ),
 )
@@ -197,6 +251,38 @@ def read_confirmation(content_type: str, body: bytes, now: datetime) -> Confirme
     if confirmed_at > now + CLOCKS:
         raise refused("confirmed_at", "is in the future; report it once the message went out")
     return ConfirmedConsent(asked=asked, event_id=event_id, confirmed_at=confirmed_at)
+
+
+def read_via(content_type: str, body: bytes) -> tuple[ViaStart, Occasion]:
+    """Return who is to be asked for consent, and on what occasion; raises as ``read_lookup``."""
+    given = read_object(content_type, body, _names(VIA), page=_VIA_PAGE)
+    if given.get(_TYPES) is None:
+        raise refused(_TYPES, "is a list of what the person is asked for")
+    asked, way = _asked(given), word_in(given, "way", {str(one): one for one in ViaWay})
+    if not way.channels.issuperset(asked.channels):
+        raise refused(
+            "way", "is not for these types: a number is asked by SMS_…, an address by EPOSTA_…"
+        )
+    form_id = text_in(given, "form_id")
+    if form_id is None:
+        raise refused("form_id", "is the id of the form at İYS")
+    start = ViaStart(
+        brand_code=code_in(given, "brand_code"),
+        recipient=asked.recipient,
+        recipient_type=word_or(given, "recipient_type", RECIPIENT_TYPES, RecipientType.BIREYSEL),
+        channels=asked.channels,
+        way=way,
+        form_id=form_id,
+    )
+    return start, word_in(given, "occasion", {str(one): one for one in Occasion})
+
+
+def read_code(content_type: str, body: bytes) -> str:
+    """Return the code of a person in ``body``; raises as ``read_lookup``."""
+    given = read_object(content_type, body, _names(VIA_CODE), page=_VIA_PAGE).get("code")
+    if not isinstance(given, str) or not _CODE.fullmatch(given):
+        raise refused("code", "is a text of 4 to 10 digits, as the person was sent it")
+    return given
 
 
 def position_in(query: QueryParams, partitions: Mapping[str, int]) -> LogPosition:

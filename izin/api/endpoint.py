@@ -7,7 +7,9 @@ where in Kafka the event is, and the record there says of which key it is. ``POS
 /v1/consents/lookup`` (scope ``ask``) and ``POST /v1/recipients/change`` (``publish``) have the
 recipient in their body, and are looks at a person: the history has them, with the name of the key.
 ``POST /v1/consents/confirmation`` (``publish``) reports that a consent was confirmed to the person:
-an act, which shows nothing.
+an act, which shows nothing. ``POST /v1/via`` (``publish``) has İYS ask a person for consent (ViA),
+``POST /v1/via/{request}/code`` gives it the code that they give back, and ``GET
+/v1/via/{request}`` says how far that is; sink workers call İYS (:mod:`izin.ledger.via`).
 
 A key sees its own customers, brands and channels. What is outside of it is answered exactly as what
 does not exist: of a recipient only keys within it are looked for, and an event of another is not
@@ -18,9 +20,11 @@ needs no ledger.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
+from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Counter
 from starlette.requests import Request
@@ -34,22 +38,26 @@ from izin.api.bodies import (
     AskedRecipient,
     position_in,
     read_change,
+    read_code,
     read_confirmation,
     read_lookup,
+    read_via,
 )
 from izin.api.change import changed
 from izin.consent import ConsentKey, OurError, SourceError, UnreadableKeyError, clean
 from izin.feeds.older_records import OlderRecords
 from izin.feeds.protocol import FeedRefusal
+from izin.iys.wire_format.via import ViaStart
 from izin.kafka.bounded_reader import OffsetGoneError
 from izin.kafka.tables.api_keys import ApiKeyDirectory, authorised, outside
 from izin.kafka.tables.brand_directory import BrandDirectory, customer_of
-from izin.ledger import reads
+from izin.ledger import reads, via
 from izin.ledger.confirmations import CONFIRMED_AT, record_confirmation
 from izin.ledger.db import Ledger
 from izin.ledger.history import looks, people_keys
 from izin.ledger.history.append import append
 from izin.ledger.record import ConsentRow
+from izin.ledger.via import ConsentRequest, ViaState
 from izin.producers.publishing.publisher import KafkaPublisher
 from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.json_body import refused
@@ -60,9 +68,11 @@ from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.consistency_token import LogPosition
 from izin.schemas.erasure import SuppressionKeys
 
-RETRY_AFTER_SECONDS = 5
+RETRY_AFTER_SECONDS, _DAY = 5, 86_400
 _DECIDED_WITHIN = 2
 """Seconds in which a decision is usually in the ledger."""
+_CALLS = timedelta(seconds=8)
+"""How long a client waits for İYS; then it looks again."""
 _log = get_logger(__name__)
 
 
@@ -106,6 +116,33 @@ class ApiRefusal(ProblemText, Enum):
         "Kafka does not acknowledge every opt-out; send this again, what was published counts once",
         RETRY_AFTER_SECONDS,
     )
+    OPTED_OUT = ProblemText(
+        409,
+        "Person opted out",
+        "they have refused (RET) one of these types; only they can change that, by themselves: "
+        "do not ask them",
+    )
+    ASKED_ALREADY = ProblemText(
+        409,
+        "Asked already",
+        "this person is being asked for other types, or in another way; wait until that is over",
+    )
+    ASKED_TOO_OFTEN = ProblemText(
+        429,
+        "Asked too often",
+        "this person was asked as often in 24 hours as IZIN_VIA_A_DAY allows; ask another day",
+        _DAY,
+    )
+    NO_REQUEST = ProblemText(
+        404,
+        "No such request",
+        "there is no request of this name within this API key; send it as it was returned",
+    )
+    NO_CODE_AWAITED = ProblemText(
+        409,
+        "No code awaited",
+        "this request is none that a code is awaited for; look at its state",
+    )
     KAFKA = FeedRefusal.UNREACHABLE.value
     BUSY = FeedRefusal.BUSY.value
 
@@ -135,6 +172,8 @@ class ApiEndpoint:
     keys: ApiKeyDirectory
     digests: SuppressionKeys
     """Under which people are digested who were looked at."""
+    via_a_day: int
+    """How often one person may be asked."""
     partitions: Mapping[str, int]
     """How many each topic of events has."""
     clock: Callable[[], datetime]
@@ -155,6 +194,18 @@ class ApiEndpoint:
     async def change(self, request: Request) -> Response:
         """Close the consents of a recipient that is the person's no longer."""
         return await self._answer(request, CHANGE_PATH, Scope.PUBLISH, self._change)
+
+    async def ask(self, request: Request) -> Response:
+        """Have İYS ask a person for consent."""
+        return await self._answer(request, VIA_PATH, Scope.PUBLISH, self._ask)
+
+    async def code(self, request: Request) -> Response:
+        """Have İYS given the code that a person gave back."""
+        return await self._answer(request, VIA_CODE_PATH, Scope.PUBLISH, self._code)
+
+    async def asked(self, request: Request) -> Response:
+        """Answer how far a request for consent is."""
+        return await self._answer(request, VIA_REQUEST_PATH, Scope.PUBLISH, self._asked)
 
     async def _answer(
         self,
@@ -266,6 +317,60 @@ class ApiEndpoint:
             content.append(answers.of_change(self._customer(row), row, result, written))
         return answers.answer({"consents": content}, 202)
 
+    async def _ask(self, request: Request, key: ApiKey) -> Response:
+        body = await read_body(request, largest=MAX_BODY)
+        start, occasion = read_via(request.headers.get("content-type", ""), body)
+        brand = self.brands.find(start.brand_code)
+        if brand is None or brand.is_stopped or not self._sees(key, start):
+            raise ApiRefusal.OUTSIDE.error()
+        found = await via.ask(
+            self.ledger,
+            start,
+            customer_id=brand.customer_id,
+            occasion=occasion,
+            by=key.name,
+            most=self.via_a_day,
+            now=self.clock(),
+        )
+        if isinstance(found, via.ViaRefusal):
+            raise ApiRefusal[found.name].error()
+        return await self._after_calls(found, 202)
+
+    async def _code(self, request: Request, key: ApiKey) -> Response:
+        found = await self._request(request, key)
+        body = await read_body(request, largest=MAX_BODY)
+        code = read_code(request.headers.get("content-type", ""), body)
+        if await via.give_code(self.ledger, found.id, code, now=self.clock()):
+            found = await self._request(request, key)
+        elif found.state not in {*via.MOVING, ViaState.CONSENTED}:
+            raise ApiRefusal.NO_CODE_AWAITED.error()
+        return await self._after_calls(found)
+
+    async def _asked(self, request: Request, key: ApiKey) -> Response:
+        return answers.answer(answers.of_request(await self._request(request, key)))
+
+    async def _request(self, request: Request, key: ApiKey) -> ConsentRequest:
+        """Return the request that is named; raises RequestRefusedError where there is none."""
+        with suppress(ValueError):
+            found = await via.find(self.ledger, UUID(request.path_params["request"]))
+            if found is not None and self._sees(key, found.start):
+                return found
+        raise ApiRefusal.NO_REQUEST.error()
+
+    def _sees(self, key: ApiKey, start: ViaStart) -> bool:
+        """Whether all that somebody is asked for is within ``key``."""
+        code = start.brand_code
+        customer_id = customer_of(self.brands.customers, code)
+        return not any(
+            outside(key, customer_id=customer_id, brand_code=code, channel=channel)
+            for channel in start.channels
+        )
+
+    async def _after_calls(self, found: ConsentRequest, status: int = 200) -> Response:
+        """Answer how far a request is once İYS was called, or as it is after a while."""
+        found = await via.after_calls(self.ledger, found, within=_CALLS)
+        return answers.answer(answers.of_request(found), status)
+
     def _customer(self, row: ConsentRow) -> str:
         return customer_of(self.brands.customers, row.brand_code)
 
@@ -301,6 +406,8 @@ class ApiEndpoint:
 
 EVENT_PATH, LOOKUP_PATH = "/v1/events/{event_id}", "/v1/consents/lookup"
 CONFIRMATION_PATH, CHANGE_PATH = "/v1/consents/confirmation", "/v1/recipients/change"
+VIA_PATH, VIA_REQUEST_PATH = "/v1/via", "/v1/via/{request}"
+VIA_CODE_PATH = f"{VIA_REQUEST_PATH}/code"
 
 
 def routes_of(endpoint: ApiEndpoint) -> list[Route]:
@@ -310,4 +417,7 @@ def routes_of(endpoint: ApiEndpoint) -> list[Route]:
         Route(LOOKUP_PATH, endpoint.lookup, methods=["POST"]),
         Route(CONFIRMATION_PATH, endpoint.confirmation, methods=["POST"]),
         Route(CHANGE_PATH, endpoint.change, methods=["POST"]),
+        Route(VIA_PATH, endpoint.ask, methods=["POST"]),
+        Route(VIA_REQUEST_PATH, endpoint.asked, methods=["GET"]),
+        Route(VIA_CODE_PATH, endpoint.code, methods=["POST"]),
     ]

@@ -74,6 +74,7 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
             keys=keys,
             digests=settings.suppressions,
             partitions=partitions,
+            via_a_day=settings.via_a_day,
             clock=utc_now,
         )
         broker, watch = BrokerWatch(kafka), LedgerWatch(monitored)

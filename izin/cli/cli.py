@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "import": "izin.cli.imports.command:app",
         "sources": "izin.cli.sources:app",
         "links": "izin.cli.links:app",
+        "via": "izin.cli.via:app",
         "sequences": "izin.cli.held_back:sequences_app",
     },
     "Send messages": {

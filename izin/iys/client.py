@@ -22,6 +22,7 @@ from izin.iys.exchange import Call, Exchange, Method
 from izin.iys.rate_limit import CallClass
 from izin.iys.register_calls import RegisterCalls
 from izin.iys.retailer_calls import RetailerCalls
+from izin.iys.via_calls import ViaCalls
 from izin.iys.wire_format import (
     AcceptedBatch,
     BatchItemResult,
@@ -219,6 +220,11 @@ class IysClient(Exchange):
     def register(self) -> RegisterCalls:
         """The calls about single recipients in İYS's register."""
         return RegisterCalls(self)
+
+    @cached_property
+    def via(self) -> ViaCalls:
+        """The calls by which İYS asks somebody for consent (ViA)."""
+        return ViaCalls(self)
 
     async def add(
         self,

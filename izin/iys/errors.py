@@ -74,7 +74,7 @@ class Verdict(StrEnum):
 
 
 _CODES: dict[Verdict, str] = {
-    Verdict.TOKEN: "H351",
+    Verdict.TOKEN: "H351 H1038 H1045",
     Verdict.TOKEN_LIMIT: "H084",
     Verdict.THROTTLE: "H083 H124",
     Verdict.HOURLY: "H086 H089",

@@ -158,6 +158,7 @@ async def set_subscription(
             "ends_at": found.expires_at,
             "consent_limit": found.consent_limit,
             "used": found.used,
+            "via_credit": found.via_credit,
             "now": now,
         },
     )

@@ -307,8 +307,7 @@ TABLES: Mapping[str, TableRetention] = {
     "access_tokens": TableRetention(kept="until renewed", why=_NO_PERSON),
     "anchors": _PROVES,
     "api_keys": TableRetention(
-        kept=_AS_LONG_AS_THE_LEDGER,
-        why=f"{_NO_PERSON}; events name the key that published them",
+        kept=_AS_LONG_AS_THE_LEDGER, why=f"{_NO_PERSON}; events name the key that published them"
     ),
     "application_items": TableRetention(
         kept="until it is taken away (`izin customers checklist`), or the customer is offboarded",
@@ -424,8 +423,7 @@ TABLES: Mapping[str, TableRetention] = {
     "submission_items": _SETTLED,
     "submissions": _SETTLED,
     "subscribers": TableRetention(
-        kept="until they are removed",
-        why=f"{_NO_PERSON}; the history has who was removed",
+        kept="until they are removed", why=f"{_NO_PERSON}; the history has who was removed"
     ),
     "sweeps": TableRetention(
         kept=_AS_LONG_AS_THE_LEDGER,
@@ -434,6 +432,9 @@ TABLES: Mapping[str, TableRetention] = {
     "suspension_orders": TableRetention(kept="until it is ended", why=_NO_PERSON),
     "suspensions": TableRetention(kept="until its cause is gone", why=_NO_PERSON),
     "unknown_brands": _STAYS,
+    "via_requests": TableRetention(
+        kept="30 days", why="shows how often somebody was asked; the history has it", period=_MONTH
+    ),
     "webhook_processes": TableRetention(kept="until others find it gone", why=_NO_PERSON),
 }
 """Every table of the ledger, and how long it keeps a row."""
@@ -447,10 +448,8 @@ async def delete_expired(
     ``submissions`` is how many of them one slice has.
     """
     deleted = {"submissions": await _delete_submissions(ledger, now, submissions)}
-    for table in (
-        *("rate_limit_hours", "legal_holds", "delivery_attempts", "recent_opt_outs"),
-        "complaints",
-    ):
+    names = "rate_limit_hours legal_holds delivery_attempts recent_opt_outs complaints via_requests"
+    for table in names.split():
         deleted[table] = await _delete_rows(ledger, table, now)
     if any(deleted.values()):
         _log.info("expired rows deleted", **deleted)

@@ -139,6 +139,11 @@ class SimulatorClient:
         answer.raise_for_status()
         return [_entry(row) for row in answer.json()["movements"]]
 
+    def via_code(self) -> str:
+        """Return the code that İYS sent last to somebody whom it asks for consent."""
+        answer = self._http.get("/via").raise_for_status()
+        return str(answer.json()["requests"][-1]["code"])
+
     def requests(self) -> dict[str, Any]:
         """Return counts of requests: ``total``, ``statuses``, ``codes``, ``operations``."""
         answer = self._http.get("/requests")

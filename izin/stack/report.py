@@ -204,6 +204,7 @@ class Report:
             ("rows read", count["rows_read"], "from the CRM export"),
             ("refused", count["rows_refused"], _ranked(self.refusal_reasons)),
             ("signups", count["signups"], "by HTTP, forms and JSON"),
+            ("asked by İYS (ViA)", count["asked_by_iys"], "a code given back; at İYS already"),
             ("events published", count["events_published"], "rows, signups and citizens at İYS"),
             ("duplicates", count["duplicates"], "published before; no effect"),
             ("stale", count["stale"], "older than the state"),
@@ -333,6 +334,7 @@ def _report(  # noqa: PLR0913 - what was found, and what it was found in
             "rows_read": result.imported.rows,
             "rows_refused": result.imported.refused,
             "signups": result.signups,
+            "asked_by_iys": result.asked,
             "events_published": events,
             "duplicates": events - len(topics.decisions) - len(topics.dead_letters),
             "stale": kinds["Stale"],
@@ -371,8 +373,8 @@ def _check_import(found: DemoComparison, result: ScenarioResult, keys: int) -> N
         ("rows refused", truth.refused, imported.refused),
         ("rows published", truth.published, imported.published),
         ("opt-outs not registrable", truth.not_registrable, imported.not_registrable),
-        # Every signup is of another person, who is not in the export.
-        ("keys", truth.keys + result.signups, keys),
+        # Every signup is of another person, who is not in the export; so is who was asked.
+        ("keys", truth.keys + result.signups + result.asked, keys),
     ):
         if written != read:
             found.add("the export", f"{what}: {written:,} were written, {read:,} were read")

@@ -50,6 +50,15 @@ _RETRY_INTERVAL = 0.25
 _PUSH_INTERVAL = 0.02
 """Some forty citizens a second, as after a campaign; a thousand times a brand's ordinary day."""
 _TIMEOUT = 15.0
+_ASKED: Mapping[str, object] = {
+    "recipient": "+905552000001",
+    "brand_code": ACTIVE,
+    "types": ["MESAJ"],
+    "way": "SMS_OTP",
+    "form_id": "1",
+    "occasion": "form",
+}
+"""A person of no row and signup, whom İYS asks for consent."""
 _MOST_MARKERS = 10
 """Offsets that may be of aborted records and of the marks of their transactions."""
 
@@ -228,6 +237,8 @@ class ScenarioResult:
     truth: crm_export.ExportTruth
     imported: ImportReport
     signups: int
+    asked: int
+    """How many people İYS asked for consent (ViA), each of whom gave back the code."""
     pushed: Sequence[RegisterEntry]
     """The opt-outs of citizens at İYS that it pushed to us."""
     pulled: Sequence[RegisterEntry]
@@ -275,6 +286,7 @@ class Scenario:
         )
         wait_until(self._is_key_known, "the intake knows the key")
         truth = self.write_export(export, rows)
+        asked = self.ask()
         with Subscriber(access_of(self._kafka)) as subscriber, killer or nullcontext():
             imported = self.import_export(export)
             accepted = self.sign_up()
@@ -288,6 +300,7 @@ class Scenario:
             truth=truth,
             imported=imported,
             signups=accepted,
+            asked=asked,
             pushed=pushed,
             pulled=pulled,
             received=received,
@@ -381,6 +394,24 @@ class Scenario:
                 raise StageFailedError(f"the intake refused a signup: {answer.text}")
             time.sleep(_RETRY_INTERVAL)  # until what it needs is up again
         raise StageFailedError(f"the intake did not accept a signup in {_RETRIES} tries")
+
+    def ask(self) -> int:
+        """Have İYS ask one person for consent, as a site does, and give back the code; return how
+        many have consented so: one.
+        """
+        stage = self._begin("İYS asks for consent (ViA)")
+        how = {"headers": self._authorization, "timeout": 30, "trust_env": False}
+        with (
+            httpx.Client(base_url=f"{self._stack.url('api')}/v1/via", **how) as api,
+            SimulatorClient(self._stack.url("simulator")) as simulator,
+        ):
+            name = api.post("", json=_ASKED).raise_for_status().json()["request"]
+            wait_until(lambda: api.get(f"/{name}").json()["state"] == "asked", "İYS has asked")
+            given = {"code": simulator.via_code()}
+            api.post(f"/{name}/code", json=given).raise_for_status()
+            wait_until(lambda: api.get(f"/{name}").json()["state"] == "consented", "they consent")
+        stage(1, 1)
+        return 1
 
     def settle(self) -> None:
         """Wait until everything lawful is registered at İYS."""

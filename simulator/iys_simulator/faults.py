@@ -56,7 +56,10 @@ class Operation(StrEnum):
     TOWNS = "towns"
     TOWN = "town"
     OPT_OUT_LINKS = "optOutLinks"
-    VIA = "via"  # every endpoint of ViA, ViA PASS and ViA Frame
+    VIA_START = "viaStart"
+    VIA_CONFIRM = "viaConfirm"
+    VIA_STATUS = "viaStatus"
+    VIA = "via"  # every other endpoint of ViA, and those of ViA PASS and ViA Frame
     PUSH = "push"  # a delivery, which the simulator itself calls
 
 

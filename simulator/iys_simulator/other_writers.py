@@ -15,6 +15,7 @@ from iys_simulator.rules.register_rules import refusal_code, refusal_text
 from iys_simulator.state import SimulatorState
 from iys_simulator.store.accounts import Brand
 from iys_simulator.store.movements import Movement, Origin, WritePath
+from iys_simulator.store.via_requests import GivenConsent, ViaRequest
 
 LINE_CLOSED = "IYS_AHS_HAT_KAPATMA"
 """The source of the opt-outs that a carrier sends when a line is closed."""
@@ -61,6 +62,35 @@ def save_citizen_change(
     """Save a citizen's change and push it."""
     origin = Origin(path=WritePath.CITIZEN, client="citizen", request_id=state.call_id("citizen"))
     return state.save(brand, consent, origin, citizen_name)
+
+
+def save_via_consents(state: SimulatorState, found: ViaRequest) -> ViaRequest:
+    """Save what somebody consents to by ViA, as İYS does: over a RET too; return the request."""
+    given = []
+    for code in found.brand_codes:
+        brand = state.directory.brands[code]
+        for channel in found.types:
+            consent = citizen_consent(
+                state,
+                brand,
+                channel=channel,
+                recipient_type=found.recipient_type,
+                recipient=found.recipient,
+                status="ONAY",
+                source=found.source,
+            )
+            movement = save_citizen_change(state, brand, consent)
+            given.append(
+                GivenConsent(
+                    brand_code=code,
+                    type=channel,
+                    transaction_id=movement.transaction_id,
+                    creation_date=movement.creation_date,
+                    consent_date=movement.consent_date,
+                )
+            )
+    state.via_requests[found.request_id] = after = found.with_consents(tuple(given))
+    return after
 
 
 def write(state: SimulatorState, brand: Brand, item: dict[str, object], writer: Writer) -> Movement:

@@ -22,6 +22,7 @@ from iys_simulator.store.opt_out_links import OptOutLink
 from iys_simulator.store.register import Register, SaveContext
 from iys_simulator.store.retailers import RetailerStore
 from iys_simulator.store.tokens import TokenStore
+from iys_simulator.store.via_requests import ViaRequest
 from iys_simulator.timestamp_authority import TimestampAuthority
 from iys_simulator.traffic.counters import Counters
 from iys_simulator.traffic.error_rate import ErrorRate
@@ -91,6 +92,7 @@ class SimulatorState:
         self._registers: dict[int, Register] = {}
         self._calls = itertools.count(1)
         self._links = DocumentMap(self.database, "opt-out link", str, OptOutLink)
+        self.via_requests = DocumentMap(self.database, "via request", str, ViaRequest)
         self._agreed = DocumentMap(self.database, "agreement", tuple[int, str], bool)
         self._offset = DocumentMap(self.database, "clock", str, float)
         self.hashes: dict[tuple[int, str, bool, str], str] = {}  # of the files of past days
@@ -177,6 +179,7 @@ class SimulatorState:
         self._registers.clear()
         self.batches.clear()
         self._links.clear()
+        self.via_requests.clear()
         self._agreed.clear()
         self.hashes.clear()
         self.faults.clear()

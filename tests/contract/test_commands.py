@@ -39,7 +39,7 @@ from tests.support.customers.cuts import CUTS, WITHOUT_DATA, routes
 from tests.support.project_rules import ROOT
 
 TYPERS_OWN = {"--help", "--install-completion", "--show-completion"}
-MOST_COMMANDS = 41
+MOST_COMMANDS = 42
 
 MEANINGS: Mapping[str, str] = {
     "--accept-loss": "although the archive ends too early",
@@ -90,6 +90,7 @@ MEANINGS: Mapping[str, str] = {
     "--for-import": "for izin import",
     "--for-tool": "for the tool to import",
     "--form": "NAME is a form",
+    "--form-id": "İYS's portal",
     "--fresh": "start empty",
     "--from": "Who has the brand now",
     "--from-history": "whole history",
@@ -117,6 +118,7 @@ MEANINGS: Mapping[str, str] = {
     "--needs": "needs a person",
     "--none": "no channel",
     "--note": "More about the outcome",
+    "--occasion": "doing just now",
     "--of-topic": "records of this topic",
     "--off": "No limit",
     "--only": "rows with this answer",
@@ -183,6 +185,7 @@ MEANINGS: Mapping[str, str] = {
     "--wait": "waits for the order workers",
     "--waiting": "nobody has acknowledged",
     "--wal": "archive of the server's WAL",
+    "--way": "How İYS asks",
     "--what": "Calls to İYS",
     "--which": "looks at people",
     "--with": "of the same person",

@@ -71,6 +71,7 @@ ELSEWHERE: Mapping[str, str] = {
     "complaints attach": "tests/integration/cli/test_explain.py",
     "complaints close": "tests/integration/cli/test_explain.py",
     "iys push unregister": "tests/integration/sinks/inbound/test_push.py",
+    "via ask": "tests/integration/sinks/outbound/test_via.py",
 }
 """Commands that need another installation than the others, or write the acts of several, and where
 their acts are tested.
@@ -125,6 +126,8 @@ OTHERS: Mapping[str, str] = {
     "accounts list": READS,
     "download": RUNS,
     "links make": "makes a link of what its user gives it; nothing is read or written",
+    "via code": "the person whose code it is acts, at İYS; the history has what came of it",
+    "via show": READS,
     "sources list": READS_FILES,
     "sources show": READS_FILES,
     "sources test": READS_FILES,
@@ -188,6 +191,9 @@ ROUTES: Mapping[str, str] = {
     "EVENT_PATH": "names no recipient",
     "CONFIRMATION_PATH": "an act, whose actor is the key: tests/integration/api",
     "LOOKUP_PATH": "a look, whose actor is the key: it shows the one person who is asked for",
+    "VIA_PATH": "an act, whose actor is the key: tests/integration/api",
+    "VIA_CODE_PATH": "the person whose code it is acts; the history has what came of it",
+    "VIA_REQUEST_PATH": "names no recipient",
     "CHANGE_PATH": "the same; the key is the actor of the events that the history has, too",
 }
 """Every route, and why all but three write neither an act nor a look: no person stands behind it,

@@ -85,6 +85,10 @@ class SimulatorAdmin:
         """Return the statuses that were saved for a recipient, in order."""
         return [one["status"] for one in self.rows("movements") if one["recipient"] == recipient]
 
+    def via_requests(self) -> list[dict[str, Any]]:
+        """Return the requests for consent (ViA), in order, each with its code."""
+        return list(self._admin.get("/via").json()["requests"])
+
     def timestamp_root(self) -> bytes:
         """Return the root (PEM) of the authority that signs time stamps."""
         return self._admin.get("/timestamp-root").content

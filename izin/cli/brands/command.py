@@ -91,6 +91,11 @@ def described(
             f"{brand.subscription or 'unknown'}{used}{limit}; {queried}",
             "; ".join(warnings_of(brand, now)),
         ),
+        (
+            "ViA credit",
+            "not shown by İYS" if brand.via_credit is None else f"{brand.via_credit:,}",
+            "İYS asks nobody for consent (H1015)" if brand.via_credit == 0 else "",
+        ),
         *_orders(brand, orders),
         *(
             (

@@ -64,15 +64,19 @@ class Subscription:
     expires_at: datetime | None
     consent_limit: int | None
     used: int | None
+    via_credit: int | None = None
+    """What is left for ViA; -1 is without a limit. None: İYS does not show it, as to partners."""
 
     @classmethod
     def read(cls, reader: JsonReader) -> Subscription:
         """Return the subscription in a response; its id has three spellings and is not read."""
+        via = reader.object_or_none("viaSubscriptionPackage")
         return cls(
             status=reader.text("status"),
             expires_at=reader.instant_or_none("expirationDate"),
             consent_limit=reader.integer_or_none("consentLimit"),
             used=reader.integer_or_none("usedConsentLimit"),
+            via_credit=None if via is None else via.integer_or_none("viaCredit"),
         )
 
 

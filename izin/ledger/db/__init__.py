@@ -14,13 +14,14 @@ from izin.ledger.db.connection import (
 from izin.ledger.db.copy_format import microseconds, moment
 from izin.ledger.db.leases import SILENCE, exclusive, live, living, repeat, take
 from izin.ledger.db.migrate import pending
-from izin.ledger.db.notifications import BULK, OPT_OUTS, QUERIES, Notifications
+from izin.ledger.db.notifications import BULK, OPT_OUTS, QUERIES, VIA, Notifications
 
 __all__ = (
     "BULK",
     "OPT_OUTS",
     "QUERIES",
     "SILENCE",
+    "VIA",
     "ClockOffset",
     "Connection",
     "Ledger",

@@ -15,7 +15,8 @@ OPT_OUTS = "izin_opt_outs"
 BULK = "izin_bulk"
 QUERIES = "izin_queries"
 OUTBOX = "izin_outbox"
-NAMES = (OPT_OUTS, BULK, QUERIES, OUTBOX)
+VIA = "izin_via"
+NAMES = (OPT_OUTS, BULK, QUERIES, OUTBOX, VIA)
 
 
 class Notifications:

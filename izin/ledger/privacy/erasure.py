@@ -301,6 +301,9 @@ async def _remove(
         "remove-consents",
     ):
         await connection.execute(_SQL[statement], removed)
+    # Somebody may have been asked for a consent that they never gave: then there is no row.
+    asked = [one["key"] for one in erasures if one["id"] not in waiting]
+    await connection.execute(_SQL["remove-via"], {"keys": asked})
     await counting.forget_keys(connection, gone)
     await append_messages(
         connection,

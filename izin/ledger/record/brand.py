@@ -24,6 +24,9 @@ class Brand(RegisteredBrand):
     subscription_ends_at: datetime | None = None
     consent_limit: int | None = None
     consents_used: int | None = None
+    via_credit: int | None = None
+    """How often İYS will still ask somebody for consent (ViA); -1 is without a limit, and None that
+    it shows no number, as to business partners: that is not none."""
     queried_at: datetime | None = None
 
     def is_served_by(self, account: str, address: str) -> bool:

@@ -26,7 +26,8 @@ SELECT {brand} FROM brands WHERE brand_code = %(brand_code)s FOR UPDATE
 -- name: save-subscription
 -- Store a provider's subscription as İYS showed it, for each of its brands.
 UPDATE brands SET subscription = %(subscription)s, subscription_ends_at = %(ends_at)s,
-    consent_limit = %(consent_limit)s, consents_used = %(used)s, queried_at = %(now)s
+    consent_limit = %(consent_limit)s, consents_used = %(used)s, via_credit = %(via_credit)s,
+    queried_at = %(now)s
 WHERE iys_code = %(iys_code)s
 RETURNING {brand}
 

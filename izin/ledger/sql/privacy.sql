@@ -96,6 +96,10 @@ UPDATE sweeps AS s SET after = coalesce((
         AND c.key <> ALL(%(keys)s)), s.brand_code || '/')
 WHERE s.after = ANY(%(keys)s)
 
+-- name: remove-via
+-- Remove the requests for a consent of keys.
+DELETE FROM via_requests WHERE keys && %(keys)s
+
 -- name: remove-consents
 -- Remove the rows of keys.
 DELETE FROM consents WHERE key = ANY(%(keys)s)

@@ -56,6 +56,11 @@ DELETE FROM delivery_attempts WHERE ctid = ANY(ARRAY(
 DELETE FROM recent_opt_outs WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM recent_opt_outs WHERE noted_at < %(before)s LIMIT %(size)s))
 
+-- name: delete-via_requests
+-- Delete requests for consent of before an instant, so many at most.
+DELETE FROM via_requests WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM via_requests WHERE requested_at < %(before)s LIMIT %(size)s))
+
 -- name: delete-complaints
 -- Delete complaints that were closed before an instant, so many at most.
 DELETE FROM complaints WHERE ctid = ANY(ARRAY(

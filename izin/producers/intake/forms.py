@@ -56,6 +56,26 @@ def _recipient_of(record: InputRecord) -> str:
     return found if isinstance(found, str) else given
 
 
+def _asked(records: Sequence[InputRecord], mapping: FormMapping) -> Sequence[Mapping[str, Any]]:
+    """Return the bodies for ``POST /v1/via`` by which İYS asks for what ``records`` say."""
+    bodies: dict[tuple[object, ...], dict[str, Any]] = {}
+    for record in records:
+        values, channel = record.values, CHANNELS[record.values[Field.TYPE]]
+        whose = (values[Field.BRAND_CODE], _recipient_of(record), mapping.way_of(channel))
+        brand_code, recipient, way = whose
+        body = {
+            "recipient": recipient,
+            "brand_code": int(brand_code),
+            "types": [],
+            "recipient_type": values.get(Field.RECIPIENT_TYPE) or None,
+            "way": way,
+            "form_id": way and mapping.via[way],
+            "occasion": mapping.capture,
+        }
+        bodies.setdefault(whose, body)["types"].append(channel)
+    return list(bodies.values())
+
+
 @dataclass(frozen=True)
 class FormIntake:
     """The endpoint, in the process of an ``intake``; without ``keys`` it makes no links."""
@@ -110,17 +130,21 @@ class FormIntake:
         key = key_of(form.origin, form.mapping.brands, self.directory, now)
         waits, at_once = list[InputRecord](), list[InputRecord]()
         for record in records:
-            is_waiting = form.mapping.double_opt_in and record.values[Field.STATUS] != Status.RET
+            is_asked = form.mapping.double_opt_in or form.mapping.way_of(record.values[Field.TYPE])
+            is_waiting = is_asked and record.values[Field.STATUS] != Status.RET
             (waits if is_waiting else at_once).append(record)
         response = await self.intake.accept(
             at_once, reference, key, is_single=False, origin=form.origin, more=self._links
         )
         if not waits or response.status_code != HTTPStatus.ACCEPTED:
             return response
-        if self.keys is None:
-            raise NO_LINKS.error()
         if refused := self._refused(waits, key, form):
             return refused
+        if form.mapping.via:
+            said = {**json.loads(bytes(response.body)), "via": _asked(waits, form.mapping)}
+            return JsonResponse(said, HTTPStatus.ACCEPTED)
+        if self.keys is None:
+            raise NO_LINKS.error()
         of_recipient = defaultdict[str, list[InputRecord]](list)
         for record in waits:
             of_recipient[_recipient_of(record)].append(record)

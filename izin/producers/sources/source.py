@@ -40,6 +40,7 @@ from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, Self, Ty
 from pydantic import BaseModel, ConfigDict, Field as Setting, model_validator
 
 from izin.consent import Channel, DateBasis, SourceError, Status, Violation
+from izin.iys.wire_format.via import ViaWay
 from izin.producers.mapping.columns import Columns, RowPart, resolve
 from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, violation
 from izin.producers.mapping.records import InputRecord, evidence_of, input_record, text_of
@@ -57,6 +58,7 @@ _BASIS: Final = "date_basis"
 _WORDS: Final = re.compile(r"\w+")
 _DOTNET: Final = re.compile(r"/Date\((-?[0-9]+)(?:[+-][0-9]{4})?\)/", re.ASCII)
 """An instant as .NET writes it into JSON."""
+_OCCASIONS: Final = frozenset({"form", "call", "shop"})
 _UNITS: Final = {"unix": 1, "unix-ms": 1000}
 
 
@@ -124,15 +126,26 @@ class FormMapping(PayloadMapping):
     """Whether an opt-in is published only once the person has confirmed it by a link."""
     confirm_within_days: Annotated[int, Setting(ge=1, le=3)] = 2
     """It counts from when it was entered, and İYS takes it for three business days."""
+    via: Mapping[ViaWay, Annotated[str, Setting(min_length=1)]] = {}
+    """The forms at İYS, by the way in which it asks for an opt-in (ViA): that is no event of ours,
+    and the answer has what is to be posted to `izin api`."""
 
     @model_validator(mode="after")
     def _sent_by_somebody_known(self) -> Self:
-        if self.double_opt_in and self.sender is None:
+        if self.double_opt_in and self.via:
+            raise ValueError("double_opt_in and [via] are two ways to the same; choose one")
+        if (self.double_opt_in or self.via) and self.sender is None:
             raise ValueError(
-                "double_opt_in needs a [sender]: the answer has the link for the person, which "
-                "whoever fills in a page of their own would open themselves"
+                "double_opt_in or [via] needs a [sender]: the answer is for your back end; by the "
+                "link in it whoever fills in a page of their own would confirm themselves"
             )
+        if self.via and self.capture not in _OCCASIONS:
+            raise ValueError("[via] needs a capture by which the person is here: form, call, shop")
         return self
+
+    def way_of(self, channel: str) -> ViaWay | None:
+        """Return how İYS asks for an opt-in of ``channel``; None: it does not."""
+        return next((way for way in self.via if channel in way.channels), None)
 
     def counts_now(self, status: str) -> bool:  # noqa: ARG002  # of either
         """Return True: a form is sent when it is filled in."""

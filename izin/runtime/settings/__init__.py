@@ -27,6 +27,7 @@ from izin.runtime.settings.processes import (
     SinkSettings,
     StateKind,
     StreamSettings,
+    ViaSettings,
     WebhookSettings,
 )
 
@@ -47,5 +48,6 @@ __all__ = [
     "SinkSettings",
     "StateKind",
     "StreamSettings",
+    "ViaSettings",
     "WebhookSettings",
 ]

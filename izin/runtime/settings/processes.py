@@ -229,7 +229,16 @@ class SuppressionSettings(SettingsGroup):
         )
 
 
-class ApiSettings(ProxiedAddresses, SuppressionSettings, alias_generator=_named("IZIN_API")):
+class ViaSettings(SettingsGroup):
+    """How people are asked for consent through İYS (ViA)."""
+
+    via_a_day: int = Field(3, ge=1, validation_alias="IZIN_VIA_A_DAY")
+    """How often a customer may have one person asked in 24 hours, of all its brands together."""
+
+
+class ApiSettings(
+    ProxiedAddresses, SuppressionSettings, ViaSettings, alias_generator=_named("IZIN_API")
+):
     """The HTTP endpoint at which other systems ask what became of their events, and say whose
     number or address has changed.
     """

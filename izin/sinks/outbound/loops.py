@@ -16,7 +16,7 @@ from functools import partial
 
 from izin.consent import OurError
 from izin.iys.errors import CallError
-from izin.ledger.db import BULK, OPT_OUTS, QUERIES, Notifications
+from izin.ledger.db import BULK, OPT_OUTS, QUERIES, VIA, Notifications
 from izin.ledger.offsets import until_released
 from izin.ledger.record import (
     ConcurrentChangeError,
@@ -33,6 +33,7 @@ from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import BatchResultPoller, Sender
 from izin.sinks.outbound.status_query import StatusQuerier, SweptQuerier
+from izin.sinks.outbound.via import ViaCaller
 
 RETRIED = (
     ConcurrentChangeError,
@@ -66,6 +67,7 @@ those that keep two processes from sending the same."""
 _OPT_OUT_LOOPS = 6
 _BULK_LOOPS = 3
 _RESULT_LOOPS = 2
+_VIA_LOOPS = 2
 _RECOVERY_LOOPS = 3
 """For opt-outs: a process that ends leaves as many as its loops have begun."""
 _BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=5))
@@ -152,6 +154,7 @@ def outbound_loops(
         ("last hour", scheduler.last_hour, BULK, 1),
         ("status queries", querier.query_due, QUERIES, 1),
         ("swept queries", swept.query_swept, QUERIES, 1),
+        ("requests for consent", ViaCaller(context=context).step, VIA, _VIA_LOOPS),
     ):
         for number in range(count):
             yield f"{name} {number}", woken(name, step, channel=channel, interval=interval)

@@ -5,11 +5,17 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from iys_simulator.admin.request_body import InvalidBodyError, RequestBody, as_object
+from iys_simulator.admin.request_body import InvalidBodyError, RequestBody, as_object, read_body
 from iys_simulator.errors.responses import RefusedError, json_bytes, json_response
 from iys_simulator.faults import Writer
 from iys_simulator.gateway.call import parse_json
-from iys_simulator.other_writers import ON_THE_WEB, citizen_consent, save_citizen_change, write
+from iys_simulator.other_writers import (
+    ON_THE_WEB,
+    citizen_consent,
+    save_citizen_change,
+    save_via_consents,
+    write,
+)
 from iys_simulator.rules.consent import CHANNELS, RECIPIENT_TYPES, STATUSES, Consent
 from iys_simulator.state import SimulatorState
 from iys_simulator.store.accounts import Brand
@@ -53,6 +59,34 @@ class ConsentsAdmin:
                 continue
             saved.append(movement_row(movement, brand.code))
         return json_response({"movements": saved, "refused": refusals})
+
+    async def list_via_requests(self, _: Request) -> Response:
+        """List the requests of ViA, the oldest first, each with its code or that of its link."""
+        now = self._state.clock.seconds()
+        rows = [
+            {
+                "requestId": one.request_id,
+                "formId": one.form_id,
+                "recipient": one.recipient,
+                "verificationType": one.verification_type,
+                "brandCodes": list(one.brand_codes),
+                "types": list(one.types),
+                "code": one.code,
+                "lastStatus": one.last_status(now),
+            }
+            for one in self._state.via_requests.values()
+        ]
+        return json_response({"requests": rows})
+
+    async def accept_via_request(self, request: Request) -> Response:
+        """Consent by the link of a request of ViA, as the person does who opens it."""
+        name = (await read_body(request)).text("requestId")
+        found = self._state.via_requests.get(name)
+        if found is None or found.is_by_code or found.is_over(self._state.clock.seconds()):
+            raise InvalidBodyError("requestId: no request whose link can be opened")
+        if not found.given:
+            save_via_consents(self._state, found)
+        return json_response({"requestId": name})
 
     async def list_records(self, request: Request) -> Response:
         """List the current records as NDJSON: `?brandCode=`."""

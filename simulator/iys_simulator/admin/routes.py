@@ -31,6 +31,8 @@ def admin_routes(state: SimulatorState) -> list[Route]:
         ("POST", "/brands", accounts.add_brand),
         ("POST", "/citizen", consents.save_citizen_changes),
         ("POST", "/writers", consents.write_as_other),
+        ("GET", "/via", consents.list_via_requests),
+        ("POST", "/via", consents.accept_via_request),
         ("GET", "/register", consents.list_records),
         ("GET", "/movements", consents.list_movements),
         ("GET", "/clock", controls.show_clock),

@@ -11,6 +11,7 @@ from iys_simulator.api import (
     batch_responses,
     brands,
     history,
+    not_simulated,
     opt_out_links,
     partners,
     places,
@@ -149,3 +150,4 @@ def api_routes(gateway: Gateway) -> Iterator[Route]:
     for method, path, operation, handler in (one for group in groups for one in group):
         yield Route(path, gateway.authenticated(operation, handler), methods=[method])
     yield from via.via_routes(gateway)
+    yield from not_simulated.not_simulated_routes(gateway)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from iys_simulator.errors.retailer_messages import OTHER_ROWS
+from iys_simulator.errors.via_messages import VIA_ROWS
 
 SOURCES: Final = (
     "HS_FIZIKSEL_ORTAM, HS_ISLAK_IMZA, HS_WEB, HS_CAGRI_MERKEZI, HS_SOSYAL_MEDYA, HS_EPOSTA, "
@@ -197,7 +198,7 @@ _ROWS: Final = (
 
 REFUSALS: Final = {
     code: Refusal(code=code, status=status, message=message)
-    for code, status, message in (*_ROWS, *OTHER_ROWS)
+    for code, status, message in (*_ROWS, *OTHER_ROWS, *VIA_ROWS)
 }
 
 LIMIT_IN_SECTION: Final = (  # H084 of the chapter on authentication

@@ -202,7 +202,7 @@ async def test_opt_out_links_check_their_list(
 
 async def test_via_responds_not_simulated(iys: SimulatorHarness):
     """After token and provider, each family responds so in its own envelope."""
-    via = await iys.http.post(f"/via/sps/{IYS_CODE}/consent", json={})
+    via = await iys.http.post(f"/via/sps/{IYS_CODE}/consent/status", json={})
     assert (via.status_code, codes(via)) == (400, ["NOT-SIMULATED"])
     assert codes(await iys.http.post("/via/sps/1/consent", json={})) == ["H1040"]
     sent = await iys.http.post(f"/otp-management/api/v1/{IYS_CODE}/sms/start", json={})

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from izin.consent import AdmittedEvent, ConsentEvent, admit, decide
-from izin.ledger import reads, retention
+from izin.consent import AdmittedEvent, Channel, ConsentEvent, RecipientType, admit, decide
+from izin.iys.wire_format.via import ViaStart, ViaWay
+from izin.ledger import reads, retention, via
 from izin.ledger.db import Ledger
 from izin.ledger.history import append, entries_of, receipt_key, verify
 from izin.ledger.privacy import erasure
@@ -142,6 +143,24 @@ async def test_erasure_leaves_only_the_history(harness: SinkHarness):
     assert await erasure.progress(harness.ledger) == erasure.ErasureState(
         requested=0, waiting=0, retained=1, erased=0
     )
+
+
+async def test_erasure_takes_requests_for_a_consent_that_was_never_given(harness: SinkHarness):
+    """Somebody was asked for consent through İYS (ViA), and is known for nothing else."""
+    start = ViaStart(
+        brand_code=BRAND,
+        recipient=PHONE,
+        recipient_type=RecipientType.BIREYSEL,
+        channels=(Channel.MESAJ,),
+        way=ViaWay.SMS_OTP,
+        form_id="1",
+    )
+    more = {"customer_id": CUSTOMER, "occasion": via.Occasion.SHOP, "by": "ada", "most": 3}
+    await via.ask(harness.ledger, start, **more, now=harness.clock())
+    assert (await finding(harness)).may_be_erased
+    await answered(harness, await requested(harness))
+    assert await removed(harness) == 0
+    assert await harness.ledger.fetch("SELECT id FROM via_requests") == []
 
 
 @pytest.mark.usefixtures("known")

@@ -155,6 +155,9 @@ READING: Mapping[str, Cut] = {
 
 
 ORDERING: Mapping[str, Cut] = {
+    "via ask": cut(
+        "{parked} --brand={brand} --type=MESAJ --way=SMS_OTP --form-id=1 --occasion=shop"
+    ),
     "accounts save": cut("eve --role=reader --customer=acme", shows="acme"),
     "brands retry": cut("{brand}"),
     "customers add": cut("acme --name=Acme --kind=legal"),
@@ -310,12 +313,15 @@ MACHINE = "puts up servers on this machine, and reads no ledger"
 LAW = "checks the law on events that it makes up"
 FILES = "reads files of its user, and a dead letter that they name"
 ACCOUNTS = "of people who sign in to the console, and no data of a customer but its id"
+ONE_REQUEST = "of a request that only who made it can name; shows no recipient"
 WITHOUT_DATA: Mapping[str, str] = {
     "accounts disable": ACCOUNTS,
     "accounts link": ACCOUNTS,
     "accounts list": ACCOUNTS,
     "console": "runs a process; its pages are cut in tests/integration/web/test_matrix.py",
     "links make": "makes a link of what its user gives it; no data is read",
+    "via code": ONE_REQUEST,
+    "via show": ONE_REQUEST,
     "sources list": FILES,
     "sources show": FILES,
     "sources test": FILES,
@@ -391,6 +397,13 @@ def _changed(recipient: str, status: int, shows: str, **more: object) -> Ask:
 
 _CONFIRMATION = "/v1/consents/confirmation"
 _CONFIRMED = {"event_id": "none", "confirmed_at": "2026-03-02 12:00:00"}
+_ASKED_FOR = {
+    "brand_code": BRAND,
+    "types": ["MESAJ"],
+    "way": "SMS_OTP",
+    "form_id": "1",
+    "occasion": "form",
+}
 _OK = '{"status":"ok"}'
 ROUTES: Mapping[str, tuple[Ask, ...]] = {
     "/health/live": _everywhere("/health/live", shows=_OK),
@@ -438,6 +451,17 @@ ROUTES: Mapping[str, tuple[Ask, ...]] = {
         _of_recipient("/v1/consents/lookup", PHONE, 200, '"customer_id":"acme"'),
         _of_recipient("/v1/consents/lookup", FOREIGN_RECIPIENT, 200, '"consents":[]'),
         _of_recipient("/v1/consents/lookup", PHONE, 403, "within", brand_code=FOREIGN_BRAND),
+    ),
+    "VIA_PATH": (
+        _of_recipient("/v1/via", f"+90555{BRAND}2", 409, "Person opted out", **_ASKED_FOR),
+        _of_recipient(
+            "/v1/via", PHONE, 403, "within", **_ASKED_FOR | {"brand_code": FOREIGN_BRAND}
+        ),
+    ),
+    # A request is found by its name, which the ledger makes: tests/integration/api has another's.
+    "VIA_REQUEST_PATH": (Ask(server="api", path="/v1/via/a", status=404, shows="No such request"),),
+    "VIA_CODE_PATH": (
+        Ask(server="api", path="/v1/via/a/code", body={}, status=404, shows="No such request"),
     ),
     "CHANGE_PATH": (
         _changed(FOREIGN_RECIPIENT, 202, '"consents":[]'),

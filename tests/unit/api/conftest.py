@@ -233,6 +233,7 @@ async def serving(
         brands=brands,
         keys=directory or known(*(keys or (BOTH,))),
         digests=SuppressionKeys(),
+        via_a_day=3,
         partitions={TOPICS.events.name: 2, TOPICS.express.name: 2},
         clock=lambda: clock,
     )

@@ -14,6 +14,7 @@ import httpx
 import pytest
 import time_machine
 
+from izin.api.bodies import read_via
 from izin.consent import SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.links import BrokenLinkError, LinkKeys, OptOutLink, opt_out_link
@@ -48,6 +49,8 @@ on = "ONAY"
 off = "RET"
 """
 DOUBLE = f'double_opt_in = true\n{FORM}\n[sender]\nkind = "secret"\nsignature = "header:x-secret"\n'
+_SENDER = '[sender]\nkind = "secret"\nsignature = "header:x-secret"\n'
+BY_IYS = f'{FORM}\n{_SENDER}[via]\nSMS_OTP = "12"\nEPOSTA_SHORTURL = "13"\n'
 FILLED_IN = {"phone": "0555 000 00 01", "mail": EMAIL, "sms": "on", "news": "on"}
 
 
@@ -58,7 +61,9 @@ async def client(
     """Yield a browser: it has no API key."""
     (tmp_path / "signup.toml").write_text(FORM, "utf-8")
     (tmp_path / "double.toml").write_text(DOUBLE, "utf-8")
-    (tmp_path / "double.secret").write_text("a secret", "utf-8")
+    (tmp_path / "byiys.toml").write_text(BY_IYS, "utf-8")
+    for name in ("double", "byiys"):
+        (tmp_path / f"{name}.secret").write_text("a secret", "utf-8")
     receipts = FakeReceipts([], clock)
     async with intake_client(fake, directory, clock, receipts, tmp_path) as client:
         del client.headers["Authorization"]
@@ -362,6 +367,45 @@ async def test_links_of_one_kind_are_of_no_use_as_the_other(
     sealed = a_link().rpartition("/")[2]
     assert (await client.post(f"/v1/confirm/{sealed}")).status_code == 404
     assert fake.events == []
+
+
+async def test_form_whose_consents_iys_asks_for_publishes_none(
+    client: httpx.AsyncClient, fake: FakePublisher
+):
+    """The answer has what is to be posted to `izin api`; an opt-out beside it never waits."""
+    secret = {"x-secret": "a secret"}
+    assert (await client.post("/v1/forms/byiys", data=FILLED_IN)).status_code == 401
+    answer = await client.post("/v1/forms/byiys", data={**FILLED_IN, "news": "off"}, headers=secret)
+    assert answer.status_code == 202
+    assert [(one.status, one.type) for one in fake.events] == [("RET", "EPOSTA")]
+    asked = {"brand_code": BRAND, "recipient_type": None, "occasion": "form"}
+    by_text = {"recipient": PHONE, "types": ["MESAJ"], "way": "SMS_OTP", "form_id": "12"}
+    assert answer.json()["via"] == [asked | by_text]
+    start, occasion = read_via("application/json", json.dumps(asked | by_text).encode())
+    assert (start.recipient, occasion) == (PHONE, "form")
+    both = (await client.post("/v1/forms/byiys", data=FILLED_IN, headers=secret)).json()["via"]
+    by_mail = {"recipient": EMAIL, "types": ["EPOSTA"], "way": "EPOSTA_SHORTURL", "form_id": "13"}
+    assert sorted(both, key=str) == sorted([asked | by_text, asked | by_mail], key=str)
+    wrong = await client.post("/v1/forms/byiys", data={**FILLED_IN, "phone": "1"}, headers=secret)
+    assert (wrong.status_code, "via" in wrong.json()) == (422, False)
+    assert len(fake.events) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (f"double_opt_in = true\n{BY_IYS}", "choose one"),
+        (BY_IYS.replace(_SENDER, ""), r"\[sender\]"),
+        (BY_IYS.replace('"form"', '"paper"', 1), "form, call, shop"),
+        (BY_IYS.replace("SMS_OTP", "SMS"), "via"),
+    ],
+)
+def test_form_that_iys_asks_for_is_checked(tmp_path: Path, text: str, fault: str):
+    """It is one way of two, for a back end, and on an occasion of the person's own."""
+    (tmp_path / "mine.toml").write_text(text, "utf-8")
+    (tmp_path / "mine.secret").write_text("a secret", "utf-8")
+    with pytest.raises(MappingError, match=fault):
+        source_at(tmp_path, "mine", FormMapping)
 
 
 def test_double_opt_in_needs_a_sender(tmp_path: Path):

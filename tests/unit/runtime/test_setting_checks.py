@@ -38,6 +38,7 @@ from izin.runtime.settings import (
     SenderSettings,
     SinkSettings,
     StreamSettings,
+    ViaSettings,
     WebhookSettings,
 )
 from tests.support.secret_keys import a_key
@@ -325,6 +326,7 @@ GROUPS = (
     SenderSettings,
     SinkSettings,
     StreamSettings,
+    ViaSettings,
     WebhookSettings,
 )
 
