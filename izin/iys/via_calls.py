@@ -46,8 +46,8 @@ class ViaCalls:
         *,
         permit: Callable[[], Awaitable[bool]],
     ) -> Mapping[str, Receipt]:
-        """Give İYS the code of ``wire_format.via.confirmation``; return the receipts of what was consented to,
-        by channel. ``permit`` is used as by ``start``.
+        """Give İYS the code of ``wire_format.via.confirmation``; return the receipts of what was
+        consented to, by channel. ``permit`` is used as by ``start``.
         """
         return await self.exchange.call(
             Call(

@@ -400,9 +400,13 @@ class Scenario:
         many have consented so: one.
         """
         stage = self._begin("İYS asks for consent (ViA)")
-        how = {"headers": self._authorization, "timeout": 30, "trust_env": False}
         with (
-            httpx.Client(base_url=f"{self._stack.url('api')}/v1/via", **how) as api,
+            httpx.Client(
+                base_url=f"{self._stack.url('api')}/v1/via",
+                headers=self._authorization,
+                timeout=30,
+                trust_env=False,
+            ) as api,
             SimulatorClient(self._stack.url("simulator")) as simulator,
         ):
             name = api.post("", json=_ASKED).raise_for_status().json()["request"]
