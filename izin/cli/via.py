@@ -46,6 +46,13 @@ _WHY = {
 }
 
 
+def _recipient(text: str, channel: Channel) -> str:
+    found = read_recipient(text, channel)
+    if isinstance(found, Violation):
+        raise typer.BadParameter(found.reason, param_hint="RECIPIENT")
+    return found
+
+
 @app.command()
 def ask(
     recipient: Annotated[
@@ -76,9 +83,7 @@ def ask(
     it is written to the history. Exit code 1 if nobody was asked, or that is not known; 3 if the
     person must not be asked.
     """
-    found = read_recipient(recipient, channels[0])
-    if isinstance(found, Violation):
-        raise typer.BadParameter(found.reason, param_hint="RECIPIENT")
+    found = _recipient(recipient, channels[0])
     if not way.channels.issuperset(channels):
         raise typer.BadParameter("İYS asks so for other types", param_hint="--way")
     end_dry_run(

@@ -33,7 +33,7 @@ from izin.runtime.plan import OnProgress, silent
 _SETTLED_AT_ONCE = 50
 
 
-class ChangeKind(StrEnum):
+class ListStep(StrEnum):
     """What a call does with the access lists of its consents."""
 
     REPLACE = "replace"
@@ -42,10 +42,10 @@ class ChangeKind(StrEnum):
     """To the list of one consent, where that is too long for a replacement."""
 
 
-class AccessChange(NamedTuple):
+class ListChange(NamedTuple):
     """One call: what becomes of the lists of 100 consents at most."""
 
-    kind: ChangeKind
+    kind: ListStep
     group: AccessGroup
     retailers: frozenset[int]
     keys: tuple[str, ...]
@@ -75,7 +75,7 @@ def wanted_of(one: RetailerDifference) -> frozenset[int]:
     return _codes(one.desired_code, one.desired_access) or frozenset()
 
 
-def changes_for(differences: Iterable[RetailerDifference]) -> list[AccessChange]:
+def changes_for(differences: Iterable[RetailerDifference]) -> list[ListChange]:
     """Return the calls that bring İYS's lists to what is wanted, in their order: of one consent
     what it loses comes before what it gains.
     """
@@ -96,7 +96,7 @@ def _codes(code: int | None, access: Collection[int] | None) -> frozenset[int] |
 
 def _changes(
     channel: Channel, recipient_type: RecipientType, every: Sequence[_Wanted]
-) -> Iterator[AccessChange]:
+) -> Iterator[ListChange]:
     by_target: dict[frozenset[int], list[_Wanted]] = defaultdict(list)
     by_lost: dict[frozenset[int], list[_Wanted]] = defaultdict(list)
     gaining = [one for one in every if one.gains]
@@ -108,9 +108,9 @@ def _changes(
             by_lost[one.lost].append(one)
     _place([one for one in every if one.lost and not one.gains], by_target, by_lost)
     steps = [
-        *((ChangeKind.REPLACE, some, target) for target, some in by_target.items()),
+        *((ListStep.REPLACE, some, target) for target, some in by_target.items()),
         *(
-            (ChangeKind.REMOVE, some, codes)
+            (ListStep.REMOVE, some, codes)
             for lost, some in by_lost.items()
             for codes in _parts(lost)
         ),
@@ -120,15 +120,15 @@ def _changes(
         for start in range(0, len(some), MAX_ACCESS):
             part = some[start : start + MAX_ACCESS]
             group = AccessGroup(channel, recipient_type, tuple(one.recipient for one in part))
-            yield AccessChange(kind, group, frozenset(codes), tuple(one.key for one in part))
+            yield ListChange(kind, group, frozenset(codes), tuple(one.key for one in part))
 
 
-def _gained(one: _Wanted) -> Iterator[tuple[ChangeKind, Iterable[int]]]:
+def _gained(one: _Wanted) -> Iterator[tuple[ListStep, Iterable[int]]]:
     """Yield how a list that is too long for a replacement is added to."""
     first, *more = _parts(one.target - (one.held or frozenset()))
-    yield ChangeKind.REPLACE if one.held is None else ChangeKind.ADD, first
+    yield ListStep.REPLACE if one.held is None else ListStep.ADD, first
     for codes in more:
-        yield ChangeKind.ADD, codes
+        yield ListStep.ADD, codes
 
 
 def _place(
@@ -164,7 +164,7 @@ def _parts(codes: Iterable[int]) -> list[list[int]]:
     return [ordered[at : at + MAX_ACCESS] for at in range(0, len(ordered), MAX_ACCESS)]
 
 
-def forecast(changes: Collection[AccessChange], consents: int, *, rate: float) -> timedelta:
+def forecast(changes: Collection[ListChange], consents: int, *, rate: float) -> timedelta:
     """Return how long the calls take, and the reading back of each list, at ``rate`` calls a
     second.
     """
@@ -223,11 +223,11 @@ class AccessWork:
         on_progress(total, total)
         return settled, left
 
-    async def _call(self, change: AccessChange) -> None:
+    async def _call(self, change: ListChange) -> None:
         call = {
-            ChangeKind.REPLACE: self.calls.replace,
-            ChangeKind.REMOVE: self.calls.remove,
-            ChangeKind.ADD: self.calls.add,
+            ListStep.REPLACE: self.calls.replace,
+            ListStep.REMOVE: self.calls.remove,
+            ListStep.ADD: self.calls.add,
         }[change.kind]
         await self.turn()
         await call(self.brand.path, change.group, change.retailers)

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from izin.iys.retailer_calls import MAX_ACCESS
 from izin.ledger.retailers import RetailerDifference
-from izin.reconcile.retailer_access import AccessChange, ChangeKind, changes_for, wanted_of
+from izin.reconcile.retailer_access import ListChange, ListStep, changes_for, wanted_of
 
 FIRST = 10_000_000
 SOON = datetime(2026, 11, 2, tzinfo=UTC)
@@ -37,7 +37,7 @@ def a_difference(
 
 
 def carried_out(
-    lists: Mapping[str, frozenset[int]], changes: Iterable[AccessChange]
+    lists: Mapping[str, frozenset[int]], changes: Iterable[ListChange]
 ) -> dict[str, frozenset[int]]:
     """Return the lists that İYS has after ``changes``, each within its limits."""
     found = dict(lists)
@@ -47,11 +47,11 @@ def carried_out(
         for key in change.keys:
             before = found[key]
             found[key] = {
-                ChangeKind.REPLACE: change.retailers,
-                ChangeKind.REMOVE: before - change.retailers,
-                ChangeKind.ADD: before | change.retailers,
+                ListStep.REPLACE: change.retailers,
+                ListStep.REMOVE: before - change.retailers,
+                ListStep.ADD: before | change.retailers,
             }[change.kind]
-            assert change.kind is not ChangeKind.ADD or len(change.keys) == 1
+            assert change.kind is not ListStep.ADD or len(change.keys) == 1
     return found
 
 
@@ -103,7 +103,7 @@ def test_one_shop_that_closes_is_taken_from_a_hundred_lists_at_once():
         for number in range(100)
     ]
     (change,) = changes_for(consents)
-    assert (change.kind, change.retailers) == (ChangeKind.REMOVE, frozenset({FIRST + 199}))
+    assert (change.kind, change.retailers) == (ListStep.REMOVE, frozenset({FIRST + 199}))
 
 
 def test_consent_that_only_loses_joins_a_call_that_has_room():
@@ -111,4 +111,4 @@ def test_consent_that_only_loses_joins_a_call_that_has_room():
     both = frozenset({FIRST, FIRST + 1})
     gaining, losing = a_difference(1, [], both), a_difference(2, both | {FIRST + 2}, both)
     (change,) = changes_for([gaining, losing, a_difference(3, both, both)])
-    assert (change.kind, change.keys) == (ChangeKind.REPLACE, (gaining.key, losing.key))
+    assert (change.kind, change.keys) == (ListStep.REPLACE, (gaining.key, losing.key))
