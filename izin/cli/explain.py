@@ -79,7 +79,7 @@ def explain(
         err.print("nothing is known of this recipient")
         raise typer.Exit(ExitCode.WRONG)
     if ask:
-        rows = found.history.rows
+        rows = [row for row in found.history.rows if row.brand_code in found.brands]
         run_at_iys(lambda ledger, client: iys_history.ask(ledger, client, rows, by=by))
         found, at_iys = run_on_ledger(lambda ledger: _find(ledger, key, customer))
     match output:
