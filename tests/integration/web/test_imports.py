@@ -251,7 +251,9 @@ async def test_refused_rows_are_in_the_worklist_of_their_customer(
     left = ReportSummary(outcomes={"NOT_IMPORTED": 3}, reasons=())
     stored.save(stage=ImportStage.IMPORTED, left=left)
     unreadable._files = refused_rows(folder)
-    assert "refused rows of the file kampanya.csv" in (await browser.get("/worklist")).text
+    page = (await browser.get("/worklist")).text
+    assert "refused rows of the file kampanya.csv" in page
+    assert re.search(r'href="/imports/[^"]+">Correct rows</a>', page)
     stranger = await console.signed_in(AccountRole.OPERATOR, [OTHER])
     assert "kampanya" not in (await stranger.get("/worklist")).text
     stored.save(stage=ImportStage.IMPORTED, left=ReportSummary(outcomes={}, reasons=()))

@@ -61,6 +61,23 @@ async def test_worklist_masks_recipients_until_a_look_is_recorded(
     assert {one["after"]["command"] for one in looks} == {"console worklist"}
 
 
+async def test_recipient_of_a_row_is_one_click_away(harness: SinkHarness, console: ConsoleHarness):
+    """Masked and sealed, for a reader too, beside what its brand is called; what is parked is the
+    first of its keys.
+    """
+    await harness.ingest(onay(type="ARAMA"))
+    await park(harness, PHONE)
+    reader = await console.signed_in(AccountRole.READER)
+    page = await reader.get("/worklist")
+    assert f"{BRAND} {(await harness.brand()).name}" in page.text
+    (person,) = fields(page, "person")["person"]
+    found = await reader.post("/recipient", {"person": person})
+    assert (found.status_code, PHONE in found.text) == (200, False)
+    assert found.text.index("· MESAJ ·") < found.text.index("· ARAMA ·")
+    other = await console.signed_in(AccountRole.READER, name="okur")
+    assert (await other.post("/recipient", {"person": person})).status_code == 403
+
+
 async def test_reader_sees_the_list_and_neither_people_nor_acts(
     harness: SinkHarness, console: ConsoleHarness
 ):
@@ -85,7 +102,7 @@ async def test_one_parked_consent_is_released_after_its_plan(
     browser = await console.signed_in(AccountRole.COMPLIANCE, name="ada", language=Language.TURKISH)
     first = fields(await browser.get("/worklist", kind="parked"), "one")["one"][0]
     plan = await browser.post("/worklist/plan", {"one": first})
-    assert "yeni bir onay verdiğini teyit eder" in plan.text
+    assert "yeni bir onay verdiğini siz doğrulamış olursunuz" in plan.text
     assert set(await harness.states_of([PHONE, a_phone(2)])) == {"parked"}
     done = await carry_out(browser, plan)
     assert f"{BRAND} markasının 1 kaydı yeniden işleme alındı" in done.text
@@ -217,5 +234,5 @@ async def test_month_is_made_shown_and_downloaded(
 async def test_month_of_everybody_asks_for_a_customer(console: ConsoleHarness):
     """And one that is none of those to choose from is the last that is over."""
     browser = await console.signed_in()
-    assert "Choose a customer above" in (await browser.get("/months", month="1999-01")).text
+    assert "Customer of the report" in (await browser.get("/months", month="1999-01")).text
     assert (await browser.post("/months/make", {"month": "x"})).status_code == 422

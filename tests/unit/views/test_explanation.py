@@ -9,6 +9,7 @@ import pytest
 
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Reason
+from izin.consent.violations import REASONS
 from izin.iys.errors import Verdict
 from izin.ledger.history import NOT_SENT
 from izin.ledger.reads import RecordedFact
@@ -149,6 +150,14 @@ def a_decision(reason: str, **more: object) -> RecordedFact:
 def test_in_words_of_each_kind_of_fact(fact: RecordedFact, words: str) -> None:
     """No kind of fact is printed as data."""
     assert SAID.in_words(fact) == words
+
+
+def test_violation_of_the_history_is_said_in_turkish() -> None:
+    """The history has it in English; one whose code is not known stays as it is."""
+    said = Explanation(Words(text=partial(text, Language.TURKISH), when=turkish))
+    for code, reason in (("H112", REASONS["H112"][1]), ("H000", "no date")):
+        found = said.in_words(a_decision("first", violations=[{"reason": "no date", "code": code}]))
+        assert found.endswith(f"İYS'ye kaydedilemez: {reason} ({code})")
 
 
 def test_history_rows_are_in_the_order_learnt() -> None:
