@@ -65,8 +65,8 @@ async def test_recipient_of_a_row_is_one_click_away(harness: SinkHarness, consol
     """Masked and sealed, for a reader too, beside what its brand is called; what is parked is the
     first of its keys.
     """
-    await harness.ingest(onay(type="ARAMA"))
     await park(harness, PHONE)
+    await harness.ingest(onay(type="ARAMA", event_id="call"))
     reader = await console.signed_in(AccountRole.READER)
     page = await reader.get("/worklist")
     assert f"{BRAND} {(await harness.brand()).name}" in page.text
