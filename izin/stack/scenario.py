@@ -402,18 +402,18 @@ class Scenario:
         stage = self._begin("İYS asks for consent (ViA)")
         with (
             httpx.Client(
-                base_url=f"{self._stack.url('api')}/v1/via",
+                base_url=f"{self._stack.url('api')}/v1",
                 headers=self._authorization,
                 timeout=30,
                 trust_env=False,
             ) as api,
             SimulatorClient(self._stack.url("simulator")) as simulator,
         ):
-            name = api.post("", json=_ASKED).raise_for_status().json()["request"]
-            wait_until(lambda: api.get(f"/{name}").json()["state"] == "asked", "İYS has asked")
+            name = api.post("via", json=_ASKED).raise_for_status().json()["request"]
+            wait_until(lambda: api.get(f"via/{name}").json()["state"] == "asked", "İYS has asked")
             given = {"code": simulator.via_code()}
-            api.post(f"/{name}/code", json=given).raise_for_status()
-            wait_until(lambda: api.get(f"/{name}").json()["state"] == "consented", "they consent")
+            api.post(f"via/{name}/code", json=given).raise_for_status()
+            wait_until(lambda: api.get(f"via/{name}").json()["state"] == "consented", "they consent")
         stage(1, 1)
         return 1
 
