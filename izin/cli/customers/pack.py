@@ -245,7 +245,7 @@ def void_consents_of(
     columns = ("source", "returned") if returned else ("comes back", "void")
     print_rows(output, ("brand", "channel", *columns), rows)
     if found and not returned:
-        say("never ask for a consent by a commercial message")
+        say("a new consent is given as said; never ask for it by a commercial message")
     if out is not None:
         say(f"{sum(found.values()):,} consents are in {out}: no send list")
     exit_if(found and not returned)
