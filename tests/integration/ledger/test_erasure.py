@@ -158,6 +158,7 @@ async def test_erasure_takes_requests_for_a_consent_that_was_never_given(harness
     more = {"customer_id": CUSTOMER, "occasion": via.Occasion.SHOP, "by": "ada", "most": 3}
     await via.ask(harness.ledger, start, **more, now=harness.clock())
     assert (await finding(harness)).may_be_erased
+    await deliver(harness)  # the message of the brand
     await answered(harness, await requested(harness))
     assert await removed(harness) == 0
     assert await harness.ledger.fetch("SELECT id FROM via_requests") == []
