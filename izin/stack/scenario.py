@@ -410,10 +410,14 @@ class Scenario:
             SimulatorClient(self._stack.url("simulator")) as simulator,
         ):
             name = api.post("via", json=_ASKED).raise_for_status().json()["request"]
-            wait_until(lambda: api.get(f"via/{name}").json()["state"] == "asked", "İYS has asked")
+
+            def is_in(state: str) -> bool:
+                return bool(api.get(f"via/{name}").json()["state"] == state)
+
+            wait_until(lambda: is_in("asked"), "İYS has asked")
             given = {"code": simulator.via_code()}
             api.post(f"via/{name}/code", json=given).raise_for_status()
-            wait_until(lambda: api.get(f"via/{name}").json()["state"] == "consented", "they consent")
+            wait_until(lambda: is_in("consented"), "they consent")
         stage(1, 1)
         return 1
 

@@ -141,7 +141,7 @@ async def test_workbook_of_a_month_has_its_figures(harness: SinkHarness):
     content = workbook_of(report, customer, {BRAND: "=Örnek"}, Language.TURKISH)
     (sheet,) = load_workbook(io.BytesIO(content)).worksheets
     rows = [[cell.value for cell in row] for row in sheet.iter_rows()]
-    assert rows[3][:4] == ["marka", "kanal", "gelen", "İYS'ye kaydedilen"]
+    assert rows[3][:4] == ["marka", "kanal", "gelen", "İYS'de kayıtlı"]
     assert rows[4][:3] == [f"'=Örnek {BRAND}", "ARAMA", report.rows[0].figures["came"]]
     assert rows[3 + len(report.rows)][0] == "toplam"
     assert sheet.page_setup.orientation == "landscape"

@@ -54,7 +54,7 @@ async def test_figures_are_those_of_the_ledger(harness: SinkHarness, console: Co
     assert found["Registered at İYS"] == "2"
     assert found["Waits for İYS"] == "1"
     assert (found["Overdue"], found["Opt-outs today"]) == ("0", "1")
-    assert found["parked"] == found["suspended"] == found["Open complaints"] == "0"
+    assert found["needs a decision"] == found["suspended"] == found["Open complaints"] == "0"
     assert found["Status queries"] == "0 of 1,000"
     assert "all will be sent in time" in (await browser.get("/")).text
 
@@ -154,7 +154,7 @@ async def test_page_in_turkish_has_no_english_text(harness: SinkHarness, console
     await harness.ingest(onay())
     page = (await (await console.signed_in(language=Language.TURKISH)).get("/")).text
     assert "Retler akıyor mu?" in page
-    assert "Hiçbir sink işçisi çalışmıyor" in page
+    assert "Kayıtları işleyen süreç (sink) çalışmıyor" in page
     assert "Opt-outs" not in page
 
 

@@ -338,10 +338,10 @@ async def test_screen_speaks_turkish(harness: SinkHarness, console: ConsoleHarne
     page = await searched(browser)
     for words in (
         "İleti gönderilemez",
-        "bir kişinin işlemini bekliyor",
+        "karar bekliyor",
         "uygulandı: öncekinden yeni",
-        "Kayıtlı onayı doğrula",
-        "Elimde yeni bir onay var",
+        "Bu onayı ispatıyla doğrula",
+        "Yeni bir onay gir",
         "marka ekleme",
     ):
         assert words in page.text

@@ -1,5 +1,6 @@
 """Subscribers in the console: what each lacks, pausing, a test event, resends, whose they are."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -70,13 +71,14 @@ async def test_list_and_page_say_what_each_lacks(
     listed = (await browser.get("/subscribers")).text
     assert all(text in listed for text in ("crm", "till", "olayları alıyor"))
     page = (await browser.get("/subscribers/crm")).text
-    assert '<td>hızlı hat: retler</td><td class="number">0</td><td class="number">3</td>' in page
+    cells = re.sub("<td[^>]*>", "<td>", page)
+    assert "<td>hızlı hat: retler</td><td>0</td><td>3</td>" in cells
     assert "whsec_" not in listed + page
     assert "Duraklat</button>" not in page
     assert "<dt>Gecikme</dt><dd>yok</dd>" in page
     hooked.clock.ahead = timedelta(hours=3)
     later = await hooked.signed_in(AccountRole.READER, language=Language.TURKISH, name="ela")
-    assert "<td>3 sa</td>" in (await later.get("/subscribers")).text
+    assert re.search("<td[^>]*>3 sa</td>", (await later.get("/subscribers")).text)
 
 
 async def test_subscriber_is_paused_and_resumed(hooked: ConsoleHarness):
