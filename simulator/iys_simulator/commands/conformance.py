@@ -69,22 +69,8 @@ def conformance(
     disabled. Another server has the given account, and cases that need more are skipped. Exit code
     0: all cases passed; 1: one failed; 2: it is not on this machine; 4: nothing responds.
     """
-    if base_url != IN_PROCESS and urlsplit(base_url).hostname not in _LOOPBACK:
-        raise typer.BadParameter(
-            f"{base_url} is not on this machine ({', '.join(_LOOPBACK)}): cases write consents, "
-            "and İYS allows no tests like these, in its sandbox either",
-            param_hint="--base-url",
-        )
-    given = (username, password, iys_code, brand_code)
-    credentials = None
-    if username and password and iys_code is not None and brand_code is not None:
-        credentials = Credentials(
-            username=username, password=password, iys_code=iys_code, brand_code=brand_code
-        )
-    elif iys_code is not None or brand_code is not None:
-        missing = ("--username", "--password", "--iys-code", "--brand-code")
-        names = [name for name, value in zip(missing, given, strict=True) if not value]
-        raise typer.BadParameter(f"an account needs {', '.join(names)} too")
+    _require_this_machine(base_url)
+    credentials = _credentials(username, password, iys_code, brand_code)
     cases = [case for case in all_cases() if _is_selected(case, only or [])]
     if not cases:
         raise typer.BadParameter("no case matches", param_hint="--only")
@@ -106,6 +92,30 @@ def conformance(
     if outcomes == {Outcome.SKIPPED}:
         raise failed("every case was skipped", Exit.WRONG)
     raise typer.Exit(Exit.WRONG if Outcome.FAILED in outcomes else Exit.DONE)
+
+
+def _require_this_machine(base_url: str) -> None:
+    if base_url != IN_PROCESS and urlsplit(base_url).hostname not in _LOOPBACK:
+        raise typer.BadParameter(
+            f"{base_url} is not on this machine ({', '.join(_LOOPBACK)}): cases write consents, "
+            "and İYS allows no tests like these, in its sandbox either",
+            param_hint="--base-url",
+        )
+
+
+def _credentials(
+    username: str | None, password: str | None, iys_code: int | None, brand_code: int | None
+) -> Credentials | None:
+    if username and password and iys_code is not None and brand_code is not None:
+        return Credentials(
+            username=username, password=password, iys_code=iys_code, brand_code=brand_code
+        )
+    if iys_code is not None or brand_code is not None:
+        given = (username, password, iys_code, brand_code)
+        missing = ("--username", "--password", "--iys-code", "--brand-code")
+        names = [name for name, value in zip(missing, given, strict=True) if not value]
+        raise typer.BadParameter(f"an account needs {', '.join(names)} too")
+    return None
 
 
 async def _run(
