@@ -15,35 +15,31 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import SecretStr
 
 from benchmarks.results import RunReport
 from izin.consent import Channel, RecipientType
 from izin.iys.retailer_calls import MAX_ACCESS
 from izin.ledger import retailers
-from izin.ledger.db import Ledger
-from izin.ledger.db.migrate import migrate
-from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
+from izin.runtime.settings import KafkaSettings
 from tests.chaos.command import Seed, Show, run_stage, start
 from tests.chaos.pipeline import running_servers
 from tests.integration.sinks.sink_harness import (
     ACTIVE,
-    Clock,
     SinkHarness,
     a_phone,
     kafka_environment,
     onay,
-    sinks_over,
 )
 from tests.support.builders import BRAND
+from tests.support.reconcile.site import sinks_on
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
 _FIRST = 10_000_001
@@ -86,7 +82,7 @@ class AccessCampaign:
 
     async def run(self) -> AccessVerdict:
         """Fill both sides, have the lists changed, and compare."""
-        async with self._sinks() as harness:
+        async with sinks_on(self.database_url, self.iys, self.kafka) as harness:
             self.on_progress("registering consents")
             wanted = await self._fill(harness)
             before = self._calls()
@@ -174,25 +170,6 @@ class AccessCampaign:
 
     def _calls(self) -> int:
         return sum(map(self.iys.calls, _CHANGING))
-
-    @asynccontextmanager
-    async def _sinks(self) -> AsyncIterator[SinkHarness]:
-        await migrate(self.database_url)
-        self.iys.configure(
-            requestsPerSecond=0, tokenLimit=0, statusLimit=0, resultDelay=300, hiddenWindow=0
-        )
-        settings = IysSettings(
-            base_url=self.iys.address,
-            username=USERNAME,
-            password=SecretStr(PASSWORD),
-            requests_per_second=500,
-        )
-        ledger_settings = LedgerSettings(database_url=SecretStr(self.database_url))
-        async with (
-            Ledger(ledger_settings, owner=1) as ledger,
-            sinks_over(ledger, self.iys, settings, Clock(), self.kafka) as harness,
-        ):
-            yield harness
 
 
 def main(  # options

@@ -17,21 +17,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import SecretStr
 
 from benchmarks.results import RunReport
 from izin.iys.rate_limit import STATUS, HourLimit
-from izin.ledger.db import Ledger
-from izin.ledger.db.migrate import migrate
 from izin.reconcile.comparing import Difference, ReconcileScope
 from izin.reconcile.repairs import RepairFile, plan_of
 from izin.runtime.plan import Plan
-from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
+from izin.runtime.settings import KafkaSettings
 from tests.chaos.command import Seed, Show, run_stage, start
 from tests.chaos.pipeline import running_servers
-from tests.integration.sinks.sink_harness import ACTIVE, Clock, a_phone, sinks_over
-from tests.support.reconcile.site import PLANTS, Found, Site, planted
-from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
+from tests.integration.sinks.sink_harness import ACTIVE, a_phone
+from tests.support.reconcile.site import PLANTS, Found, Site, planted, sinks_on
+from tests.support.simulator import SimulatorAdmin
 
 _UNTOUCHED = 2
 """Of so many recipients one differs in nothing."""
@@ -102,23 +99,7 @@ class ReconcileCampaign:
 
     @asynccontextmanager
     async def _site(self) -> AsyncIterator[Site]:
-        await migrate(self.database_url)
-        self.iys.configure(
-            requestsPerSecond=0, tokenLimit=0, statusLimit=0, resultDelay=300, hiddenWindow=0
-        )
-        settings = IysSettings(
-            base_url=self.iys.address,
-            username=USERNAME,
-            password=SecretStr(PASSWORD),
-            requests_per_second=500,
-        )
-        ledger_settings = LedgerSettings(database_url=SecretStr(self.database_url))
-        async with (
-            Ledger(ledger_settings, owner=1) as ledger,
-            sinks_over(
-                ledger, self.iys, settings, Clock(), self.kafka, hour_limits=_UNLIMITED
-            ) as harness,
-        ):
+        async with sinks_on(self.database_url, self.iys, self.kafka, **_UNLIMITED) as harness:
             yield Site(harness=harness, kafka=self.kafka)
 
     async def _plant(self, site: Site) -> tuple[dict[str, Found], Counter[str]]:

@@ -2,21 +2,27 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 
+from pydantic import SecretStr
+
 from izin.consent import ConsentEvent
+from izin.iys.rate_limit import HourLimit
 from izin.iys.wire_format import IysMovement, JsonReader, Stream
 from izin.iys.wire_format.json_reader import to_turkish
 from izin.kafka import clients
 from izin.ledger import reads
-from izin.ledger.db import Notifications
+from izin.ledger.db import Ledger, Notifications
+from izin.ledger.db.migrate import migrate
+from izin.ledger.rate_limits import HOUR_LIMITS
 from izin.reconcile.comparing import Asker, Comparer, Difference, ReconcileScope
 from izin.reconcile.judging import Kind, SaidBy
 from izin.reconcile.repairs import RepairExecution
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic
@@ -28,19 +34,47 @@ from izin.streams.outputs import suppression_row
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
+    Clock,
     InMemoryTopic,
     SinkHarness,
     onay,
     ret,
+    sinks_over,
 )
 from tests.support.builders import a_key, usual
 from tests.support.order.harness import decide_all
 from tests.support.replay.dead_letters import ingest_all
+from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
 SECRET = "a fake secret of at least forty characters"
 """Under which keys are suppressed."""
 _ROUNDS = 40
 _UNLIMITED = 100_000
+
+
+@asynccontextmanager
+async def sinks_on(
+    database_url: str, iys: SimulatorAdmin, kafka: KafkaSettings, **limits: HourLimit
+) -> AsyncIterator[SinkHarness]:
+    """Provide the sinks of a campaign over a new ledger and an empty simulator, neither of which
+    limits them; ``limits`` are of calls in an hour, by name.
+    """
+    await migrate(database_url)
+    iys.configure(requestsPerSecond=0, tokenLimit=0, statusLimit=0, resultDelay=300, hiddenWindow=0)
+    settings = IysSettings(
+        base_url=iys.address,
+        username=USERNAME,
+        password=SecretStr(PASSWORD),
+        requests_per_second=500,
+    )
+    ledger_settings = LedgerSettings(database_url=SecretStr(database_url))
+    async with (
+        Ledger(ledger_settings, owner=1) as ledger,
+        sinks_over(
+            ledger, iys, settings, Clock(), kafka, hour_limits={**HOUR_LIMITS, **limits}
+        ) as harness,
+    ):
+        yield harness
 
 
 @dataclass(kw_only=True)
