@@ -2,6 +2,7 @@
 
 client          one method for each call of İYS
 register_calls  its calls about single recipients: İYS's own history, reject links
+retailer_calls  its calls about retailers (bayi), and which consents each may use
 via_calls       its calls by which it asks somebody for consent (ViA)
 exchange        HTTP, in its slot and while its circuit is closed
 tokens          the access token of an account

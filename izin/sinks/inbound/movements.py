@@ -432,8 +432,11 @@ class Puller:
                 )
             await self._movements.record(connection, brand, seen, now=now)
             pulled = await stream_progress.oldest_pull(connection, brand.brand_code)
-            is_closed = await sweeps.is_after_gap(connection, brand.brand_code)
-            if pulled is not None and pulled != pulled_before and not is_closed:
+            if (
+                pulled is not None
+                and pulled != pulled_before
+                and not await sweeps.is_after_gap(connection, brand.brand_code)
+            ):
                 fresh = stream_progress.freshness(
                     self.context.topic_messages,
                     brand,
