@@ -471,22 +471,25 @@ async def test_killed_worker_asks_nobody_twice_and_loses_no_consent(
     person: Via, harness: SinkHarness, processes: SinkProcesses, kafka_settings: KafkaSettings
 ):
     """By kill -9 while İYS is starting, and while it is given codes; a process of its own."""
-    for operation in ("viaStart", "viaConfirm"):
-        harness.iys.inject_fault(operation, slowSeconds=0.4, times=None)
     requests = [await person.made(recipient=recipient) for recipient in PEOPLE]
 
     async def run_and_kill(operation: str) -> None:
-        """Have the processes work on the requests, and one killed amid the calls."""
+        """Have the process work on the requests, and killed amid its third call."""
+        harness.iys.inject_fault(operation, slowSeconds=5, after=2)
         processes.start()
-        await until(lambda: harness.iys.calls(operation) >= len(processes.running) + 1)
+        await until(lambda: operation not in harness.iys.faults_left())
         await asyncio.to_thread(processes.kill, 0)
         processes.start()
         await until(is_still)
+
+    async def is_published() -> bool:
+        return not await harness.ledger.fetch("SELECT 1 FROM outbox")
 
     async def is_still() -> bool:
         return not via.MOVING & {(await person.state(one))[0] for one in requests}
 
     await run_and_kill("viaStart")
+    await until(lambda: person.asked_at_iys() >= len(requests))
     sent = {one["recipient"]: one["code"] for one in harness.iys.via_requests()}
     assert len(sent) == person.asked_at_iys(), "somebody was asked twice"
     asked = [one for one in requests if (await person.state(one))[0] is ViaState.ASKED]
@@ -497,6 +500,7 @@ async def test_killed_worker_asks_nobody_twice_and_loses_no_consent(
         code = sent[one.start.recipient]
         assert await via.give_code(harness.ledger, one.id, code, now=harness.clock())
     await run_and_kill("viaConfirm")
+    await until(is_published)
     await asyncio.to_thread(processes.end)
     assert {await person.state(one) for one in asked} == {(ViaState.CONSENTED, None)}
     assert len(sent) == person.asked_at_iys()
