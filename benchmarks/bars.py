@@ -403,6 +403,8 @@ _ALL = (
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),
+    _at_most("outage-found", "chaos-outage", 60, "s", "until a delisted address is found"),
+    _at_most("outage-wrong-yes", "chaos-outage", 0, "", "yes to who had rejected, on the return"),
     _at_most(
         "outage-unexplained", "chaos-outage", 0, "", "gates shut without reason, limits passed"
     ),

@@ -37,7 +37,6 @@ from izin.cli.terminal.ledger_session import chosen_brands, named_brand, run_cut
 from izin.consent import Channel, SourceError
 from izin.iys.client import IysClient
 from izin.iys.errors import MisconfiguredError
-from izin.iys.rate_limit import Reputation
 from izin.iys.wire_format import PushConnection
 from izin.ledger.brands import registered_brand
 from izin.ledger.db import Ledger
@@ -441,7 +440,9 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """Show each egress address: İYS's success rate of the day, its pace, and limited calls used.
 
     İYS counts failed calls against an address. Below 80 % success we slow an address down; below
-    75 % it sends in bulk only what is due within a day. Exit code 1 if an address is below.
+    75 % it sends in bulk only what is due within a day. An address that İYS has taken off its list
+    is answered no more: its brands are served from the others until it is. Exit code 1 if an
+    address is below or off the list.
     """
     found = run_on_ledger(addresses)
     print_found(
@@ -449,6 +450,7 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
         {
             "address": "address",
             "reputation": "reputation",
+            "delisted_at": "off İYS's list since",
             "calls_24h": "calls in 24 h",
             "failed_24h": "failed",
             "pace": "pace",
@@ -465,4 +467,4 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
         token_paused_until=attrgetter("token_silent_until"),
         status_calls_1h=attrgetter("status_calls"),
     )
-    exit_if([one for one in found if one.reputation is not Reputation.GOOD])
+    exit_if([one for one in found if not one.is_good])

@@ -28,7 +28,9 @@ from izin.iys.rate_limit import (
     ReputationPolicy,
     Slot,
 )
+from izin.ledger import egress
 from izin.ledger.db import ClockOffset, Connection, Ledger, fetch_one, statements
+from izin.ledger.egress import AddressAnswer
 from izin.runtime.logs import get_logger
 
 HOUR_LIMITS: Mapping[str, HourLimit] = {
@@ -57,11 +59,18 @@ class Address:
     """In the last hour."""
     calls: int
     failures: int
+    delisted_at: datetime | None
+    """Since when İYS does not answer it, though it answers others or says that it is forbidden."""
 
     @property
     def reputation(self) -> Reputation:
         """Its reputation at İYS."""
         return ReputationPolicy().of(self.calls, self.failures)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether İYS answers it, and will go on to."""
+        return self.delisted_at is None and self.reputation is Reputation.GOOD
 
 
 async def addresses(ledger: Ledger) -> tuple[Address, ...]:
@@ -105,6 +114,8 @@ class LedgerPacer:
         """Slots, and by when their calls had arrived, by our clock; -inf: they were not used."""
         self._calls: Counter[tuple[str, str]] = Counter()
         self._failures: Counter[tuple[str, str]] = Counter()
+        self._answer: AddressAnswer | None = None
+        """To the last call since these were written."""
         self._written_at = clock()
         self.reputation = Reputation.GOOD
         """The reputation of the address as last read."""
@@ -156,6 +167,7 @@ class LedgerPacer:
         """Count the result of a call."""
         self._calls[operation, code] += 1
         self._failures[operation, code] += failed
+        self._answer = AddressAnswer.of(code)
         if self._counted is not None:
             self._counted(operation, code)
 
@@ -238,6 +250,7 @@ class LedgerPacer:
     async def _write(self, connection: Connection) -> None:
         calls, self._calls = self._calls, Counter()
         failures, self._failures = self._failures, Counter()
+        answer, self._answer = self._answer, None
         self._written_at = self._clock()
         if calls:
             await connection.execute(
@@ -250,6 +263,8 @@ class LedgerPacer:
                     "failures": [failures[key] for key in calls],
                 },
             )
+        if answer is not None:
+            await egress.note(connection, self._address, answer)
         await self._read_reputation(connection)
 
     async def _read_reputation(self, connection: Connection) -> None:

@@ -174,6 +174,8 @@ FINE: Mapping[str, Any] = {
         confirmed_hours=3,
         swept=1,
         queried=2,
+        found_seconds=60,
+        wrong_yes=0,
         unexplained=(),
     ),
     "onboarding": onboarding.OnboardingVerdict(
@@ -214,6 +216,8 @@ def short_figures(
         ("outage", {"shut_minutes": 15.1}, {"outage-shut"}),
         ("outage", {"shut_minutes": None}, {"outage-shut"}),
         ("outage", {"confirmed_hours": None}, {"outage-confirmed"}),
+        ("outage", {"found_seconds": None}, {"outage-found"}),
+        ("outage", {"wrong_yes": 1}, {"outage-wrong-yes"}),
         ("outage", {"unexplained": ("a key",)}, {"outage-unexplained"}),
         ("onboarding", {}, set()),
         ("onboarding", {"forecast_seconds": 360}, {"onboarding-forecast"}),

@@ -63,6 +63,7 @@ from izin.ledger import brands as registry, offsets, reads, sequences, stream_pr
 from izin.ledger.automatic_suspension import decisions
 from izin.ledger.db import Ledger, pending
 from izin.ledger.db.migrate import migrate, migrations
+from izin.ledger.rate_limits import addresses
 from izin.ledger.registry import granted
 from izin.ledger.stored_secrets import census
 from izin.ledger.webhooks import registry as subscribers
@@ -362,6 +363,7 @@ CHECKS = (
         run=lambda: faults.of_pulls(_query(stream_progress.read), now=utc_now()),
         needs=_LEDGER,
     ),
+    Check(name="addresses", run=lambda: faults.of_addresses(_query(addresses)), needs=_LEDGER),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),
     Check(name="brands", run=_brands, needs=_LEDGER),
     Check(

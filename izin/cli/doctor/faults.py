@@ -22,6 +22,7 @@ from izin.ledger.access_tokens import LedgerTokenStore
 from izin.ledger.automatic_suspension.decisions import AutomaticSuspension
 from izin.ledger.db import Ledger
 from izin.ledger.offsets import Held
+from izin.ledger.rate_limits import Address
 from izin.ledger.reads import Backlog, Memory, Parked
 from izin.ledger.record import Brand
 from izin.ledger.registry.granted import ListReading, LostRight
@@ -264,6 +265,19 @@ def of_memory(memory: Memory) -> Iterator[DoctorFinding]:
         )
     else:
         yield ok("memory", f"{size}, {has}")
+
+
+def of_addresses(addresses: Sequence[Address]) -> Iterator[DoctorFinding]:
+    """Yield which egress addresses İYS answers no more."""
+    delisted = [one for one in addresses if one.delisted_at is not None]
+    for one in delisted:
+        yield wrong(
+            "addresses",
+            f"İYS answers {one.address} no more, found at {turkish(one.delisted_at)}; its brands "
+            "are served from the others, where there are any; have İYS put it on its list again",
+        )
+    if not delisted:
+        yield ok("addresses", f"{len(addresses)} have called, and İYS answers them")
 
 
 def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[DoctorFinding]:

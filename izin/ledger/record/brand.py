@@ -1,7 +1,7 @@
 """A brand of a customer at İYS, as the ledger stores it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -29,9 +29,10 @@ class Brand(RegisteredBrand):
     it shows no number, as to business partners: that is not none."""
     queried_at: datetime | None = None
 
-    def is_served_by(self, account: str, address: str) -> bool:
-        """Whether a process of this account and egress address serves the brand."""
-        return self.account in {None, account} and self.egress_address in {None, address}
+    def is_served_by(self, account: str, addresses: Sequence[str]) -> bool:
+        """Whether a process of this account serves the brand from these egress addresses."""
+        is_free = self.egress_address is None and bool(addresses)
+        return self.account in {None, account} and (is_free or self.egress_address in addresses)
 
     @property
     def path(self) -> BrandPath:
@@ -60,11 +61,18 @@ class LeaseOwner:
     account: str = ""
     address: str = ""
     """Its account and egress address: it passes over the brands of others."""
+    delisted: set[str] = field(default_factory=set, compare=False)
+    """The addresses that are off İYS's list, as last read; of a process's copies one."""
 
     @property
-    def who(self) -> Mapping[str, str]:
-        """Account and address, as parameters of SQL statements."""
-        return {"account": self.account, "address": self.address}
+    def addresses(self) -> Sequence[str]:
+        """The addresses whose brands it serves; none while its own is off İYS's list."""
+        return [] if self.address in self.delisted else [self.address, *sorted(self.delisted)]
+
+    @property
+    def who(self) -> Mapping[str, object]:
+        """Account and addresses, as parameters of SQL statements."""
+        return {"account": self.account, "addresses": list(self.addresses)}
 
     def exclusive(self, work: str) -> str:
         """Return the name under which one process does ``work`` for all of its account and address.

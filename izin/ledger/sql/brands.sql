@@ -35,7 +35,7 @@ RETURNING {brand}
 -- Providers that this account and address serve, that granted something, and whose subscription was not queried lately.
 SELECT DISTINCT iys_code FROM brands AS b
 WHERE status = 'active' AND (queried_at IS NULL OR queried_at < %(before)s)
-    AND is_served_by(b, %(account)s, %(address)s) AND brand_code NOT IN (SELECT brand_code FROM unreadable_brands)
+    AND is_served_by(b, %(account)s, %(addresses)s::text[]) AND brand_code NOT IN (SELECT brand_code FROM unreadable_brands)
 ORDER BY iys_code
 
 -- name: of-codes

@@ -10,7 +10,7 @@ CROSS JOIN LATERAL (
             AND c.desired_status = %(status)s AND is_sendable(c, %(now)s, (SELECT living()))
         ORDER BY c.due_at LIMIT 1
     ) AS first
-WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
+WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(addresses)s::text[])
     AND NOT EXISTS (
         SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = b.brand_code AND covers(s, lane.channel, %(status)s)
@@ -72,7 +72,7 @@ FOR UPDATE SKIP LOCKED
 SELECT c.ctid::text, {claimed:c}
 FROM consents AS c
 JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
-    AND is_served_by(b, %(account)s, %(address)s)
+    AND is_served_by(b, %(account)s, %(addresses)s::text[])
 WHERE c.desired_status = 'ONAY' AND c.expires_at BETWEEN %(now)s AND %(until)s
     AND is_sendable(c, %(now)s, (SELECT living()))
     AND NOT EXISTS (
@@ -106,7 +106,7 @@ FOR UPDATE SKIP LOCKED
 -- settle, which has a lane of its own, and channels that may not be read.
 SELECT c.brand_code, c.channel, c.recipient_type, count(*) AS waiting
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
-    AND is_served_by(b, %(account)s, %(address)s)
+    AND is_served_by(b, %(account)s, %(addresses)s::text[])
 WHERE is_queryable(c, %(now)s, (SELECT living())) AND NOT is_swept(c)
     AND NOT EXISTS (
         SELECT 1 FROM suspensions AS s
@@ -129,7 +129,7 @@ FOR UPDATE SKIP LOCKED
 -- The group of the record whose own query comes next, for a sweep could not settle it: a gate that it shut goes first.
 SELECT c.brand_code, c.channel, c.recipient_type
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
-    AND is_served_by(b, %(account)s, %(address)s)
+    AND is_served_by(b, %(account)s, %(addresses)s::text[])
 WHERE is_swept(c) AND is_queryable(c, %(now)s, (SELECT living()))
     AND NOT EXISTS (
         SELECT 1 FROM suspensions AS s

@@ -3,7 +3,7 @@
 INSERT INTO daily_files (brand_code, day, noted_at, next_attempt_at)
 SELECT b.brand_code, d.day, %(now)s, %(now)s
 FROM brands AS b, unnest(%(days)s::date[]) AS d (day)
-WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
+WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(addresses)s::text[])
     AND b.brand_code NOT IN (SELECT brand_code FROM brands_without_daily_files)
 ON CONFLICT DO NOTHING
 
@@ -11,7 +11,7 @@ ON CONFLICT DO NOTHING
 -- The files that something is to be done about now, the oldest day first: İYS shows it for the shortest time.
 -- Of brands whose files may not be read, nothing.
 SELECT f.* FROM daily_files AS f
-JOIN brands AS b ON b.brand_code = f.brand_code AND b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
+JOIN brands AS b ON b.brand_code = f.brand_code AND b.status = 'active' AND is_served_by(b, %(account)s, %(addresses)s::text[])
 WHERE f.next_attempt_at <= %(now)s AND f.brand_code NOT IN (SELECT brand_code FROM brands_without_daily_files)
     AND (f.state IN ('waiting', 'fetched') OR f.agree_ordered_by IS NOT NULL AND f.agreed_at IS NULL
         AND f.day >= %(first)s)

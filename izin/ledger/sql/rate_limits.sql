@@ -79,7 +79,7 @@ SELECT b.egress_address AS address, b.factor,
     coalesce((SELECT sum(m.calls) FROM rate_limit_minutes AS m
         WHERE m.egress_address = b.egress_address AND m.operation = 'status'
             AND m.minute > clock_timestamp() - interval '61 minutes'), 0)::bigint AS status_calls,
-    coalesce(d.calls, 0)::bigint AS calls, coalesce(d.failures, 0)::bigint AS failures
+    coalesce(d.calls, 0)::bigint AS calls, coalesce(d.failures, 0)::bigint AS failures, b.delisted_at
 FROM rate_limits AS b
 LEFT JOIN (
     SELECT egress_address, sum(calls) AS calls, sum(failures) AS failures FROM rate_limit_hours

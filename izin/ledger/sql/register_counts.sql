@@ -1,7 +1,7 @@
 -- name: providers
 -- The providers of brands served here that may be read and were not counted since an instant.
 SELECT DISTINCT b.iys_code FROM brands AS b
-WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
+WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(addresses)s::text[])
     AND b.brand_code NOT IN (SELECT brand_code FROM unreadable_brands)
     AND NOT EXISTS (
         SELECT FROM register_counts AS n WHERE n.brand_code = b.brand_code AND n.counted_at > %(since)s)

@@ -5,7 +5,7 @@
 SELECT {brand:b}, s.stream, c.next_at
 FROM brands AS b CROSS JOIN unnest(%(streams)s::text[]) AS s (stream)
     LEFT JOIN stream_cursors AS c ON c.brand_code = b.brand_code AND c.stream = s.stream
-WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
+WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(addresses)s::text[])
     AND b.brand_code NOT IN (SELECT brand_code FROM unreadable_brands)
 ORDER BY %(behind_first)s AND coalesce(c.next_at <= c.last_attempt_at, false) DESC, c.next_at NULLS FIRST,
     b.brand_code, s.stream

@@ -105,7 +105,7 @@ WHERE id = ANY(%(ids)s) AND lease_owner = %(owner)s AND lease_until IS NOT NULL 
 SELECT s.*, f.places
 FROM submissions AS s
 JOIN awaited_by_opt_outs() AS o ON o.id = s.id
-JOIN brands AS b ON b.brand_code = s.brand_code AND is_served_by(b, %(account)s, %(address)s)
+JOIN brands AS b ON b.brand_code = s.brand_code AND is_served_by(b, %(account)s, %(addresses)s::text[])
 CROSS JOIN LATERAL (
     SELECT array_agg(i.index) AS places FROM submission_items AS i JOIN consents AS c USING (key)
     WHERE i.submission_id = s.id AND i.state = 'open' AND c.desired_status = 'RET' AND c.action = 'wait'
@@ -127,7 +127,7 @@ UPDATE submissions SET is_freed = true WHERE id = %(id)s
 -- a hundred batches may wait here. Opt-outs come first, then what opt-outs wait for.
 SELECT s.*
 FROM submissions AS s
-JOIN brands AS b ON b.brand_code = s.brand_code AND is_served_by(b, %(account)s, %(address)s)
+JOIN brands AS b ON b.brand_code = s.brand_code AND is_served_by(b, %(account)s, %(addresses)s::text[])
 LEFT JOIN LATERAL (
     SELECT i.status FROM submission_items AS i WHERE i.submission_id = s.id AND i.state = 'open' ORDER BY i.index LIMIT 1
 ) AS first ON true
@@ -156,7 +156,7 @@ SELECT s.*, o.id IS NOT NULL AS is_awaited
 FROM submissions AS s
 LEFT JOIN awaited_by_opt_outs() AS o ON o.id = s.id
 JOIN brands AS b ON b.brand_code = s.brand_code AND b.status = 'active'
-    AND is_served_by(b, %(account)s, %(address)s)
+    AND is_served_by(b, %(account)s, %(addresses)s::text[])
 WHERE s.state = 'awaiting_result' AND s.next_poll_at <= %(now)s AND (o.id IS NOT NULL OR NOT %(opt_outs_only)s)
     AND is_free(s, %(owner)s, %(now)s)
 ORDER BY is_awaited DESC, s.next_poll_at, s.id

@@ -30,7 +30,7 @@ RETURNING *
 -- name: due
 -- The brands served here that may be read and whose last sweep began too long ago, or that never had one.
 SELECT b.brand_code FROM brands AS b
-WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
+WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(addresses)s::text[])
     AND b.brand_code NOT IN (SELECT brand_code FROM unreadable_brands)
     AND NOT EXISTS (SELECT FROM sweeps AS s WHERE s.brand_code = b.brand_code
         AND (s.ended_at IS NULL OR s.started_at > %(before)s AND NOT s.is_stopped))
@@ -41,7 +41,7 @@ ORDER BY b.brand_code
 -- has suspended, and those that may not be read, wait.
 SELECT s.* FROM sweeps AS s JOIN brands AS b USING (brand_code)
 WHERE s.ended_at IS NULL AND (s.retry_at IS NULL OR s.retry_at <= %(now)s)
-    AND b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
+    AND b.status = 'active' AND is_served_by(b, %(account)s, %(addresses)s::text[])
     AND b.brand_code NOT IN (SELECT brand_code FROM unreadable_brands)
     AND NOT EXISTS (
         SELECT 1 FROM suspensions AS p

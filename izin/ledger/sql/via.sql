@@ -48,7 +48,7 @@ RETURNING id
 UPDATE via_requests AS v SET next_at = %(until)s, claims = v.claims + 1
 WHERE v.id = (
     SELECT w.id FROM via_requests AS w JOIN brands AS b ON b.brand_code = w.brand_code
-    WHERE w.next_at <= %(now)s AND b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
+    WHERE w.next_at <= %(now)s AND b.status = 'active' AND is_served_by(b, %(account)s, %(addresses)s::text[])
     ORDER BY w.next_at LIMIT 1 FOR UPDATE OF w SKIP LOCKED)
 RETURNING v.*
 

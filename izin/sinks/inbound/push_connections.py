@@ -227,7 +227,7 @@ class PushRegistrar:
         lease_owner = self.context.lease_owner
         return (
             brand.status == "active"
-            and brand.is_served_by(lease_owner.account, lease_owner.address)
+            and brand.is_served_by(lease_owner.account, lease_owner.addresses)
             and (self.only is None or brand.brand_code in self.only)
         )
 

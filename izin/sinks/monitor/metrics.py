@@ -67,6 +67,10 @@ _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
         "What is left of an address's limits: calls of the hour, and the day's success rate",
         ["address", "limit"],
     ),
+    "izin_address_delisted": (
+        "1: İYS answers no call from an address any more; its brands are served from the others",
+        ["address"],
+    ),
     "izin_stream_stale_seconds": (
         "Time since a stream of İYS was pulled to its end, by brand and stream",
         ["brand", "stream"],
@@ -251,6 +255,9 @@ def account_figures(
                 ),
                 ("pace", address.factor),
             )
+        ],
+        "izin_address_delisted": [
+            (address.address, address.delisted_at is not None) for address in addresses
         ],
         "izin_stream_stale_seconds": [
             (stream.brand_code, stream.stream, (now - stream.last_pulled_at).total_seconds())

@@ -29,6 +29,7 @@ from izin.runtime.errors import RegistryError
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import SinkSettings
 from izin.sinks.outbound.context import RENEWALS_PER_LEASE, OutboundContext
+from izin.sinks.outbound.egress import EgressWatch
 from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import BatchResultPoller, Sender
@@ -70,6 +71,7 @@ _RESULT_LOOPS = 2
 _VIA_LOOPS = 2
 _RECOVERY_LOOPS = 3
 """For opt-outs: a process that ends leaves as many as its loops have begun."""
+_EGRESS_INTERVAL = timedelta(seconds=10)
 _BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=5))
 """No longer, for an opt-out waits as long once the ledger is back."""
 _FAULT_BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=30))
@@ -119,7 +121,6 @@ def outbound_loops(
     """Yield each loop with its name; none begins while the ledger is held."""
     sender = Sender(context=context)
     querier = StatusQuerier(context=context)
-    swept = SweptQuerier(context=context, querier=querier)
     scheduler = Scheduler(
         context=context, sender=sender, querier=querier, batch_size=sink.batch_size
     )
@@ -144,6 +145,7 @@ def outbound_loops(
         return False
 
     for name, step, every in (
+        ("egress addresses", EgressWatch(context=context).step, max(interval, _EGRESS_INTERVAL)),
         ("leases", renew, sink.lease / RENEWALS_PER_LEASE),
         ("leases of failed steps", release, interval),
     ):
@@ -153,7 +155,7 @@ def outbound_loops(
         ("bulk", scheduler.bulk, BULK, _BULK_LOOPS),
         ("last hour", scheduler.last_hour, BULK, 1),
         ("status queries", querier.query_due, QUERIES, 1),
-        ("swept queries", swept.query_swept, QUERIES, 1),
+        ("swept queries", SweptQuerier(context=context, querier=querier).query_swept, QUERIES, 1),
         ("requests for consent", ViaCaller(context=context).step, VIA, _VIA_LOOPS),
     ):
         for number in range(count):

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from izin.consent import TURKEY, Channel
-from izin.iys.rate_limit import STATUS, Reputation
+from izin.iys.rate_limit import STATUS
 from izin.iys.tokens import TokenPolicy
 from izin.ledger.history.reports import Leg
 from izin.ledger.rate_limits import HOUR_LIMITS, Address
@@ -170,7 +170,6 @@ def _limits(visit: Visit, address: Address) -> list[ShownFigure]:
         )
 
     hour = visit.text("in this hour, from %(address)s", address=address.address)
-    is_good = address.reputation is Reputation.GOOD
     return [
         used(
             "Requests",
@@ -182,8 +181,10 @@ def _limits(visit: Visit, address: Address) -> list[ShownFigure]:
         used("Tokens", address.token_calls, TokenPolicy().calls_per_hour, hour),
         ShownFigure(
             visit.text("Pace now"),
-            visit.text("%(rate)s a second", rate=i18n.number(language, rate * address.factor)),
-            "" if address.factor == 1 and is_good else "warn",
+            visit.text("%(rate)s a second", rate=i18n.number(language, rate * address.factor))
+            if address.delisted_at is None
+            else visit.text("Off İYS's list of addresses"),
+            "" if address.factor == 1 and address.is_good else "warn",
             visit.text(
                 "%(failures)s of its calls failed", failures=i18n.number(language, address.failures)
             ),

@@ -75,9 +75,11 @@ class Controls:
         """Return the success rate of each client and whether it is removed."""
         return json_response({"clients": self._state.limits.error_rate.as_list()})
 
-    async def readmit_client(self, request: Request) -> Response:
-        """Put a client back on the whitelist."""
-        self._state.limits.error_rate.readmit((await read_body(request)).text("client"))
+    async def change_client(self, request: Request) -> Response:
+        """Take a client off the whitelist (`isRemoved`), or put it back."""
+        body, error_rate = await read_body(request), self._state.limits.error_rate
+        change = error_rate.remove if body.flag("isRemoved", default=False) else error_rate.readmit
+        change(body.text("client"))
         return await self.show_clients(request)
 
     async def show_requests(self, _: Request) -> Response:

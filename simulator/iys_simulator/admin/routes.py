@@ -40,7 +40,7 @@ def admin_routes(state: SimulatorState) -> list[Route]:
         ("GET", "/settings", controls.show_settings),
         ("POST", "/settings", controls.change_settings),
         ("GET", "/clients", controls.show_clients),
-        ("POST", "/clients", controls.readmit_client),
+        ("POST", "/clients", controls.change_client),
         ("GET", "/requests", controls.show_requests),
         ("GET", "/requests/log", controls.show_request_log),
         ("POST", "/reset", controls.reset),

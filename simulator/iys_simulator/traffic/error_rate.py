@@ -46,6 +46,10 @@ class ErrorRate:
         """Return whether the client's address is removed from the whitelist."""
         return client in self._removed
 
+    def remove(self, client: str) -> None:
+        """Take an address off the whitelist, as whoever manages it at İYS may."""
+        self._removed.add(client)
+
     def readmit(self, client: str) -> None:
         """Put an address back on the whitelist and reset its counts."""
         self._removed.discard(client)

@@ -122,3 +122,5 @@ async def test_removed_client_is_refused(iys: SimulatorHarness):
     assert (found["isRemoved"], found["requests"]) == (True, 2)
     await iys.admin("clients", {"client": found["client"]})
     assert (await iys.changes()).status_code == 204
+    await iys.admin("clients", {"client": found["client"], "isRemoved": True})
+    assert (await iys.changes()).status_code == 403

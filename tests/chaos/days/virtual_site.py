@@ -28,6 +28,7 @@ import psycopg
 import typer
 from iys_simulator.app import build_app
 from iys_simulator.clock import Clock
+from iys_simulator.gateway.connection_drops import ConnectionDroppedError
 from iys_simulator.settings import Settings
 from iys_simulator.state import SimulatorState
 from iys_simulator.store.accounts import Account, Brand as SimulatorBrand, Subscription
@@ -162,17 +163,21 @@ class TimedLedger(Ledger):
         ]
 
 
-class SimulatorTransport(httpx.AsyncBaseTransport):
-    """The transport to the simulator; ``token_calls`` are the instants of token requests."""
+class SimulatorTransport:
+    """The way to the simulator; ``token_calls`` are the instants of token requests."""
 
     def __init__(self, simulator: SimulatorState, time: VirtualTime) -> None:
-        self._inner = httpx.ASGITransport(build_app(simulator), client=(ADDRESS, 40_000))
+        self._app = build_app(simulator)
         self._time = time
         self.outage: Outage | None = None
         self.token_calls: list[float] = []
         self.calls = 0
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    def of(self, address: str) -> "TransportOfAddress":
+        """Return the transport of the processes behind an address."""
+        return TransportOfAddress(self, httpx.ASGITransport(self._app, client=(address, 40_000)))
+
+    async def send(self, inner: httpx.ASGITransport, request: httpx.Request) -> httpx.Response:
         """Return the simulator's reply, unless there is an outage."""
         self.calls += 1
         if request.url.path == "/oauth2/token":
@@ -183,12 +188,27 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
         if self.outage is Outage.BUSY:
             busy = {"errors": [{"code": "H192", "message": "busy"}]}
             return httpx.Response(503, json=busy, request=request)
-        answer = await self._inner.handle_async_request(request)
+        try:
+            answer = await inner.handle_async_request(request)
+        except ConnectionDroppedError:
+            raise httpx.ReadError("dropped", request=request) from None
         await answer.aread()
         await asyncio.sleep(_LATENCY)
         if self.outage is Outage.LOST:
             raise httpx.ReadError("lost", request=request)
         return answer
+
+
+@dataclass(frozen=True, slots=True)
+class TransportOfAddress(httpx.AsyncBaseTransport):
+    """The transport of the processes behind an address."""
+
+    common: SimulatorTransport
+    inner: httpx.ASGITransport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the simulator's reply."""
+        return await self.common.send(self.inner, request)
 
 
 def create_simulator(time: VirtualTime) -> SimulatorState:
@@ -228,7 +248,9 @@ class VirtualSinks:
     def start(self, number: int) -> None:
         """Start a sink, unless it runs."""
         if number not in self._running:
-            self._running[number] = asyncio.create_task(self._run(), name=f"sink {number}")
+            addresses = self.site.addresses
+            work = self._run(addresses[number % len(addresses)])
+            self._running[number] = asyncio.create_task(work, name=f"sink {number}")
 
     def start_all(self) -> None:
         """Start every sink that does not run."""
@@ -260,9 +282,10 @@ class VirtualSinks:
         settings = LedgerSettings(database_url=SecretStr(self.site.database_url), pool_size=3)
         return TimedLedger(settings, owner=secrets.randbelow(2**31 - 1) + 1, time=self.site.time)
 
-    async def _run(self) -> None:
+    async def _run(self, address: str) -> None:
         iys = IysSettings(
             base_url="http://iys.example.com",
+            egress_address=address,
             username=USERNAME,
             password=SecretStr(PASSWORD),
             result_delay=RESULT_DELAY + timedelta(seconds=1),
@@ -272,12 +295,18 @@ class VirtualSinks:
         async with AsyncExitStack() as stack:
             ledger = await stack.enter_async_context(self.ledger())
             await enter(await stack.enter_async_context(ledger.session()), ledger.owner)
-            pacer = LedgerPacer(ledger, Pace(), address=ADDRESS, clock=loop.time)
+            pacer = LedgerPacer(ledger, Pace(), address=address, clock=loop.time)
             await pacer.begin()
-            store = LedgerTokenStore(ledger=ledger, account=USERNAME, address=ADDRESS)
+            store = LedgerTokenStore(ledger=ledger, account=USERNAME, address=address)
             auth = TokenAuth(iys, store, now=site.time.now)
             client = await stack.enter_async_context(
-                IysClient(iys, auth=auth, pacer=pacer, transport=site.transport, clock=loop.time)
+                IysClient(
+                    iys,
+                    auth=auth,
+                    pacer=pacer,
+                    transport=site.transport.of(address),
+                    clock=loop.time,
+                )
             )
             context = OutboundContext(
                 ledger=ledger,
@@ -290,7 +319,7 @@ class VirtualSinks:
                     lease=sink.lease,
                     call_within=iys.timeout,
                     account=iys.username,
-                    address=iys.egress_address,
+                    address=address,
                 ),
                 result_delay=iys.result_delay,
                 unforeseen=self.unforeseen.append,
@@ -334,6 +363,8 @@ class VirtualSite:
     count: int
     """How many sinks."""
     poll_interval: timedelta
+    addresses: Sequence[str] = (ADDRESS,)
+    """Which they call from, in turn."""
     beside: Callable[[OutboundContext], Iterable[Coroutine[Any, Any, None]]] = lambda _: ()
     """What each sink runs beside its outbound loops."""
     states: dict[str, Consent] = field(default_factory=dict)
