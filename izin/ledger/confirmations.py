@@ -86,13 +86,11 @@ async def electronic_consents(
     their recording; of a customer, or None: of all.
     """
     values = {"since": since, "customer_id": customer_id}
-    async with ledger.reading() as connection, connection.cursor(name="confirmations") as cursor:
-        await cursor.execute(_SQL["consents"], values)
-        while page := await cursor.fetchmany(_PAGE):
-            for row in page:
-                decision = history_codec().decode("Decision", row["decision"])
-                if decision["event"]["iys"] is None and _is_electronic(decision):
-                    yield _consent(row, decision, now)
+    async for page in ledger.pages(_SQL["consents"], values, size=_PAGE):
+        for row in page:
+            decision = history_codec().decode("Decision", row["decision"])
+            if decision["event"]["iys"] is None and _is_electronic(decision):
+                yield _consent(row, decision, now)
 
 
 def _is_electronic(decision: Mapping[str, Any]) -> bool:

@@ -107,18 +107,12 @@ async def make(ledger: Ledger, customer_id: str, month: date, *, now: datetime) 
     values = {"customer_id": customer_id, "since": _begin(month), "until": _begin(after(month))}
     tallies, whole = defaultdict[tuple[int, str], _Tally](_Tally), _Tally()
     entries: list[Mapping[str, Any]] = []
-    async with (
-        ledger.session() as connection,
-        connection.transaction(),
-        connection.cursor(name="month") as cursor,
-    ):
-        await cursor.execute(_SQL["entries"], values)
-        while page := await cursor.fetchmany(_PAGE):
-            entries += page
-            # The last key may go on in the next page.
-            left = [entry for entry in entries if entry["key"] == entries[-1]["key"]]
-            _count(entries[: len(entries) - len(left)], tallies, whole)
-            entries = left
+    async for page in ledger.pages(_SQL["entries"], values, size=_PAGE):
+        entries += page
+        # The last key may go on in the next page.
+        left = [entry for entry in entries if entry["key"] == entries[-1]["key"]]
+        _count(entries[: len(entries) - len(left)], tallies, whole)
+        entries = left
     _count(entries, tallies, whole)
     rows = [tally.row(*place) for place, tally in sorted(tallies.items())]
     report = MonthReport(

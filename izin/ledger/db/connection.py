@@ -318,6 +318,21 @@ class Ledger:
             ) as connection:
                 yield connection
 
+    async def pages(
+        self, query: LiteralString, values: Mapping[str, Any] | None = None, *, size: int
+    ) -> AsyncIterator[list[DictRow]]:
+        """Yield the rows of a query, ``size`` at a time, as they stand at its beginning. To read
+        them all, and work on each, may take longer than a transaction of the pool may.
+        """
+        async with (
+            self.session() as connection,
+            connection.transaction(),
+            connection.cursor(name="pages") as cursor,
+        ):
+            await cursor.execute(query, values)
+            while page := await cursor.fetchmany(size):
+                yield page
+
 
 async def fetch(
     connection: Connection, query: LiteralString, values: Mapping[str, Any] | None = None

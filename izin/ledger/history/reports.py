@@ -183,14 +183,9 @@ async def leg_seconds(  # noqa: PLR0913  # of which changes, and how many of the
         "opt_outs": opt_outs,
         "most": most,
     }
-    async with (
-        ledger.transaction() as connection,
-        connection.cursor(name="changes") as cursor,
-    ):
-        await cursor.execute(_LATENCY["changes"], values)
-        while page := await cursor.fetchmany(_PAGE):
-            for row in page:
-                _add(taken, row)
+    async for page in ledger.pages(_LATENCY["changes"], values, size=_PAGE):
+        for row in page:
+            _add(taken, row)
     return taken
 
 
@@ -328,12 +323,10 @@ async def import_changes(
     customer, or None: of all.
     """
     found, values = ImportChanges(), {"run": run, "customer_id": customer_id}
-    async with ledger.reading() as connection, connection.cursor(name="import") as cursor:
-        await cursor.execute(_SQL["decisions"], values)
-        while page := await cursor.fetchmany(_PAGE):
-            for row in page:
-                decision = history_codec().decode("Decision", row["decision"])
-                if decision["event"]["import_id"] == run:
-                    found.add(row["key"], decision)
+    async for page in ledger.pages(_SQL["decisions"], values, size=_PAGE):
+        for row in page:
+            decision = history_codec().decode("Decision", row["decision"])
+            if decision["event"]["import_id"] == run:
+                found.add(row["key"], decision)
     found.changes.sort()
     return found

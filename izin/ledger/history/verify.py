@@ -265,11 +265,7 @@ async def _heads(ledger: Ledger) -> Mapping[int, Head]:
 
 
 async def _rows(ledger: Ledger, since: str, until: str) -> AsyncIterator[VerifiedRow]:
-    async with (
-        ledger.transaction() as connection,
-        connection.cursor(name="month") as cursor,
-    ):
-        await cursor.execute(_SQL["between"], {"since": since, "until": until})
-        while page := await cursor.fetchmany(_PAGE):
-            for row in page:
-                yield verified_row(row)
+    values = {"since": since, "until": until}
+    async for page in ledger.pages(_SQL["between"], values, size=_PAGE):
+        for row in page:
+            yield verified_row(row)

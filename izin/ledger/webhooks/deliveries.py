@@ -379,13 +379,8 @@ def _faults(
 async def _batches(ledger: Ledger) -> AsyncIterator[tuple[int, Sequence[Mapping[str, Any]]]]:
     """Yield each batch with its rows, in the order of their places."""
     rows: list[Mapping[str, Any]] = []
-    async with (
-        ledger.transaction() as connection,
-        connection.cursor(name="deliveries") as cursor,
-    ):
-        cursor.itersize = _PAGE
-        await cursor.execute(_SQL["batches"])
-        async for row in cursor:
+    async for page in ledger.pages(_SQL["batches"], size=_PAGE):
+        for row in page:
             if rows and row["batch"] != rows[0]["batch"]:
                 yield int(rows[0]["batch"]), rows
                 rows = []

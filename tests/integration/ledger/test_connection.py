@@ -118,6 +118,16 @@ async def test_silent_network_holds_up_no_worker(database_url: str):
         assert await ledger.fetch("SELECT 3 AS three") == [{"three": 3}]
 
 
+async def test_rows_are_read_for_longer_than_a_transaction_may_take(database_url: str):
+    """A history of many rows is verified for minutes; whoever works on a page holds up nobody."""
+    found: list[int] = []
+    async with limited(database_url, 1) as ledger:
+        async for page in ledger.pages("SELECT generate_series(1, 5) AS one", size=2):
+            found += [row["one"] for row in page]
+            await asyncio.sleep(0.6)
+    assert found == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("statement", "error"),
     [
