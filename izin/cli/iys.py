@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from izin.cli.brands.retailers import at_iys
+from izin.cli.brands.retailers_at_iys import app as retailers_app
 from izin.cli.daily import app as daily
 from izin.cli.terminal import (
     BrandArgument,
@@ -432,7 +432,7 @@ def counts(
 app.add_typer(daily, name="daily")
 app.add_typer(sweeps_app, name="sweep")
 app.add_typer(push_app, name="push")
-app.command("retailers")(at_iys)
+app.add_typer(retailers_app, name="retailers")
 
 
 @app.command("limits")
@@ -458,6 +458,7 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
             "token_calls_1h": "token calls in 1 h",
             "token_paused_until": "token calls paused until",
             "status_calls_1h": "status calls in 1 h",
+            "history_calls_1h": "histories in 1 h",
         },
         found,
         calls_24h=attrgetter("calls"),
@@ -466,5 +467,6 @@ def rate_limits(*, output: OutputOption = OutputFormat.TABLE) -> None:
         token_calls_1h=attrgetter("token_calls"),
         token_paused_until=attrgetter("token_silent_until"),
         status_calls_1h=attrgetter("status_calls"),
+        history_calls_1h=attrgetter("history_calls"),
     )
     exit_if([one for one in found if not one.is_good])

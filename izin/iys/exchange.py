@@ -184,6 +184,7 @@ class Method(StrEnum):
     GET = "GET"
     POST = "POST"
     PUT = "PUT"
+    DELETE = "DELETE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +199,8 @@ class Call:
     writes: bool = False
     call_class: CallClass = CallClass.SWEEP
     nothing: frozenset[HTTPStatus] = frozenset()
+    is_text: bool = False
+    """Whether İYS answers in words, and no JSON."""
     permit: Callable[[], Awaitable[bool]] | None = None
     """Awaited just before each attempt is written; False withholds it."""
 
@@ -307,7 +310,7 @@ class Exchange:
                 raise error_of(
                     call.name, response.status_code, response.content, writes=call.writes
                 )
-            return read(parse_json(response.content))
+            return read(response.text if call.is_text else parse_json(response.content))
         except UnreadableError as error:
             if call.writes:
                 raise OutcomeUnknownError(f"{call.name}: {error}") from error

@@ -5,7 +5,7 @@
 became of it. Who relies on it reads the list of each consent afterwards.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -63,6 +63,32 @@ class RetailerCalls:
                 for one in readers(JsonReader(answer).raw("list") or [])
             ),
         )
+
+    async def register(self, brand: BrandPath, retailer: Mapping[str, Any]) -> int:
+        """Add a retailer, with İYS's own names; return the code that İYS gives it. İYS refuses
+        another of the same number (H230, H231).
+        """
+        return await self.exchange.call(
+            Call(
+                method=Method.POST,
+                path=f"{brand}/retailers",
+                name="add_retailer",
+                body=retailer,
+                writes=True,
+            ),
+            lambda answer: JsonReader(answer).integer("retailerCode"),
+        )
+
+    async def delete(self, brand: BrandPath, code: int) -> None:
+        """Delete a retailer that may use no consent (H061: it may)."""
+        call = Call(
+            method=Method.DELETE,
+            path=f"{brand}/retailers/{code}",
+            name="delete_retailer",
+            is_text=True,
+            writes=True,
+        )
+        await self.exchange.call(call, lambda _: None)
 
     async def access(
         self, brand: BrandPath, channel: Channel, recipient_type: RecipientType, recipient: str

@@ -56,7 +56,8 @@ class Address:
     """In the last hour."""
     token_silent_until: datetime | None
     status_calls: int
-    """In the last hour."""
+    history_calls: int
+    """In the last hour, as those of the status."""
     calls: int
     failures: int
     delisted_at: datetime | None

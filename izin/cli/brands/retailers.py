@@ -1,5 +1,5 @@
-"""The retailers (bayi) that may use a brand's consents: ``izin brands retailers`` changes them at
-İYS where the latest events name others, and ``izin iys retailers`` shows what İYS has.
+"""``izin brands retailers``: have the retailers (bayi) that the latest events name, and no others,
+use a brand's consents at İYS.
 """
 
 import time
@@ -21,15 +21,12 @@ from izin.cli.terminal import (
     OutputOption,
     exit_if,
     print_found,
-    print_rows,
     say,
     showing,
 )
 from izin.cli.terminal.iys_session import WorkerSettings, run_at_iys
-from izin.cli.terminal.ledger_session import note_look, run_on_ledger, topic_messages
-from izin.consent import ConsentKey, SourceError
+from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.iys.client import IysClient
-from izin.iys.retailer_calls import Retailer
 from izin.ledger import brands, retailers as registry
 from izin.ledger.db import Ledger
 from izin.ledger.retailers import RetailerDifference
@@ -159,36 +156,3 @@ def _execute(brand_code: int, path: Path, by: str) -> None:
     if left:
         say(f"to go on: izin brands retailers {brand_code} --plan {quote(str(path))} --execute")
     exit_if(count - settled)
-
-
-def at_iys(
-    brand_code: BrandArgument,
-    *,
-    key: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Only those that may use the consent of this key."),
-    ] = None,
-    by: ByOption,
-    output: OutputOption = OutputFormat.TABLE,
-) -> None:
-    """List the retailers that İYS has of a brand, each with how many consents it may use.
-
-    With --key those that may use one consent; who looked is then written to the history.
-    """
-    parsed = None if key is None else ConsentKey.parse(key)
-    if parsed is not None and parsed.brand_code != brand_code:
-        raise SourceError(f"--key is of brand {parsed.brand_code}, not {brand_code}")
-
-    async def work(ledger: Ledger, client: IysClient) -> list[Retailer]:
-        path = (await brands.registered_brand(ledger, brand_code)).path
-        every = await client.retailers.every(path)
-        if parsed is None:
-            return [*every]
-        look = Look(command="iys retailers", by=by, people=[str(parsed)], brand=brand_code)
-        await note_look(ledger, look)
-        its = await client.retailers.access(
-            path, parsed.channel, parsed.recipient_type, parsed.recipient
-        )
-        return [one for one in every if one.code in its]
-
-    print_rows(output, Retailer._fields, run_at_iys(work))

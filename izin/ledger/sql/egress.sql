@@ -19,6 +19,7 @@ WHERE b.delisted_at IS NULL AND b.answer <> 'answered' AND b.answer_at >= b.answ
 RETURNING b.egress_address AS address, b.answer
 
 -- name: delisted
+-- The addresses that are taken for delisted.
 SELECT egress_address AS address FROM rate_limits WHERE delisted_at IS NOT NULL
 
 -- name: doubted

@@ -76,11 +76,14 @@ SELECT b.egress_address AS address, b.factor,
     (SELECT count(*) FROM unnest(b.token_calls) AS one (at)
         WHERE one.at > clock_timestamp() - interval '1 hour') AS token_calls,
     CASE WHEN b.token_silent_until > clock_timestamp() THEN b.token_silent_until END AS token_silent_until,
-    coalesce((SELECT sum(m.calls) FROM rate_limit_minutes AS m
-        WHERE m.egress_address = b.egress_address AND m.operation = 'status'
-            AND m.minute > clock_timestamp() - interval '61 minutes'), 0)::bigint AS status_calls,
+    coalesce(h.status_calls, 0)::bigint AS status_calls, coalesce(h.history_calls, 0)::bigint AS history_calls,
     coalesce(d.calls, 0)::bigint AS calls, coalesce(d.failures, 0)::bigint AS failures, b.delisted_at
 FROM rate_limits AS b
+LEFT JOIN (
+    SELECT egress_address, sum(calls) FILTER (WHERE operation = 'status') AS status_calls,
+        sum(calls) FILTER (WHERE operation = 'history') AS history_calls
+    FROM rate_limit_minutes WHERE minute > clock_timestamp() - interval '61 minutes' GROUP BY egress_address
+) AS h USING (egress_address)
 LEFT JOIN (
     SELECT egress_address, sum(calls) AS calls, sum(failures) AS failures FROM rate_limit_hours
     WHERE hour > clock_timestamp() - interval '24 hours' GROUP BY egress_address

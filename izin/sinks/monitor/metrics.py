@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from izin.consent import IzinError
 from izin.consent.forecast import DueGroup, Forecast, forecast
 from izin.iys.client import IysClient
-from izin.iys.rate_limit import STATUS
+from izin.iys.rate_limit import HISTORY, STATUS
 from izin.iys.tokens import TokenPolicy
 from izin.kafka.broker_watch import TIMEOUT, AnswerWatch
 from izin.ledger import reads, sequences, stream_progress
@@ -248,6 +248,7 @@ def account_figures(
             for address in addresses
             for limit, left in (
                 ("status-calls-of-the-hour", HOUR_LIMITS[STATUS].calls - address.status_calls),
+                ("histories-of-the-hour", HOUR_LIMITS[HISTORY].calls - address.history_calls),
                 ("token-calls-of-the-hour", token_calls - address.token_calls),
                 (
                     "success-of-the-day",

@@ -248,7 +248,7 @@ def test_each_look_at_people_is_in_the_history_with_its_actor(
     """Also where nothing was found; nobody is named by it, but by a digest under a secret."""
     monkeypatch.setenv("IZIN_SUPPRESSION_SECRETS", json.dumps(["fake" * 8]))
     monkeypatch.setattr(comparing, "_BEHIND_FOR", timedelta(0))  # the decision of which it says so
-    assert LOOKING.keys() | {"iys daily show", "iys retailers"} == LOOKS.keys()
+    assert LOOKING.keys() | {"iys daily show", "iys retailers list"} == LOOKS.keys()
     assert izin(*REGISTER).exit_code == 0
     add = ("complaints", "add", PHONE, f"--brand={BRAND}", "--type=MESAJ", "--sender=ACME")
     assert izin(*add, "--sent=2026-03-02T12:00", "--content=Indirim").exit_code == 0

@@ -133,6 +133,7 @@ LANE = {
     "account": "ada",
     "customer_id": None,
     "address": "192.0.2.1",
+    "addresses": ["192.0.2.1"],
 }
 QUERIES = [
     ("claims", "claimable-channels", {"status": "RET"}),

@@ -54,7 +54,9 @@ async def differ(harness: SinkHarness, count: int) -> None:
 async def listed(at_iys: Izin, phone: str) -> Sequence[int]:
     """Return the retailers that İYS has with a consent."""
     key = f"{BRAND}/MESAJ/BIREYSEL/{phone}"
-    found = ended(await at_iys("iys", "retailers", BRAND, "--key", key, "--output", "json"), 0)
+    found = ended(
+        await at_iys("iys", "retailers", "list", BRAND, "--key", key, "--output", "json"), 0
+    )
     return [one["code"] for one in json.loads(found.stdout)]
 
 
@@ -133,8 +135,85 @@ async def test_retailers_of_a_brand_are_listed_with_what_they_may_use(
 ):
     """With the count of their consents; who looks at one consent is in the history."""
     await differ(harness, 1)
-    found = ended(await at_iys("iys", "retailers", BRAND, "--output", "json"), 0)
+    found = ended(await at_iys("iys", "retailers", "list", BRAND, "--output", "json"), 0)
     assert {one["code"]: one["consents"] for one in json.loads(found.stdout)}[ONE] == 1
     await listed(at_iys, a_phone(1))
     (look,) = await acts(harness.ledger, "look")
-    assert look["after"] == {"command": "iys retailers"}
+    assert look["after"] == {"command": "iys retailers list"}
+
+
+def a_retailer(number: int, **more: object) -> dict[str, object]:
+    """Return a retailer as İYS takes it; its numbers are obviously fake."""
+    return {
+        "title": f"Örnek {number}",
+        "name": "Ada Örnek",
+        "tckn": TCKN[number],
+        "tin": "1234567890",
+        "city": {"code": "34", "name": "İstanbul"},
+        "town": {"code": "01", "name": "Kadıköy"},
+        **more,
+    }
+
+
+TCKN = ("10000000146", "10000000214")
+"""Of nobody: the lowest that are formally valid."""
+
+
+def written(folder: Path, content: object) -> Path:
+    """Return a file with ``content``."""
+    path = folder / "retailers.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+async def test_retailers_are_added_at_iys_once(harness: SinkHarness, at_iys: Izin, tmp_path: Path):
+    """First the file is only checked; who ordered it is in the history, without an identity number.
+    A second run passes over those that are there, and one that İYS refuses costs no other.
+    """
+    await harness.register_onay()
+    path = written(tmp_path, [a_retailer(0), a_retailer(1, mobile="nonsense")])
+    words = ("iys", "retailers", "add", BRAND, path)
+    ended(await at_iys(*words), 0, "2 would be added")
+    assert harness.iys.calls("retailerAdd") == 0
+    refused = ended(await at_iys(*words, "--execute"), 1, "1 done, 1 refused")
+    assert "H224" in refused.stdout
+    written(tmp_path, [a_retailer(0), a_retailer(1)])
+    added = ended(await at_iys(*words, "--execute", "--output", "json"), 0, "1 there already")
+    codes = [one["code"] for one in json.loads(added.stdout)]
+    listed = ended(await at_iys("iys", "retailers", "list", BRAND, "--output", "json"), 0)
+    assert {one["code"] for one in json.loads(listed.stdout)} > {codes[1]}
+    found = await acts(harness.ledger, "add retailer")
+    assert [(one["by"], one["after"]["title"]) for one in found][-1] == ("ada", "Örnek 1")
+    assert TCKN[0] not in json.dumps(found) + added.output
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ({"title": "Örnek"}, "is not a list of objects"),
+        ([a_retailer(0), a_retailer(1, tckn="")], "retailer 2 lacks tckn"),
+        ([a_retailer(0, tcknn="1")], "retailer 1 has tcknn"),
+    ],
+)
+async def test_file_of_retailers_with_a_fault_is_refused_whole(
+    content: object, fault: str, at_iys: Izin, harness: SinkHarness, tmp_path: Path
+):
+    """The place is named, and nothing is added."""
+    path = written(tmp_path, content)
+    ended(await at_iys("iys", "retailers", "add", BRAND, path, "--execute"), 3, fault)
+    assert harness.iys.calls("retailerAdd") == 0
+
+
+async def test_retailer_is_removed_only_if_it_may_use_nothing(harness: SinkHarness, at_iys: Izin):
+    """First it is shown; one of a consent is left, and so is a code that İYS does not have."""
+    harness.iys.brand(retailers=[ONE, TWO])
+    await harness.register(onay(a_phone(1), retailer_access=(ONE,)))
+    words = ("iys", "retailers", "remove", BRAND, ONE, TWO)
+    shown = ended(await at_iys(*words), 0, "--execute")
+    assert "may use 1 consents" in shown.stdout
+    assert harness.iys.calls("retailerDelete") == 0
+    ended(await at_iys(*words, "--execute"), 1, "1 refused, 1 done")
+    assert harness.iys.calls("retailerDelete") == 1
+    ended(await at_iys(*words[:4], TWO, "--execute"), 3, f"no retailers {TWO}")
+    (removed,) = await acts(harness.ledger, "remove retailer")
+    assert removed["before"] == {"retailer": TWO}

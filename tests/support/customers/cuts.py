@@ -95,7 +95,7 @@ READING: Mapping[str, Cut] = {
     "iys daily verify": cut("--brand={brand} --day={day}", shows="time"),
     "held-back list": cut(_OURS, shows="100002"),
     "iys push status": cut("{brand}", shows="EPOSTA"),
-    "iys retailers": cut("{brand}", shows=""),
+    "iys retailers list": cut("{brand}", shows=""),
     "iys sweep status": cut(_OURS, shows="100002", refused=(_THEIRS,)),
     "keys list": cut(_OURS, shows="key-acme"),
     "may-send": cut(
@@ -160,6 +160,8 @@ ORDERING: Mapping[str, Cut] = {
     ),
     "accounts save": cut("eve --role=reader --customer=acme", shows="acme"),
     "brands retry": cut("{brand}"),
+    "iys retailers add": cut("{brand} {retailers}"),
+    "iys retailers remove": cut("{brand} 10000001"),
     "customers add": cut("acme --name=Acme --kind=legal"),
     "customers change": cut("acme --vkn=1234567890"),
     "customers checklist": cut(

@@ -400,7 +400,7 @@ def fill_simulator(iys: SimulatorAdmin, brands: Sequence[OneBrand]) -> None:
     grants = [{"integratorCode": PARTNER, "rights": {"MESAJ": "write"}}]
     for one in brands[:_LISTED]:
         of_brand = {"brandCode": one.code, "iysCode": one.iys_code, "name": one.name}
-        iys.post("brands", **of_brand, grants=grants)
+        iys.post("brands", **of_brand, grants=grants, retailers=[10000001])
     iys.post(
         "brands",
         brandCode=OFFERED_BRAND,
@@ -411,8 +411,8 @@ def fill_simulator(iys: SimulatorAdmin, brands: Sequence[OneBrand]) -> None:
 
 
 def fill_files(folder: Path) -> Mapping[str, Path]:
-    """Write what commands read: an address book of ours, one with a row of another, and a list of
-    recipients.
+    """Write what commands read: an address book of ours, one with a row of another, a list of
+    recipients, and one of retailers, which is empty.
     """
     at = (datetime.now(TURKEY) - timedelta(hours=3)).strftime("%d.%m.%Y %H:%M:%S")
     ours = [f"0555 100 02 {number};MESAJ;ONAY;HS_WEB;{at};{BRAND}" for number in (31, 32)]
@@ -421,6 +421,7 @@ def fill_files(folder: Path) -> Mapping[str, Path]:
         "book": [_HEADER, *ours],
         "mixed": [_HEADER, *ours, theirs],
         "addresses": ["Telefon", PHONE, "+905551000011", "+905551000012", "+905550000009"],
+        "retailers": ["[]"],
     }
     paths = {name: folder / f"{name}.csv" for name in content}
     for name, path in paths.items():

@@ -93,8 +93,10 @@ ADDRESS = Address(
     token_calls=4,
     token_silent_until=None,
     status_calls=400,
+    history_calls=40,
     calls=100,
     failures=25,
+    delisted_at=NOON,
 )
 GAP = Missing(
     customer_id="acme",
