@@ -26,6 +26,7 @@ from benchmarks.gate.drain import gate_backlog
 from benchmarks.gate.rate import gate
 from benchmarks.gate.scrub import gate_scrub
 from benchmarks.gate.start import gate_start
+from benchmarks.idle import idle, list_of_commands
 from benchmarks.imports.command import import_csv, import_xlsx
 from benchmarks.inbound.push_latency import push_latency
 from benchmarks.intake.rate import intake
@@ -113,6 +114,8 @@ register(
         "gate-backlog": gate_backlog,
         "push-latency": push_latency,
         "console": console,
+        "idle": idle,
+        "help": list_of_commands,
     },
 )
 

@@ -57,6 +57,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     "import-xlsx": ("import-xlsx",),
     "push-latency": ("push-latency",),
     "console": ("console",),
+    "idle": ("idle",),
+    "help": ("help",),
 }
 """The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
 
@@ -401,6 +403,16 @@ _ALL = (
     _at_most("drill-recovery", "chaos-drill", 120, "s", "until everything was done that had come"),
     _at_most("bodies-mib", "chaos-bodies", 250, "MiB", "the most memory of the intake (RSS)"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
+    _at_most("help", "help", 0.5, "s", "`izin --help`, the list of all commands"),
+    _at_most("idle", "idle", 5, "%", "of a core, all processes of izin at rest"),
+    _at_most("idle-sink", "idle", 2, "%", "of a core, the sink worker at rest"),
+    _at_most("idle-gate", "idle", 1, "%", "the same of the gate"),
+    _at_most("idle-feeds", "idle", 0.6, "%", "the same of the feeds"),
+    _at_most("idle-webhooks", "idle", 0.5, "%", "the same of the webhooks"),
+    _at_most("idle-order", "idle", 0.5, "%", "the same of the order worker"),
+    _at_most("idle-intake", "idle", 0.4, "%", "the same of the intake"),
+    _at_most("idle-api", "idle", 0.3, "%", "the same of the API"),
+    _at_most("idle-console", "idle", 0.3, "%", "the same of the console"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),
     _at_most("outage-found", "chaos-outage", 60, "s", "until a delisted address is found"),

@@ -60,6 +60,11 @@ def tree_megabytes(pid: int, proc: Path = Path("/proc")) -> float:
     return _megabytes(pid, proc, "VmRSS") + sum(tree_megabytes(one, proc) for one in children)
 
 
+def family(pid: int, proc: Path = Path("/proc")) -> list[int]:
+    """Return the process and all that it started, and they in turn."""
+    return [pid, *(one for child in _children(pid, proc) for one in family(child, proc))]
+
+
 def _children(pid: int, proc: Path) -> list[int]:
     threads = (proc / str(pid) / "task").glob("*/children")
     try:

@@ -1,5 +1,6 @@
 """The reference of commands, from the command line itself."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -41,6 +42,21 @@ def commands_page(note: str) -> str:
     return "\n".join(parts)
 
 
+def summaries() -> str:
+    """Return what each command does, as JSON by its name, for the list of all: to read it there
+    must cost no import.
+    """
+    found: Mapping[str, Any] = vars(typer.main.get_command(app))["commands"]
+    texts = {name: _first(found[name]) for names in COMMANDS.values() for name in names}
+    return json.dumps(texts, ensure_ascii=False, indent=1) + "\n"
+
+
+def _first(command: Any) -> str:  # noqa: ANN401  # Typer's command or group
+    """Return the first sentence of what is said of a command."""
+    first, *_ = re.split(r"(?<=[.:]) (?=[A-Z])|\n", command.help or "", maxsplit=1)
+    return first
+
+
 def _rows(command: Any, words: str) -> Iterator[str]:  # noqa: ANN401  # Typer's command or group
     """Yield a row for ``command``, or for each within it."""
     if not hasattr(command, "commands") or command.invoke_without_command:
@@ -51,10 +67,9 @@ def _rows(command: Any, words: str) -> Iterator[str]:  # noqa: ANN401  # Typer's
 
 
 def _row(command: Any, words: str) -> str:  # noqa: ANN401  # the same
-    first, *_ = re.split(r"(?<=[.:]) (?=[A-Z])|\n", command.help or "", maxsplit=1)
     given = [one for one in command.params if one.param_type_name == "argument"]
     arguments = "".join(f" {one.metavar or one.name.upper()}" for one in given)
     options = [one.opts[0] for one in command.params if one.param_type_name == "option"]
     listed = " ".join(f"`{one}`" for one in options if one != "--help")
-    text = first.replace("|", "\\|")
+    text = _first(command).replace("|", "\\|")
     return f"| `izin {words}{arguments}` | {text} | {listed} |\n"

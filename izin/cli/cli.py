@@ -1,25 +1,24 @@
 """The command ``izin``: its subcommands, by what people do, each imported when it is called.
 
 A command starts in the time that its own imports take: ``izin publish`` loads no stream engine,
-and ``izin explain`` no simulator. Only the list of all commands imports all of them.
+and ``izin explain`` no simulator. The list of all commands imports none of them: what each does is
+in ``summaries.json``, which ``make docs`` writes.
 """
 
 import inspect
+import json
 import logging
-import sys
 from collections import UserDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
+from importlib.resources import files
 from pkgutil import resolve_name
 from typing import Annotated, Any
 
-import structlog
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
-
-from izin.cli.terminal import ExitCode, exit_on_error
-from izin.runtime.masking import mask_event
 
 COMMANDS: Mapping[str, Mapping[str, str]] = {
     "Start": {
@@ -113,8 +112,36 @@ class CommandGroup(TyperGroup):
             {name: where for commands in COMMANDS.values() for name, where in commands.items()}
         )
 
+    def format_help(self, *context: Any) -> None:  # noqa: ANN401 - Typer's own
+        """Write the help, with what each command does."""
+        with self._summarised():
+            super().format_help(*context)
+
+    def shell_complete(self, *context: Any) -> Any:  # noqa: ANN401 - Typer's own
+        """Return what may follow."""
+        with self._summarised():
+            return super().shell_complete(*context)
+
+    @contextmanager
+    def _summarised(self) -> Iterator[None]:
+        """Have commands that only say what they do in place of them all."""
+        kept, texts = self.commands, files(__package__).joinpath("summaries.json").read_bytes()
+        try:
+            self.commands = {
+                name: TyperCommand(name, help=text, rich_help_panel=_GROUPS[name])
+                for name, text in json.loads(texts).items()
+            }
+            yield
+        finally:
+            self.commands = kept
+
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - Typer's context, and what a command returns
         """Run a command; an error that a user can act on is one message and an exit code."""
+        from izin.cli.terminal import (  # noqa: PLC0415  # not for the list of commands
+            ExitCode,
+            exit_on_error,
+        )
+
         try:
             with exit_on_error():
                 return super().invoke(ctx)
@@ -148,15 +175,6 @@ app = typer.Typer(
 )
 
 
-class WarningLogger(structlog.PrintLogger):
-    """Prints warnings and worse: what goes as it should is no news to who reads a result."""
-
-    def info(self, message: str) -> None:
-        """Drop ``message``."""
-
-    debug = info
-
-
 def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"izin {metadata.version('izin')}")
@@ -174,13 +192,9 @@ def izin(
     ] = False,
 ) -> None:
     """Print help where no command is given."""
-    if not structlog.is_configured():
-        # A command's result is on standard output; logs are beside it, as everywhere.
-        *others, renderer = structlog.get_config()["processors"]
-        structlog.configure(
-            processors=[*others, structlog.processors.format_exc_info, mask_event, renderer],
-            logger_factory=lambda *_: WarningLogger(sys.stderr),
-        )
+    from izin.cli.terminal.command_logs import configure  # noqa: PLC0415  # not for the list of commands
+
+    configure()
 
 
 def main() -> None:

@@ -46,6 +46,16 @@ SEED = 2026
 ROWS = 20_000
 _KILLS_WITHIN_SECONDS = 18.0
 _MOST_PORTS = 65_535
+FirstPortOption = Annotated[
+    int | None,
+    typer.Option(
+        "--ports",
+        metavar="FIRST",
+        min=1024,
+        max=_MOST_PORTS - len(PORTS),
+        help="Everything on consecutive ports, this one first.",
+    ),
+]
 
 
 def up(
@@ -69,6 +79,7 @@ def up(
             help=f"Where a part listens ({', '.join(PORTS)}); 0 is any free port; repeat it.",
         ),
     ] = None,
+    first_port: FirstPortOption = None,
     any_ports: Annotated[
         bool,
         typer.Option("--any-ports", help="Any free ports, those of the last run where they are."),
@@ -91,7 +102,7 @@ def up(
         stack = LocalStack(
             state_dir,
             brands=example_brands(),
-            ports=ports_of(ports or (), any_ports=any_ports),
+            ports=ports_of(ports or (), first=first_port, any_ports=any_ports),
             delays=Delays(
                 result=timedelta(seconds=result_delay), hidden=timedelta(seconds=hidden_window)
             ),
@@ -106,14 +117,19 @@ def up(
             stack.wait()
 
 
-def ports_of(texts: Iterable[str], *, any_ports: bool) -> dict[str, int]:
-    """Return the port that is asked for of each part; any is free to choose for those left out.
+def ports_of(
+    texts: Iterable[str], *, first: int | None = None, any_ports: bool = False
+) -> dict[str, int]:
+    """Return the port that is asked for of each part, consecutive ones from ``first``; any is free
+    to choose for those left out.
 
     Raises:
         BadParameter: a text names no part and port, or two parts have one port, whose health checks
             would then be mixed up.
     """
     asked = {} if any_ports else dict(PORTS)
+    if first is not None:
+        asked = {part: first + number for number, part in enumerate(PORTS)}
     for text in texts:
         part, _, number = text.partition("=")
         if part not in PORTS or not number.isdecimal() or int(number) > _MOST_PORTS:

@@ -133,6 +133,7 @@ MEANINGS: Mapping[str, str] = {
     "--permutations": "Number of permutations",
     "--plan": "written",
     "--port": "Where a part listens",
+    "--ports": "on consecutive ports",
     "--post": "An endpoint of others",
     "--preview": "what each column holds",
     "--processes": "Number of processes",

@@ -543,7 +543,7 @@ def test_command_without_its_packages_names_the_extra() -> None:
         4,
         "",
         (
-            "error: the command line needs packages that are not installed (structlog); run: "
+            "error: the command line needs packages that are not installed (typer); run: "
             "pip install '.[server]' in a checkout of izin, or pip install 'FILE.whl[server]' of "
             "its wheel\n"
         ),

@@ -31,7 +31,7 @@ import typer.main
 from rich.console import Console
 from typer.testing import CliRunner
 
-from izin.cli.cli import WarningLogger, app
+from izin.cli.cli import app
 from izin.cli.customers.onboard import LoadingFiles
 from izin.cli.imports import command as imports
 from izin.cli.imports.command import import_
@@ -39,7 +39,8 @@ from izin.cli.imports.result import print_result
 from izin.cli.replay.command import replay_of
 from izin.cli.replay.what_if import selection_of, settings_of
 from izin.cli.terminal import ExitCode, OutputFormat, output
-from izin.cli.up import ROWS, demo
+from izin.cli.terminal.command_logs import WarningLogger
+from izin.cli.up import ROWS, demo, ports_of
 from izin.consent import Calendar, SourceError
 from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.ledger.record import Brand
@@ -57,6 +58,7 @@ from izin.producers.mapping.choices import DATE_NAMES, GENERIC_NAMES, STATUS_NAM
 from izin.producers.mapping.field_names import FIELD_NAMES, GENERIC_STATUSES, NAME, Field, field_of
 from izin.runtime.plan import PlanMovedError, Selection
 from izin.schemas.words import _spaced
+from izin.stack.stack_settings import PORTS
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
 from tests.unit.producers.conftest import FakePublisher
 from tests.unit.replay.test_order_state import a_plan
@@ -537,3 +539,24 @@ def test_reversals_are_a_file_that_somebody_gives_back(path: Path) -> None:
     assert "'3' does not exist" in " ".join(found.stderr.replace("│", "").split())
     found = CliRunner().invoke(app, ["import", str(path), "--reversals", str(path), "--by", ""])
     assert "say who gives them back" in " ".join(found.stderr.replace("│", "").split())
+
+
+def test_list_of_commands_imports_none_of_them() -> None:
+    """To look for a command takes no time; what each does is read from a file."""
+    shown = (
+        "import sys; sys.argv = ['izin', '--help']\n"
+        "from izin.cli.entry import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted(one for one in sys.modules if one.startswith('izin')))"
+    )
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['izin', 'izin.cli', 'izin.cli.cli', 'izin.cli.entry']"
+    assert "Publish one consent (ONAY) or opt-out (RET)" in done.stdout
+
+
+def test_ports_follow_one_another() -> None:
+    """From the one that is asked for; a part may have another."""
+    ports = ports_of(["intake=9500"], first=9000)
+    assert ports.pop("intake") == 9500
+    assert [*ports.values()] == [9000, 9001, 9002, *range(9004, 9000 + len(PORTS))]
