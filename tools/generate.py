@@ -40,9 +40,10 @@ from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topic, Topics
 from izin.streams import guard
 from tools.generate_acls import acls_script
+from tools.generate_alerts import alerts_page
 from tools.generate_asyncapi import PATH as ASYNCAPI, asyncapi_document, audience_of
 from tools.generate_benchmarks import benchmarks_page
-from tools.generate_commands import commands_page
+from tools.generate_commands import commands_page, summaries
 from tools.generate_offsets import offset_modules
 from tools.generate_openapi import documents
 from tools.generate_schemas import schema_files
@@ -56,6 +57,7 @@ def pages() -> Mapping[str, str]:
     """Return the text of each file that is generated, or has a generated part, by its path."""
     return {
         ASYNCAPI: asyncapi_document(),
+        "docs/alerts.md": alerts_page(_NOTE, ROOT),
         "docs/benchmarks.md": benchmarks_page(_NOTE),
         "docs/codes.md": _codes(),
         "docs/commands.md": commands_page(_NOTE),
@@ -66,6 +68,7 @@ def pages() -> Mapping[str, str]:
         "docs/settings.md": _settings(),
         _TRANSITIONS: _guarded(),
         "deploy/kafka/acls.sh": acls_script(),
+        "izin/cli/summaries.json": summaries(),
         **documents(),
         **offset_modules(),
         **schema_files(ROOT),
