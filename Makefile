@@ -29,7 +29,7 @@ OURS = --quiet --disable-pip-version-check --no-deps --no-build-isolation
 # What `make pins` and `make sbom` run, apart from what izin is tested with.
 TOOLS := $(VENV)/tools
 
-.PHONY: help setup demo up wheel test chaos drill fuzz check check-form check-law check-tests mutants bench format asyncapi axe browser docs pins sbom clean
+.PHONY: help setup demo up wheel test chaos drill fuzz check check-form check-law check-tests mutants bench format asyncapi axe browser docs site pins sbom clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -172,6 +172,14 @@ $(TOOLS)/.ready: tools/constraints.txt
 	@$(PYTHON) -m venv --clear $(TOOLS)
 	@$(TOOLS)/bin/pip $(PINNED) tools/constraints.txt
 	@touch $@
+
+# The library's names are read from its modules, so what they import is there too.
+SITE = $(VENV)/site
+site: $(READY) $(TOOLS)/.ready ## the pages as a site, without a warning: .venv/site/html/index.html
+	@rm -rf $(SITE) && mkdir -p $(SITE) && cp -r docs $(SITE)/source
+	@PYTHONPATH=$(CURDIR):$(wildcard $(CURDIR)/$(VENV)/lib/python3*/site-packages) $(TOOLS)/bin/python -m sphinx \
+		--quiet --fail-on-warning --keep-going -b html -c site $(SITE)/source $(SITE)/html
+	@echo "file://$(CURDIR)/$(SITE)/html/index.html"
 
 sbom: $(READY) $(TOOLS)/.ready ## what is installed and downloaded, as CycloneDX: dist/izin.cdx.json; OF=folder of another environment
 	@mkdir -p dist
