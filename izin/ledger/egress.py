@@ -12,6 +12,7 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from izin.iys.exchange import NO_ANSWER
+from izin.ledger import stream_progress
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.record import LeaseOwner
 from izin.runtime.logs import get_logger
@@ -57,6 +58,11 @@ async def refresh(ledger: Ledger, owner: LeaseOwner) -> None:
     async with ledger.transaction() as connection:
         found = await (await connection.execute(_SQL["judge"], {"span": _SPAN})).fetchall()
         rows = await (await connection.execute(_SQL["delisted"])).fetchall()
+        if found:
+            # What waits a quarter of an hour for a person has failed from there alone, perhaps.
+            await stream_progress.wake(connection)
+            await connection.execute(_SQL["wake-sweeps"])
+            await connection.execute(_SQL["wake-suspensions"])
     for one in found:
         _log.critical(
             "address delisted",

@@ -13,6 +13,7 @@ from izin.ledger import egress
 from izin.ledger.db import Ledger
 from izin.ledger.rate_limits import LedgerPacer, addresses
 from izin.ledger.record import LeaseOwner
+from izin.ledger.sweep import sweeps
 from izin.sinks.outbound.egress import EgressWatch
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, ended, ret
 from tests.support.builders import BRAND
@@ -54,9 +55,15 @@ async def test_brands_of_a_forbidden_address_are_served_from_another(
     await harness.opt_out()
     await step(harness)
     assert await delisted(harness.ledger) == []
+    assert await sweeps.start_after_gap(harness.ledger, BRAND, now=harness.clock())
+    await harness.ledger.execute(
+        "UPDATE sweeps SET error = '403', retry_at = now() + interval '15 minutes'"
+    )
     await pass_by(harness.ledger, 20)
     await step(harness)
     assert await delisted(harness.ledger) == [HERE]
+    (sweep,) = await harness.ledger.fetch("SELECT retry_at FROM sweeps")
+    assert sweep["retry_at"] is None, "it waits, and could go on from another address"
     assert capsys.readouterr().out.count("address delisted") == 1
     (shown,) = json.loads(ended(await izin("iys", "limits", "--output", "json"), 1).stdout)
     assert shown["delisted_at"] is not None
