@@ -22,7 +22,7 @@ def yesterday() -> date:
 
 async def record(ledger: Ledger, day: date, rows: int) -> None:
     """Write so many movements of a day into the history."""
-    statement = (resources.files("benchmarks.daily") / "history.sql").read_text("utf-8")
+    statement = (resources.files("benchmarks.daily") / "movements.sql").read_text("utf-8")
     first = datetime.combine(day, time(), TURKEY)
     values = {"brand": str(BRAND), "first": first, "rows": rows}
     async with ledger.session() as connection:

@@ -121,7 +121,7 @@ def _add_merchants(post: Callable[..., None], code: int, count: int, every: int)
     for place in range(0, len(numbers), _CITIZENS_AT_ONCE):
         post(
             "citizen",
-            entries=[
+            movements=[
                 {
                     "brandCode": code,
                     "type": "MESAJ",

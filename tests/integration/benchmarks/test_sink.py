@@ -108,7 +108,7 @@ async def test_every_key_is_swept_and_every_request_counted(
         for code in BRANDS
         for number in range(1, 31)
     ]
-    simulator.post("citizen", entries=[{**one, "source": "IYS_WEB_YENI"} for one in held])
+    simulator.post("citizen", movements=[{**one, "source": "IYS_WEB_YENI"} for one in held])
     use = await measure_sweep(database_url, simulator.address, keys=60, rate=10, say=print)
     assert (use.confirmed, use.requests, simulator.calls("statuses")) == (60, 2, 2)
     assert 0 < figures(use)["sweep-slots"] <= 101
