@@ -12,9 +12,10 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from izin.iys.exchange import NO_ANSWER
-from izin.ledger import stream_progress
+from izin.ledger import stream_progress, suspensions
 from izin.ledger.db import Connection, Ledger, statements
 from izin.ledger.record import LeaseOwner
+from izin.ledger.sweep import sweeps
 from izin.runtime.logs import get_logger
 
 _SPAN = timedelta(seconds=15)
@@ -33,9 +34,9 @@ class AddressAnswer(StrEnum):
     @classmethod
     def of(cls, code: str) -> "AddressAnswer":
         """Return what a call ended with, of its code or HTTP status."""
-        if code == NO_ANSWER:
-            return cls.NONE
-        return cls.FORBIDDEN if code == str(HTTPStatus.FORBIDDEN.value) else cls.ANSWERED
+        return {NO_ANSWER: cls.NONE, str(HTTPStatus.FORBIDDEN.value): cls.FORBIDDEN}.get(
+            code, cls.ANSWERED
+        )
 
 
 async def note(connection: Connection, address: str, answer: AddressAnswer) -> None:
@@ -47,8 +48,8 @@ async def doubted(ledger: Ledger, owner: LeaseOwner) -> int | None:
     """Return a brand's code at İYS to ask for where the last call from the address of ``owner`` was
     not answered, or one from another address lately; None: they were.
     """
-    values = {"account": owner.account, "address": owner.address}
-    return next((row["iys_code"] for row in await ledger.fetch(_SQL["doubted"], values)), None)
+    rows = await ledger.fetch(_SQL["doubted"], {"account": owner.account, "address": owner.address})
+    return rows[0]["iys_code"] if rows else None
 
 
 async def refresh(ledger: Ledger, owner: LeaseOwner) -> None:
@@ -61,8 +62,8 @@ async def refresh(ledger: Ledger, owner: LeaseOwner) -> None:
         if found:
             # What waits a quarter of an hour for a person has failed from there alone, perhaps.
             await stream_progress.wake(connection)
-            await connection.execute(_SQL["wake-sweeps"])
-            await connection.execute(_SQL["wake-suspensions"])
+            await sweeps.wake(connection)
+            await suspensions.recheck_all(connection)
     for one in found:
         _log.critical(
             "address delisted",

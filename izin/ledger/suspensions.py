@@ -109,6 +109,13 @@ async def recheck_now(ledger: Ledger, brand_code: int, *, by: str, now: datetime
     return len(tried) + refused
 
 
+async def recheck_all(connection: Connection) -> None:
+    """Allow one record of each suspension to be tried at once: what it was refused for may be over.
+    Suspensions that an operator declared are not tried.
+    """
+    await connection.execute(_SQL["recheck-all"])
+
+
 async def may_submit(  # noqa: PLR0913 - what is tried, and when again
     connection: Connection,
     brand_code: int,

@@ -30,8 +30,7 @@ from izin.iys.errors import RefusedError
 from izin.iys.retailer_calls import Retailer
 from izin.ledger import brands
 from izin.ledger.db import Ledger
-from izin.ledger.history import brand_key
-from izin.ledger.history.append import act, append
+from izin.ledger.history import brand_key, record_act
 from izin.ledger.record import Brand
 from izin.views.cut import Look
 
@@ -185,18 +184,17 @@ async def _note(  # who does what to what
     after: Mapping[str, Any] | None = None,
 ) -> None:
     """Write what a person has done at İYS to the history, before it is done."""
-    now = ledger.clock.now()
-    entry = act(
-        what,
-        brand_key(brand.brand_code),
-        by=by,
-        now=now,
-        before=before or {},
-        after=after or {},
-        customer_id=brand.customer_id,
-    )
     async with ledger.transaction() as connection:
-        await append(connection, [entry], now=now)
+        await record_act(
+            connection,
+            what,
+            brand_key(brand.brand_code),
+            by=by,
+            now=ledger.clock.now(),
+            before=before or {},
+            after=after or {},
+            customer_id=brand.customer_id,
+        )
 
 
 def _show(output: OutputFormat, found: Iterable[tuple[str, object]]) -> None:
@@ -208,8 +206,8 @@ def _show(output: OutputFormat, found: Iterable[tuple[str, object]]) -> None:
         )
         outcome = "there already" if is_there else "done" if isinstance(result, int) else "refused"
         counts[outcome] += 1
-        why = "" if outcome == "done" else str(result)
-        rows.append((title, result if outcome == "done" else None, outcome, why))
+        code, why = (result, "") if outcome == "done" else (None, str(result))
+        rows.append((title, code, outcome, why))
     print_rows(output, ("title", "code", "result", "why"), rows)
     say(", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "nothing to do")
     exit_if(counts["refused"])

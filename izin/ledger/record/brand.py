@@ -65,14 +65,14 @@ class LeaseOwner:
     """The addresses that are off İYS's list, as last read; of a process's copies one."""
 
     @property
-    def addresses(self) -> Sequence[str]:
+    def addresses(self) -> list[str]:
         """The addresses whose brands it serves; none while its own is off İYS's list."""
         return [] if self.address in self.delisted else [self.address, *sorted(self.delisted)]
 
     @property
     def who(self) -> Mapping[str, object]:
         """Account and addresses, as parameters of SQL statements."""
-        return {"account": self.account, "addresses": list(self.addresses)}
+        return {"account": self.account, "addresses": self.addresses}
 
     def exclusive(self, work: str) -> str:
         """Return the name under which one process does ``work`` for all of its account and address.

@@ -22,14 +22,6 @@ RETURNING b.egress_address AS address, b.answer
 -- The addresses that are taken for delisted.
 SELECT egress_address AS address FROM rate_limits WHERE delisted_at IS NOT NULL
 
--- name: wake-sweeps
--- Sweeps that wait after a failure go on, from another address.
-UPDATE sweeps SET error = NULL, retry_at = NULL WHERE ended_at IS NULL AND retry_at IS NOT NULL
-
--- name: wake-suspensions
--- Of what a refused call has suspended, one record is tried again.
-UPDATE suspensions SET recheck_at = clock_timestamp() WHERE recheck_at > clock_timestamp()
-
 -- name: doubted
 -- A brand of the account, which can be asked for, where the last call from the address was not answered; or from
 -- another that is not taken for delisted yet, for whether this one is answered tells what that means.

@@ -63,6 +63,10 @@ FROM (
 WHERE s.brand_code = was.brand_code AND s.channel = was.channel AND s.status = was.status
 RETURNING s.customer_id, s.channel, s.status, s.code, was.recheck_at AS before
 
+-- name: recheck-all
+-- What was refused may be accepted: one record of each suspension may be tried at once.
+UPDATE suspensions SET recheck_at = clock_timestamp() WHERE recheck_at > clock_timestamp()
+
 -- name: is-suspended-by-operator
 -- Whether an operator has declared that there is no right to submit these records.
 SELECT EXISTS (

@@ -87,6 +87,10 @@ RETURNING *
 -- A sweep waits, for İYS does not answer it now.
 UPDATE sweeps SET error = %(error)s, retry_at = %(retry_at)s WHERE id = %(id)s AND ended_at IS NULL
 
+-- name: wake
+-- What failed may succeed: sweeps that wait go on at once.
+UPDATE sweeps SET error = NULL, retry_at = NULL WHERE ended_at IS NULL AND retry_at IS NOT NULL
+
 -- name: end
 -- Every key of the brand is done.
 UPDATE sweeps SET ended_at = %(now)s, after = NULL, error = NULL, retry_at = NULL

@@ -282,6 +282,11 @@ async def postpone(ledger: Ledger, sweep: Sweep, error: str, retry_at: datetime)
     await ledger.execute(_SQL["postpone"], {"id": sweep.id, "error": error, "retry_at": retry_at})
 
 
+async def wake(connection: Connection) -> None:
+    """Have sweeps that wait go on at once: what they failed for may be over."""
+    await connection.execute(_SQL["wake"])
+
+
 async def end(ledger: Ledger, sweep: Sweep, *, now: datetime) -> Sweep | None:
     """End ``sweep``, of which every key is done; return it, None where it has ended before."""
     async with ledger.transaction() as connection:
