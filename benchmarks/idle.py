@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -17,18 +16,8 @@ from benchmarks.local_stack import running_local_stack
 from benchmarks.order.timer import printed_by
 from benchmarks.process_usage import cpu_seconds, family, tree_megabytes
 from benchmarks.results import RunReport, progress
+from izin.stack.stack import WORKERS
 
-PROCESSES: Mapping[str, str] = {
-    "order": "izin.streams",
-    "sink": "izin.sinks",
-    "intake": "izin.producers",
-    "feeds": "izin.feeds",
-    "gate": "izin.gate",
-    "webhooks": "izin.webhooks",
-    "api": "izin.api",
-    "console": "izin.web",
-}
-"""The process of each part, by the module that it runs."""
 _SETTLED = 30.0
 """Seconds after the start, in which first pulls and readings end."""
 _LISTS = 11
@@ -49,7 +38,7 @@ def idle(
     """Run ``izin up`` without anything to do, and measure what each process takes."""
     with running_local_stack() as stack:
         sleep(_SETTLED)
-        found = {name: _process(module) for name, module in PROCESSES.items()}
+        found = {part: _process(module) for _, module, part in WORKERS}
         began, before = perf_counter(), {name: _cpu(one) for name, one in found.items()}
         asked = _requests(stack.url("simulator"))
         sleep(seconds)

@@ -34,7 +34,7 @@ _ELSEWHERE = re.compile(
 )
 _LIBRARY = {
     "izin.producers": "publish consents and opt-outs",
-    "izin.subscribers": "be told of opt-outs, and ask whether a message may be sent",
+    "izin.subscribers": "subscribe to opt-outs, and ask whether a message may be sent",
 }
 """The packages whose names other teams import."""
 
@@ -51,13 +51,10 @@ def read(_: Sphinx, name: str, source: list[str]) -> None:
 
 def _unlinked(found: re.Match[str]) -> str:
     label, target = found.groups()
-    if (
-        target.startswith("../")
-        and target.count("../") == 1
-        and (ROOT / "docs" / target[3:]).is_file()
-    ):
-        return found[0]  # from a page in a folder to one that is not
-    return label if label.startswith("`") else f"{label}"
+    page, _, _ = target.removeprefix("../").partition("#")
+    # A page in a folder leads to one that is not.
+    is_page = target.startswith("../") and ".." not in page and (ROOT / "docs" / page).is_file()
+    return found[0] if is_page else label
 
 
 def _contents(text: str, name: str) -> list[str]:

@@ -36,9 +36,7 @@ def commands_page(note: str) -> str:
     parts = [f"{note}\n{_INTRODUCTION}"]
     for group, names in COMMANDS.items():
         rows = [row for name in names for row in _rows(found[name], name)]
-        parts.append(
-            f"## {group}\n\n| command | what it does | options |\n|---|---|---|\n{''.join(rows)}"
-        )
+        parts.append(f"## {group}\n\n{_TITLES}{''.join(rows)}")
     return "\n".join(parts)
 
 

@@ -65,7 +65,7 @@ _OF_ALL = ("IZIN_EXTRA_CLOSED_DAYS", "IZIN_SCHEMA_FOLDER")
 """What commands need as the workers have it: they count terms and read records too."""
 
 
-_WORKERS = (
+WORKERS = (
     ("order worker", "izin.streams", "order"),
     ("sink worker", "izin.sinks", "sink"),
     ("intake", "izin.producers", "intake"),
@@ -188,7 +188,7 @@ class LocalStack:
     @property
     def is_up(self) -> bool:
         """Whether each process of ours answers now."""
-        return all(answers(f"{self.url(part)}/health/ready") for _, _, part in _WORKERS)
+        return all(answers(f"{self.url(part)}/health/ready") for _, _, part in WORKERS)
 
     def wait(self) -> NoReturn:
         """Wait until a server died too often in a row to be started again.
@@ -389,7 +389,7 @@ class LocalStack:
         self.supervisor.start_together(
             *(
                 self._command(name, module, ready=f"{self.url(part)}/health/ready")
-                for name, module, part in _WORKERS
+                for name, module, part in WORKERS
             ),
             keep_up=True,
         )
