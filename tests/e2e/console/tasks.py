@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
+from playwright.sync_api import expect
+
 from izin.consent import TURKEY
 from tests.support.builders import PHONE
 from tests.support.console.browsing import Reach, Visitor, focus
@@ -134,6 +136,8 @@ REACHED: Mapping[str, Reach] = {
 def sign_in_by_keyboard(one: Visitor, name: str, password: str) -> None:
     """Sign in with a password."""
     one.page.goto("/sign-in")
+    # The browser gives the field its focus with the first frame, which may come after the load.
+    expect(one.page.locator("#name")).to_be_focused()
     one.page.keyboard.type(name)
     one.page.keyboard.press("Tab")
     one.page.keyboard.type(password)
