@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import partial
 
 from izin.api.endpoint import ApiEndpoint, routes_of
+from izin.api.synthetic_opt_outs import SyntheticOptOuts
 from izin.feeds.older_records import OlderRecords
 from izin.kafka.broker_watch import BrokerWatch
 from izin.kafka.clients import access_of, admin, broker_errors, identities
@@ -83,4 +84,8 @@ async def run(  # noqa: PLR0913, PLR0917  # the groups of settings, where, and w
             return {**broker.faults(), **watch.faults(), **keys.faults()}
 
         api = HttpApi(routes=routes_of(endpoint), registry=endpoint.metrics.registry, faults=faults)
-        await listeners.serve_api(api, stopping, drain=_DRAIN, beside=(broker.run, watch.run))
+        beside = [broker.run, watch.run]
+        if settings.synthetic_key is not None:
+            probe = SyntheticOptOuts(settings, endpoint.metrics.registry, clock=utc_now)
+            beside.append(probe.run)
+        await listeners.serve_api(api, stopping, drain=_DRAIN, beside=beside)

@@ -224,7 +224,13 @@ def _run(
 ) -> Report:
     start = time.monotonic()
     stack = LocalStack(
-        state_dir, brands=example_brands(), registry=registry, fresh=True, on_progress=say
+        state_dir,
+        brands=example_brands(),
+        registry=registry,
+        fresh=True,
+        # Every event of a demo is one of its own.
+        settings={"IZIN_SYNTHETIC_KEY": ""},
+        on_progress=say,
     )
     with showing_steps() as begin, stack:
         encoder = codec(stack.kafka_settings)

@@ -85,6 +85,8 @@ from izin.consent.making import changer, maker
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import (
     LAW_VERSION,
+    SYNTHETIC_BRAND,
+    SYNTHETIC_CUSTOMER,
     AdmittedEvent,
     Consent,
     ConsentEvent,
@@ -134,6 +136,8 @@ __all__ = (
     "SKEW",
     "SOURCES",
     "STATUSES",
+    "SYNTHETIC_BRAND",
+    "SYNTHETIC_CUSTOMER",
     "TERM_DAYS",
     "THRESHOLD",
     "TURKEY",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import Final
 
 from izin.consent.enums import (
     Channel,
@@ -27,6 +28,8 @@ from izin.consent.violations import Violation
 
 __all__ = (
     "LAW_VERSION",
+    "SYNTHETIC_BRAND",
+    "SYNTHETIC_CUSTOMER",
     "AdmittedEvent",
     "Channel",
     "Consent",
@@ -45,6 +48,13 @@ __all__ = (
     "Status",
     "aware",
 )
+
+SYNTHETIC_BRAND: Final = 2_147_483_647
+"""The brand of events of nobody, by which an installation watches itself: the largest number that a
+brand code can be. It is in no ledger, so it has no code at İYS under which it could be submitted.
+"""
+SYNTHETIC_CUSTOMER: Final = "izin-synthetic"
+"""Whose it is: only an API key of this customer publishes for it, or sees what is of it."""
 
 LAW_VERSION = 3
 """Incremented whenever the same events could give another state; part of every Consent."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from izin.consent import SourceError, Status
+from izin.consent import SYNTHETIC_BRAND, SourceError, Status
 from izin.iys.wire_format import Subscription
 from izin.ledger import retailers, suspensions
 from izin.ledger.automatic_suspension import counting
@@ -46,8 +46,11 @@ async def upsert(
     Raises:
         UnknownCustomerError: its customer is not registered; nothing is changed.
         OffboardedCustomerError: nothing more is done for its customer; nothing is changed.
+        SourceError: its code is reserved for synthetic opt-outs.
     """
     code = brand.brand_code
+    if code == SYNTHETIC_BRAND:
+        raise SourceError(f"brand {code} is reserved for synthetic opt-outs; correct the code")
     async with ledger.transaction() as connection:
         await customers.require_active(connection, {brand.customer_id})
         known = await fetch_one(connection, _SQL["lock"], {"brand_code": code})
@@ -121,7 +124,7 @@ async def known_of_codes(
 ) -> dict[int, Brand]:
     """Return the registered brands among these codes, and record the others."""
     known = await of_codes(connection, codes)
-    if unknown := set(codes) - known.keys():
+    if unknown := set(codes) - known.keys() - {SYNTHETIC_BRAND}:
         await note_unknown(connection, unknown, now=now)
     return known
 

@@ -11,7 +11,7 @@ import os
 import secrets
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -22,7 +22,7 @@ from typing import NoReturn, Self
 import httpx
 from pydantic import TypeAdapter
 
-from izin.consent import TURKEY
+from izin.consent import SYNTHETIC_CUSTOMER, TURKEY
 from izin.kafka import clients
 from izin.kafka.clients import codec
 from izin.ledger import brands as registry
@@ -185,6 +185,10 @@ class LocalStack:
         """Return the root of the URLs of one of our processes, without a slash at its end."""
         return f"http://{HOST}:{self._ports[part]}"
 
+    def operations_port(self, part: str) -> int:
+        """Return the port at which one of our processes shows its health and metrics."""
+        return self._ports.get(f"{part}-operations", self._ports[part])
+
     @property
     def is_up(self) -> bool:
         """Whether each process of ours answers now."""
@@ -245,29 +249,41 @@ class LocalStack:
         url = {"DATABASE_URL": self.environment["DATABASE_URL"]}
         settings, owner = LedgerSettings.model_validate(url), secrets.randbelow(2**31 - 1) + 1
         async with Ledger(settings, owner=owner) as ledger:
-            if CUSTOMER not in {customer.customer_id for customer in await customers.every(ledger)}:
-                await customers.add(ledger, CUSTOMER, "Acme", by=_BY, now=now)
-            known = {one.brand_code for one in await registry.every(ledger)}
+            known = {customer.customer_id for customer in await customers.every(ledger)}
+            names = {CUSTOMER: "Acme", SYNTHETIC_CUSTOMER: "Synthetic opt-outs"}
+            for customer_id in sorted(names.keys() - known):
+                await customers.add(ledger, customer_id, names[customer_id], by=_BY, now=now)
+            registered = {one.brand_code for one in await registry.every(ledger)}
             for brand in self._brands:
-                if brand.brand_code not in known:
+                if brand.brand_code not in registered:
                     await registry.upsert(ledger, messages, brand, by=_BY, now=now)
-            given = presented(self.api_key)
+            if _ACCOUNT not in {one.name for one in await accounts.every(ledger)}:
+                await accounts.save(ledger, _ACCOUNT, AccountRole.ADMIN, None, by=_BY, now=now)
+            every = {one.id for one in await api_keys.every(ledger)}
+            for key in self._keys(now):
+                if key.id not in every:
+                    await api_keys.create(ledger, messages, key, by=_BY, now=now)
+
+    def _keys(self, now: datetime) -> Iterator[ApiKey]:
+        """Yield the API keys of this stack; raises LocalError where the record has none."""
+        scopes = (Scope.PUBLISH, Scope.SUBSCRIBE)
+        for name, text, customer, more in (
+            (_KEY, self.api_key, CUSTOMER, (Scope.ASK,)),
+            ("synthetic", self._credentials.synthetic_key, SYNTHETIC_CUSTOMER, ()),
+        ):
+            given = presented(text)
             if given is None:
                 raise LocalError(
                     "the record of this stack has no API key; name another folder with --state-dir"
                 )
-            if _ACCOUNT not in {one.name for one in await accounts.every(ledger)}:
-                await accounts.save(ledger, _ACCOUNT, AccountRole.ADMIN, None, by=_BY, now=now)
-            if given.id not in {one.id for one in await api_keys.every(ledger)}:
-                key = ApiKey(
-                    id=given.id,
-                    name=_KEY,
-                    secret_hash=given.secret_hash,
-                    scopes=frozenset({Scope.PUBLISH.value, Scope.SUBSCRIBE.value, Scope.ASK.value}),
-                    customers=frozenset({CUSTOMER}),
-                    created_at=now,
-                )
-                await api_keys.create(ledger, messages, key, by=_BY, now=now)
+            yield ApiKey(
+                id=given.id,
+                name=name,
+                secret_hash=given.secret_hash,
+                scopes=frozenset(scope.value for scope in (*scopes, *more)),
+                customers=frozenset({customer}),
+                created_at=now,
+            )
 
     def sign_in_link(self) -> str:
         """Return a link by which the console's account of this stack signs in once."""
@@ -341,6 +357,9 @@ class LocalStack:
             "IZIN_INSTANCE_ID": "order-1",
             "IZIN_SUPPRESSION_SECRETS": f'["{self._credentials.suppression_secret}"]',
             "IZIN_SECRET_KEYS": f'["{self._credentials.secret_key}"]',
+            "IZIN_SYNTHETIC_KEY": self._credentials.synthetic_key,
+            "IZIN_SYNTHETIC_INTAKE": self.url("intake"),
+            "IZIN_SYNTHETIC_FEEDS": self.url("feeds"),
             "IYS_BASE_URL": self.url("simulator"),
             "IYS_USERNAME": self._credentials.username,
             "IYS_PASSWORD": self._credentials.password,

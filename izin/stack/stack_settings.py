@@ -138,6 +138,13 @@ class StackCredentials:
         repr=False,
     )
     """Of the intake, the feeds, the gate and the API."""
+    synthetic_key: str = field(
+        default_factory=lambda: new_api_key(new_family(secrets.token_bytes), secrets.token_bytes)[
+            0
+        ],
+        repr=False,
+    )
+    """By which the API watches whether opt-outs flow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

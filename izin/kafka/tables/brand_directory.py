@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from izin.consent import SourceError
+from izin.consent import SYNTHETIC_BRAND, SYNTHETIC_CUSTOMER, SourceError
 from izin.kafka.access import KafkaAccess
 from izin.kafka.follower import TopicFollower
 from izin.schemas.codec import Codec
@@ -51,6 +51,16 @@ def customer_of(customers: Mapping[int, str], brand_code: int) -> str:
 _FIELDS = tuple(field.name for field in fields(RegisteredBrand))
 
 
+SYNTHETIC = RegisteredBrand(
+    brand_code=SYNTHETIC_BRAND,
+    iys_code=SYNTHETIC_BRAND,
+    customer_id=SYNTHETIC_CUSTOMER,
+    name="synthetic opt-outs",
+    suspension="of nobody",
+)
+"""The one brand that every directory has, and no topic: a record of it changes nothing."""
+
+
 class UnknownBrandError(SourceError):
     """A brand code that is not registered here."""
 
@@ -79,12 +89,12 @@ class BrandDirectory:
 
     def __init__(self, brands: Iterable[RegisteredBrand] = ()) -> None:
         self._brands = {brand.brand_code: brand for brand in brands}
-        self.customers = {one.brand_code: one.customer_id for one in self}
+        self.customers = {one.brand_code: one.customer_id for one in (SYNTHETIC, *self)}
         """Whose each brand is."""
 
     def find(self, brand_code: int) -> RegisteredBrand | None:
         """Return the brand of ``brand_code``; None where it is not registered."""
-        return self._brands.get(brand_code)
+        return SYNTHETIC if brand_code == SYNTHETIC_BRAND else self._brands.get(brand_code)
 
     def get(self, brand_code: int) -> RegisteredBrand:
         """Return the brand of ``brand_code``.
@@ -92,7 +102,7 @@ class BrandDirectory:
         Raises:
             UnknownBrandError: it is not registered.
         """
-        found = self._brands.get(brand_code)
+        found = self.find(brand_code)
         if found is None:
             raise UnknownBrandError(brand_code)
         return found
@@ -100,13 +110,14 @@ class BrandDirectory:
     def put(self, record: AvroRecord) -> None:
         """Add or replace the brand of a ``record`` of the topic."""
         brand = RegisteredBrand(**{name: record[name] for name in _FIELDS})
-        self._brands[brand.brand_code] = brand
-        self.customers[brand.brand_code] = brand.customer_id
+        if brand.brand_code != SYNTHETIC_BRAND:
+            self._brands[brand.brand_code] = brand
+            self.customers[brand.brand_code] = brand.customer_id
 
     def remove(self, key: bytes) -> None:
         """Remove the brand of a ``key`` of the topic, if it is known."""
-        self._brands.pop(int(key), None)
-        self.customers.pop(int(key), None)
+        if self._brands.pop(int(key), None) is not None:
+            del self.customers[int(key)]
 
     def unreadable(self, key: bytes) -> None:
         """Keep what is known of the brand: its events must not be refused."""

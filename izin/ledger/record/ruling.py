@@ -12,6 +12,7 @@ from izin.consent import (
     CLOSED,
     OPEN,
     STATUSES,
+    SYNTHETIC_BRAND,
     Action,
     ActionReason,
     BrandTerms,
@@ -35,6 +36,8 @@ OTHER_CUSTOMER = "other-customer"
 """The event of an opt-in names another customer than its brand's."""
 WITHDRAWN = "withdrawn"
 """A person has decided that an opt-out that was held back is not registered at İYS."""
+SYNTHETIC = "synthetic"
+"""An event of nobody, by which the installation watches itself."""
 RESCUED = "rescued"
 RESCUE = "rescue"
 """The origin of events that rescue an opt-out."""
@@ -141,6 +144,8 @@ def _rule_desired(  # noqa: C901, PLR0911, PLR0913 - one case an action; each ar
     if desired is None or _stays(row, answered=answered):
         return RuledRow(row=row)
     row = with_terms(row, brand, now, calendar=calendar)
+    if row.brand_code == SYNTHETIC_BRAND:
+        return RuledRow(row=_settle(row, SYNTHETIC, submitted=False))
     if brand is None and row.is_ours:
         return RuledRow(row=_park(row, UNKNOWN_BRAND))
     ruling = rule(

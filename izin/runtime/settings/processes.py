@@ -247,6 +247,24 @@ class ApiSettings(
     operations_port: int = 8098
     readers: int = Field(4, ge=1, le=64, validation_alias="IZIN_API_READERS")
     """How many events are looked up in Kafka at once; other requests wait for their turn."""
+    synthetic_key: SecretStr | None = Field(None, validation_alias="IZIN_SYNTHETIC_KEY")
+    """An API key of the customer ``izin-synthetic`` with the scopes publish and subscribe: with it
+    an opt-out of nobody is published each minute, and awaited at the feed; None: nobody watches
+    whether opt-outs flow."""
+    synthetic_intake: str = Field("http://127.0.0.1:8081", validation_alias="IZIN_SYNTHETIC_INTAKE")
+    """Where it is published: what stands before ``/v1``."""
+    synthetic_feeds: str = Field("http://127.0.0.1:8084", validation_alias="IZIN_SYNTHETIC_FEEDS")
+    """Where it is awaited: what stands before ``/v1``."""
+
+    @field_validator("synthetic_key")
+    @classmethod
+    def _given(cls, given: SecretStr | None) -> SecretStr | None:
+        return given if given is not None and given.get_secret_value() else None
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with the URLs."""
+        for url in ("IZIN_SYNTHETIC_INTAKE", "IZIN_SYNTHETIC_FEEDS"):
+            yield from checks.url_faults(self.given, url, "take it out and set IZIN_SYNTHETIC_KEY")
 
 
 class ConsoleSettings(

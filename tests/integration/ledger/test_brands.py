@@ -14,7 +14,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from izin.consent import TURKEY, Calendar
+from izin.consent import SYNTHETIC_BRAND, TURKEY, Calendar, SourceError
 from izin.ledger import brands, reads, retailers
 from izin.ledger.db import Ledger, statements
 from izin.ledger.record import (
@@ -76,6 +76,15 @@ async def test_opt_out_is_submitted_by_account_and_address_of_its_brand(
     harness.become(account=account or "ada", address=address or "192.0.2.1")
     assert await harness.opt_out()
     assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_nobody_registers_the_brand_of_synthetic_opt_outs(harness: SinkHarness):
+    """It is refused with the reason; who writes it into the table is refused by the database."""
+    with pytest.raises(SourceError, match="reserved for synthetic opt-outs"):
+        await harness.brand(replace(ACTIVE, brand_code=SYNTHETIC_BRAND))
+    await harness.brand(ACTIVE)
+    with pytest.raises(LedgerFaultError, match="brands_not_synthetic"):
+        await harness.ledger.execute("UPDATE brands SET brand_code = 2147483647")
 
 
 async def test_upsert_keeps_account_and_address_unless_given(harness: SinkHarness):

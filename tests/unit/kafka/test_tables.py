@@ -13,7 +13,7 @@ import hmac
 import struct
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
@@ -24,7 +24,14 @@ from fastavro import schemaless_writer
 from hypothesis import given, strategies as st
 from starlette.requests import Request
 
-from izin.consent import Consent, ConsentKey, OriginRank, Status
+from izin.consent import (
+    SYNTHETIC_BRAND,
+    SYNTHETIC_CUSTOMER,
+    Consent,
+    ConsentKey,
+    OriginRank,
+    Status,
+)
 from izin.kafka.clients import TopicIdentities, access_of
 from izin.kafka.tables import api_keys as directory_module, permission_reader
 from izin.kafka.tables.active_opt_outs import ActiveOptOuts
@@ -37,6 +44,7 @@ from izin.kafka.tables.api_keys import (
     freshness_of,
     outside,
 )
+from izin.kafka.tables.brand_directory import BrandDirectory, RegisteredBrand
 from izin.kafka.tables.latest_records import ForeignTokenError, check_token, taken_below
 from izin.kafka.tables.packed_permissions import (
     Known,
@@ -625,3 +633,17 @@ def test_earlier_instant_of_a_consent_counts():
         facts_of({**A_PERMISSION, "consent_date": later}).consent_at
         == facts_of(A_PERMISSION).consent_at
     )
+
+
+def test_brand_of_synthetic_opt_outs_is_in_every_directory_and_stays():
+    """No record of the topic changes or removes it, and it is none of the registered ones."""
+    directory = BrandDirectory()
+    forged = RegisteredBrand(
+        brand_code=SYNTHETIC_BRAND, iys_code=BRAND, customer_id="acme", name="forged"
+    )
+    directory.put(asdict(forged))
+    directory.remove(str(SYNTHETIC_BRAND).encode())
+    found = directory.get(SYNTHETIC_BRAND)
+    assert (found.customer_id, found.suspension) == (SYNTHETIC_CUSTOMER, "of nobody")
+    assert directory.customers == {SYNTHETIC_BRAND: SYNTHETIC_CUSTOMER}
+    assert list(directory) == []

@@ -7,6 +7,7 @@ import pytest
 
 from izin.consent import (
     SKEW,
+    SYNTHETIC_BRAND,
     TURKEY_CALENDAR,
     Action,
     Observation,
@@ -124,6 +125,14 @@ def test_first_opt_in_is_due_and_has_its_terms():
     assert entry.due_at < entry.expires_at
     unknown = rule(decided(), None)
     assert (unknown.state, unknown.reason) == ("parked", ruling.UNKNOWN_BRAND)
+
+
+def test_event_of_nobody_is_settled_at_once():
+    """Whatever it says, and even if somebody had registered its brand: nothing of it is due."""
+    for status in ("ONAY", "RET"):
+        for brand in (None, ACTIVE):
+            row = rule(decided(brand_code=SYNTHETIC_BRAND, status=status), brand)
+            assert (row.state, row.action, row.reason) == ("not_needed", "nothing", "synthetic")
 
 
 def test_older_decision_moves_only_the_latest_instants():
