@@ -79,7 +79,7 @@ $(VENV)/mutants/.ready: $(READY)
 		-e '.[dev]' -e ./simulator 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
 
-chaos: $(READY) $(if $(filter $(AS_INSTALLED),$(or $(STAGE),order)),$(COMPILED)/.ready) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=300, STAGE=gate, STAGE=inbound, STAGE=webhooks, STAGE=days DAYS=7, STAGE=outage, STAGE=onboarding, STAGE=reconcile, STAGE=access, STAGE=files, STAGE=property, STAGE=late, STAGE=hostile, STAGE=words, STAGE=forgery, STAGE=requests, STAGE=console, STAGE=intake, STAGE=bodies, STAGE=outbox FAULTS=40, STAGE=upgrade; CHAOS_ARGS=options
+chaos: $(READY) $(if $(filter $(AS_INSTALLED),$(or $(STAGE),order)),$(COMPILED)/.ready) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=300, STAGE=gate, STAGE=inbound, STAGE=webhooks, STAGE=days DAYS=7, STAGE=outage, STAGE=onboarding, STAGE=reconcile, STAGE=access, STAGE=alerts, STAGE=files, STAGE=property, STAGE=late, STAGE=hostile, STAGE=words, STAGE=forgery, STAGE=requests, STAGE=console, STAGE=intake, STAGE=bodies, STAGE=outbox FAULTS=40, STAGE=upgrade; CHAOS_ARGS=options
 	@$(BIN)/izin download
 	@$(if $(filter $(AS_INSTALLED),$(or $(STAGE),order)),$(COMPILED_PYTHON),$(BIN)/python) -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DAYS),--days $(DAYS)) $(CHAOS_ARGS)

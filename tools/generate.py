@@ -40,10 +40,10 @@ from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topic, Topics
 from izin.streams import guard
 from tools.generate_acls import acls_script
-from tools.generate_alerts import alerts_page
 from tools.generate_asyncapi import PATH as ASYNCAPI, asyncapi_document, audience_of
 from tools.generate_benchmarks import benchmarks_page
 from tools.generate_commands import commands_page, summaries
+from tools.generate_monitoring import alerts_page, dashboards
 from tools.generate_offsets import offset_modules
 from tools.generate_openapi import documents
 from tools.generate_schemas import schema_files
@@ -69,6 +69,7 @@ def pages() -> Mapping[str, str]:
         _TRANSITIONS: _guarded(),
         "deploy/kafka/acls.sh": acls_script(),
         "izin/cli/summaries.json": summaries(),
+        **dashboards(),
         **documents(),
         **offset_modules(),
         **schema_files(ROOT),

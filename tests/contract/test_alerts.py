@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from izin.local.reservations import cache_folder
-from tests.support.servers.promtool import promtool
+from tests.support.servers.prometheus import tool
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
@@ -52,8 +51,21 @@ def first(name: str, **more: Any) -> AlertCase:  # noqa: ANN401  # as AlertCase 
 
 
 _EXPRESS = 'izin_webhook_delivery_seconds_bucket{lane="express",le="%s"}'
+_ARRIVED = "izin_synthetic_opt_out_arrived_timestamp_seconds"
 CASES: Mapping[str, AlertCase] = {
+    "IzinOptOutsDoNotFlow": AlertCase({_ARRIVED: "1000+0x400"}, {_ARRIVED: "0 0 0 0+60x400"}),
+    "IzinOptOutsNotWatched": AlertCase({"up": "1+0x400"}, {_ARRIVED: "0+15x400"}),
     "IzinProcessDown": gauge('up{job="izin-order"}', 0, 1, labels={"job": "izin-order"}),
+    "IzinServerAway": AlertCase(
+        {'izin_fault{fault="kafka"}': "1+0x400"},
+        {'izin_fault{fault="kafka"}': "1 1 _x400"},
+        labels={"fault": "kafka"},
+    ),
+    "IzinNotReady": AlertCase(
+        {'izin_fault{job="izin-gate",fault="gate state"}': "1+0x400"},
+        {'izin_fault{job="izin-gate",fault="gate state"}': "1x8 _x400"},
+        labels={"job": "izin-gate", "fault": "gate state"},
+    ),
     "IzinOrderStalled": AlertCase(
         {"izin_order_partitions_ready": "3+0x400", "izin_order_partitions_assigned": "4+0x400"},
         {"izin_order_partitions_ready": "4+0x400", "izin_order_partitions_assigned": "4+0x400"},
@@ -229,6 +241,7 @@ FIGURES = frozenset(
     {
         *("izin_feeds_items", "izin_feeds_waiting", "izin_gate_keys", "izin_gate_state_bytes"),
         *("izin_gate_request_seconds", "izin_gate_receipts", "izin_webhook_waiting"),
+        *("izin_synthetic_opt_out_seconds", "izin_synthetic_opt_outs", "izin_build_info"),
         "izin_backlog_oldest_seconds",
     }
 )
@@ -276,9 +289,9 @@ def unit_tests(name: str, rules: Path) -> dict[str, Any]:
 
 def test_alert_fires_where_somebody_must_act_and_else_not(tmp_path: Path) -> None:
     """As Prometheus itself evaluates the rules, which are valid."""
-    tool = promtool(cache_folder() / "promtool")
+    promtool = tool("promtool")
     checked = subprocess.run(
-        [tool, "check", "rules", RULES], capture_output=True, text=True, check=False
+        [promtool, "check", "rules", RULES], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
     paths = []
@@ -288,7 +301,7 @@ def test_alert_fires_where_somebody_must_act_and_else_not(tmp_path: Path) -> Non
         paths.append(tmp_path / f"{name}.yml")
         paths[-1].write_text(yaml.safe_dump(unit_tests(name, rules)), "utf-8")
     tested = subprocess.run(
-        [tool, "test", "rules", *paths], capture_output=True, text=True, check=False
+        [promtool, "test", "rules", *paths], capture_output=True, text=True, check=False
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
 

@@ -1,20 +1,28 @@
 """``izin up``: the local stack starts, works, and leaves no process behind."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
+from prometheus_client import CollectorRegistry
 
+from izin.api.synthetic_opt_outs import ARRIVED, SyntheticOptOuts
+from izin.consent import SYNTHETIC_BRAND
 from izin.local import Postgres
 from izin.local.processes import answers
-from izin.runtime.settings import KafkaSettings
+from izin.producers.new_event import utc_now
+from izin.runtime.settings import ApiSettings, KafkaSettings
 from izin.schemas.codec import Codec
 from tests.e2e.stack import (
     ENDED_WITHIN,
@@ -32,8 +40,10 @@ from tests.e2e.stack import (
     publish,
 )
 from tests.support.order.verdict import committed_records
+from tests.support.servers.prometheus import prometheus
 from tests.support.waiting import until
 from tests.support.webhooks import receiving
+from tools.generate_monitoring import queries
 
 pytestmark = pytest.mark.e2e
 
@@ -66,8 +76,16 @@ def post(
 
 def pulled(folder: Path, feed: str, recipient: str) -> dict[str, object]:
     """Return the latest item of a feed about ``recipient``; nothing where it has none."""
-    settings = environment_of(folder)
     found: dict[str, object] = {}
+    for item in items(folder, feed):
+        if item["recipient"] == recipient:
+            found |= item
+    return found
+
+
+def items(folder: Path, feed: str) -> Iterator[dict[str, object]]:
+    """Yield what a feed has for the stack's key."""
+    settings = environment_of(folder)
     page: dict[str, object] = {"complete": False}
     while not page["complete"]:
         response = httpx.get(
@@ -79,8 +97,16 @@ def pulled(folder: Path, feed: str, recipient: str) -> dict[str, object]:
         )
         assert response.status_code == 200, response.text
         page = response.json()
-        found |= next((one for one in page["items"] if one["recipient"] == recipient), {})
-    return found
+        yield from page["items"]
+
+
+def synthetic_rows(folder: Path) -> set[tuple[str, str, str, str]]:
+    """Return status, state, action and reason of what the ledger has of synthetic opt-outs."""
+    query = (
+        "SELECT DISTINCT desired_status, state, action, reason FROM consents WHERE brand_code=%s"
+    )
+    with psycopg.connect(environment_of(folder)["DATABASE_URL"]) as connection:
+        return set(connection.execute(query, [SYNTHETIC_BRAND]).fetchall())
 
 
 def gate_says(folder: Path, recipient: str, **question: str) -> tuple[str, str | None]:
@@ -206,9 +232,59 @@ def assert_everything_works(folder: Path, up: int) -> None:
     until(lambda: pulled(folder, "permissions", phone).get("desired") == "RET", within=60)
     assert pulled(folder, "permissions", phone)["may_send"] is False
     assert gate_says(folder, "0555 000 00 02", at_least=token) == ("opted-out", None)
+    assert_opt_outs_flow(folder)
     assert_gate_follows(folder, up)
+    assert_every_chart_has_data(folder)
     assert_key_follows_commands(folder)
     assert_second_run_is_refused(folder)
+
+
+def assert_opt_outs_flow(folder: Path) -> None:
+    """Assert that the API publishes opt-outs of nobody and reads them from the feed, also of a
+    recipient that had opted out before; that the ledger has none of them to submit, and that no
+    other key sees them.
+    """
+    given = environment_of(folder)
+    url = f"http://127.0.0.1:{given['IZIN_API_OPERATIONS_PORT']}/metrics"
+    arrived = 'izin_synthetic_opt_outs_total{outcome="arrived"} 0.0'
+    until(lambda: arrived not in httpx.get(url, trust_env=False).text, within=60)
+    registry, names = CollectorRegistry(), ("KEY", "INTAKE", "FEEDS")
+    settings = ApiSettings.model_validate(
+        {f"IZIN_SYNTHETIC_{name}": given[f"IZIN_SYNTHETIC_{name}"] for name in names}
+    )
+    # A minute a second: of a consent and an opt-out in the same second the opt-out stands.
+    begun, seconds = utc_now() - timedelta(minutes=1), count()
+    probe = SyntheticOptOuts(
+        settings, registry, clock=lambda: begun + timedelta(seconds=next(seconds)), pool=2
+    )
+
+    async def arrive(times: int) -> list[str]:
+        async with probe.client() as client:
+            return [await probe.once(client) for _ in range(times)]
+
+    assert asyncio.run(arrive(2)) == [ARRIVED] * 2
+    until(lambda: "ONAY" in {status for status, *_ in synthetic_rows(folder)}, within=30)
+    assert asyncio.run(arrive(1)) == [ARRIVED]
+    settled = ("not_needed", "nothing", "synthetic")
+    until(lambda: {tuple(rest) for _, *rest in synthetic_rows(folder)} == {settled}, within=30)
+    brands = {item["brand_code"] for item in items(folder, "opt-outs")}
+    assert brands == {100001}
+
+
+def assert_every_chart_has_data(folder: Path) -> None:
+    """Assert that every query of the dashboards has an answer, as Prometheus reads the stack."""
+    given = environment_of(folder)
+    jobs = {name: f"IZIN_{name.upper()}_OPERATIONS_PORT" for name in WORKERS}
+    jobs |= {"order": "IZIN_STREAM_PORT", "webhooks": "IZIN_WEBHOOK_OPERATIONS_PORT"}
+    targets = {f"izin-{name}": int(given[port]) for name, port in jobs.items()}
+    with prometheus(folder.parent / "prometheus", targets) as server:
+
+        def without_data() -> list[str]:
+            return [query for query in sorted({*queries()}) if not server.ask(query)]
+
+        with suppress(AssertionError):
+            until(lambda: without_data() == [], within=60)
+        assert without_data() == []
 
 
 def assert_gate_follows(folder: Path, up: int) -> None:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import orjson
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from izin.consent import SourceError
+from izin.runtime.exposition import exposition
 from izin.runtime.logs import get_logger
 from izin.runtime.unreadable import unreadable_batches
 
@@ -171,7 +172,7 @@ def operations_app(
 
     async def metrics(_: Request) -> Response:
         # In the event loop: whatever sets several figures there without a pause is shown together.
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(exposition(registry, faults()), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(
         routes=[

@@ -18,12 +18,12 @@ from typing import Any, assert_never
 
 import faust
 from faust.tables import TableManager
-from prometheus_client import generate_latest
 
 from izin.kafka.broker_watch import BrokerWatch
 from izin.kafka.clients import topic_faults
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.errors import BrokerError
+from izin.runtime.exposition import exposition
 from izin.runtime.logs import get_logger
 from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings, StateKind, StreamSettings
@@ -227,7 +227,9 @@ def _serve(
 
     @app.page("/metrics")
     async def metrics_page(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
-        return web.text(generate_latest(metrics.registry).decode(), content_type="text/plain")
+        return web.text(
+            exposition(metrics.registry, broker.faults()).decode(), content_type="text/plain"
+        )
 
 
 def _watch(app: faust.App, worker: OrderWorker, broker: BrokerWatch, lanes: LaneWatch) -> None:

@@ -1,0 +1,1 @@
+"""How soon faults of the local stack are alerted."""
