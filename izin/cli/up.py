@@ -226,6 +226,7 @@ def _run(
     stack = LocalStack(
         state_dir,
         brands=example_brands(),
+        delays=Delays(pull=timedelta(seconds=1)),
         registry=registry,
         fresh=True,
         # Every event of a demo is one of its own.

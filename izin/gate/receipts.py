@@ -29,7 +29,7 @@ DELIVERED_WITHIN = 5.0
 OPTIONS = {"linger.ms": 1, "message.timeout.ms": int(DELIVERED_WITHIN * 1000)}
 """Of the producer."""
 _SOURCE = "/gate"
-_POLL = 0.1
+_POLL = 0.5
 _AT_ONCE = 500
 """So many receipts are enqueued before others in the event loop have their turn."""
 _FULL_FOR = 0.01

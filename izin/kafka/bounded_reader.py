@@ -157,6 +157,8 @@ class BoundedReader:
             if len(records) < len(messages):
                 self._note_ends(messages, partly=partly)
             yield records
+        # Else it would ask the broker for more, a hundred times a second, as long as it is open.
+        self._consumer.unassign()
 
     def leave(self, number: int) -> None:
         """Read no more of a partition that is being read."""

@@ -94,7 +94,7 @@ class Delays:
 
     result: timedelta = timedelta(seconds=2)
     hidden: timedelta = timedelta(seconds=2)
-    pull: timedelta = timedelta(seconds=1)
+    pull: timedelta = timedelta(seconds=5)
     """How often we pull (ours, not İYS's)."""
 
 

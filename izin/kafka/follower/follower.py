@@ -45,6 +45,8 @@ from izin.schemas.topics import Topic
 _TIMEOUT = 15.0
 """Seconds in which something must be read, before the topic counts as unreadable."""
 _POLL = 0.1
+_REST = 0.5
+"""Seconds for which a follower that has read all waits for a record, which ends the wait."""
 _FRESH = 5.0
 """Seconds for which the table may not have been seen complete where reading it is done."""
 _PAUSE = 1.0
@@ -235,7 +237,7 @@ class RecordFollower:
             ):
                 self._give_up(behind, partly=partly)
                 return
-            messages = self._consume(client, _LOADED_AT_ONCE)
+            messages = self._consume(client, _LOADED_AT_ONCE, _POLL)
             for message in messages:
                 self._check(message)
             self._take(client, messages)
@@ -259,16 +261,18 @@ class RecordFollower:
     def _follow(self, client: Consumer, end: TopicEnd) -> None:
         while not self._stopped.is_set():
             try:
-                self._take(client, self._consume(client, _FOLLOWED_AT_ONCE))
+                self._take(client, self._consume(client, _FOLLOWED_AT_ONCE, _REST))
                 self._look(client, end)
             except Exception as error:  # noqa: BLE001  # whatever it is, somebody must go on reading
                 _log.error("topic not read", topic=self.topic.name, error=repr(error))
                 self._stopped.wait(_PAUSE)
                 self._assign(client)
 
-    def _consume(self, client: Consumer, most: int) -> list[Message]:
-        """Return what there is; asked for more than one, Kafka's client waits for as many."""
-        found = client.consume(1, _POLL)
+    def _consume(self, client: Consumer, most: int, wait: float) -> list[Message]:
+        """Return what there is, as soon as there is something; nothing after ``wait`` seconds.
+        Asked for more than one, Kafka's client waits for as many.
+        """
+        found = client.consume(1, wait)
         return found + client.consume(most - 1, 0) if found else found
 
     def _look(self, client: Consumer, end: TopicEnd) -> None:

@@ -52,7 +52,7 @@ DEFAULT_WAIT = timedelta(seconds=60)
 """How long a publisher blocks while its queue is full."""
 BULK_LINGER = timedelta(milliseconds=20)
 _QUEUED_EVENTS = 100_000
-_POLL_TIMEOUT = 0.1
+_POLL_TIMEOUT = 0.5
 _POLL_WAITING = 0.001
 """Seconds until the loop polls again where results are to come."""
 _PURGED_WITHIN = 5.0

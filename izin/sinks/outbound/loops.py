@@ -11,6 +11,7 @@ processes, from taking the same records.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
@@ -68,6 +69,8 @@ those that keep two processes from sending the same."""
 _OPT_OUT_LOOPS = 6
 _BULK_LOOPS = 3
 _RESULT_LOOPS = 2
+_SELDOM = 5
+"""After so many intervals is looked for what keeps no opt-out waiting."""
 _VIA_LOOPS = 2
 _RECOVERY_LOOPS = 3
 """For opt-outs: a process that ends leaves as many as its loops have begun."""
@@ -144,12 +147,17 @@ def outbound_loops(
         await context.leases.release(context.ledger, context.lease_owner, context.clock())
         return False
 
+    seldom = _SELDOM * interval
     for name, step, every in (
         ("egress addresses", EgressWatch(context=context).step, max(interval, _EGRESS_INTERVAL)),
         ("leases", renew, sink.lease / RENEWALS_PER_LEASE),
-        ("leases of failed steps", release, interval),
+        ("leases of failed steps", release, seldom),
+        ("free opt-ins", recovery.free_opt_ins, seldom),
+        ("recover", recovery.recover, seldom),
+        ("expire", scheduler.expire, seldom),
+        ("end holds", scheduler.end_holds, seldom),
     ):
-        yield name, repeat(name, step, interval=every)
+        yield name, repeat(name, step, rests=Rests(every))
     for name, step, channel, count in (
         ("opt-outs", scheduler.opt_out, OPT_OUTS, _OPT_OUT_LOOPS),
         ("bulk", scheduler.bulk, BULK, _BULK_LOOPS),
@@ -158,19 +166,17 @@ def outbound_loops(
         ("swept queries", SweptQuerier(context=context, querier=querier).query_swept, QUERIES, 1),
         ("requests for consent", ViaCaller(context=context).step, VIA, _VIA_LOOPS),
     ):
+        rests = Rests(interval)
         for number in range(count):
-            yield f"{name} {number}", woken(name, step, channel=channel, interval=interval)
+            yield f"{name} {number}", woken(name, step, channel=channel, rests=rests)
     for name, step, count in (
         ("results", poller.settle, _RESULT_LOOPS),
         ("results for opt-outs", partial(poller.settle, opt_outs_only=True), 1),
-        ("free opt-ins", recovery.free_opt_ins, 1),
         ("recover opt-outs", partial(recovery.recover, opt_outs_only=True), _RECOVERY_LOOPS),
-        ("recover", recovery.recover, 1),
-        ("expire", scheduler.expire, 1),
-        ("end holds", scheduler.end_holds, 1),
     ):
+        rests = Rests(interval)
         for number in range(count):
-            yield f"{name} {number}", repeat(name, step, interval=interval)
+            yield f"{name} {number}", repeat(name, step, rests=rests)
 
 
 async def keep_running(
@@ -213,19 +219,39 @@ async def _at_once() -> None:
     """Wait for nothing."""
 
 
+class Rests:
+    """The rests of equal loops: together they look for work once an interval, one after the other.
+
+    Each rests for as many intervals as there are of them that rest, itself among these.
+    """
+
+    def __init__(self, interval: timedelta) -> None:
+        self._interval = interval
+        self._resting = 0
+
+    @contextmanager
+    def rest(self) -> Iterator[timedelta]:
+        """Yield for how long a loop is to rest, for the length of that."""
+        self._resting += 1
+        try:
+            yield self._interval * self._resting
+        finally:
+            self._resting -= 1
+
+
 async def run_on_notification(  # noqa: PLR0913 - what is repeated, and what wakes and ends it
     name: str,
     step: Callable[[], Awaitable[bool]],
     *,
     notifications: Notifications,
     channel: str,
-    interval: timedelta,
+    rests: Rests,
     stopping: asyncio.Event,
     failing: FailingLoops | None = None,
     ready: Callable[[], Awaitable[None]] = _at_once,
 ) -> None:
     """Once it is ``ready``, repeat ``step`` while it finds work; else wait for a notification, at
-    most ``interval``.
+    most for its ``rests``.
     """
 
     async def work() -> None:
@@ -233,7 +259,8 @@ async def run_on_notification(  # noqa: PLR0913 - what is repeated, and what wak
         while not stopping.is_set():
             seen = notifications.count(channel)
             if not await step():
-                await notifications.wait(channel, seen, interval)
+                with rests.rest() as at_most:
+                    await notifications.wait(channel, seen, at_most)
 
     await keep_running(name, work, failing)
 
@@ -242,18 +269,19 @@ async def run_every(  # noqa: PLR0913 - what is repeated, when, and what ends it
     name: str,
     step: Callable[[], Awaitable[bool]],
     *,
-    interval: timedelta,
+    rests: Rests,
     stopping: asyncio.Event,
     failing: FailingLoops | None = None,
     ready: Callable[[], Awaitable[None]] = _at_once,
 ) -> None:
-    """Once it is ``ready``, repeat ``step`` while it finds work, else every ``interval``."""
+    """Once it is ``ready``, repeat ``step`` while it finds work, else after its ``rests``."""
 
     async def work() -> None:
         await ready()
         while not stopping.is_set():
             if not await step():
-                await asyncio.sleep(interval.total_seconds())
+                with rests.rest() as length:
+                    await asyncio.sleep(length.total_seconds())
 
     await keep_running(name, work, failing)
 

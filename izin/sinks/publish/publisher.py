@@ -43,7 +43,7 @@ from izin.ledger.record import Message, StreamUnavailableError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.records import ID, Headers
 
-_POLL = 0.1
+_POLL = 0.5
 _TIMEOUT_MS = 15_000
 _FLUSH = 3.0
 _PAGE = 2000

@@ -5,7 +5,7 @@ A batch that Kafka's client cannot unpack: its partition stands there, and the o
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Consumer, Message
 
 from izin.feeds.older_records import OlderRecords
-from izin.kafka.bounded_reader import unread
+from izin.kafka.bounded_reader import BoundedReader, unread
 from izin.kafka.clients import access_of, ensure_topics, producer
 from izin.kafka.connections import headers_of
 from izin.kafka.follower import RecordFollower, TopicFollower
@@ -115,6 +115,25 @@ def test_record_beyond_the_end_of_its_reply_is_read(
     with ApiKeyReader(settings, Codec()).follow() as keys:
         until(lambda: keys.freshness is Freshness.FRESH)
         assert (keys.find(API_KEY), unreadable_batches()) == (an_api_key(), {})
+
+
+def test_reader_that_has_read_asks_the_broker_for_nothing(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+):
+    """One that is open for long, such as the order worker's, fetched a hundred times a second."""
+    made: list[Consumer] = []
+
+    class Kept(Consumer):
+        def __init__(self, *args: Any) -> None:  # noqa: ANN401  # a client's settings
+            super().__init__(*args)
+            made.append(self)
+
+    publish_key(settings, an_api_key())
+    monkeypatch.setattr("izin.kafka.connections.Consumer", Kept)
+    with closing(BoundedReader(settings, "test", settings.topics.api_keys.name)) as reader:
+        records = [record for page in reader.every() for record in page if record.error() is None]
+        assert len(records) == 1
+        assert [one.assignment() for one in made] == [[]]
 
 
 def test_tombstone_and_unreadable_record_remove_a_key(
