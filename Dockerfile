@@ -1,6 +1,6 @@
 # The command `izin` and nothing else: no servers, no build tools, no root, nothing to write but what is mounted.
 #
-#     docker build --build-arg REVISION=$(git rev-parse HEAD) --tag izin:0.1.0 .
+#     docker build --build-arg REVISION=$(git rev-parse HEAD) --tag izin:0.2.0 .
 
 # The Python that the figures of docs/benchmarks.md are measured on is of the same line.
 FROM python:3.11.16-slim-trixie AS build
@@ -21,7 +21,7 @@ FROM python:3.11.16-slim-trixie
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="izin" \
       org.opencontainers.image.description="Event-driven consent pipeline for İYS, Turkey's register of commercial-message consent" \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="0.2.0" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="python:3.11.16-slim-trixie"

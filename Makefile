@@ -29,7 +29,7 @@ OURS = --quiet --disable-pip-version-check --no-deps --no-build-isolation
 # What `make pins` and `make sbom` run, apart from what izin is tested with.
 TOOLS := $(VENV)/tools
 
-.PHONY: help setup demo up wheel test chaos drill fuzz check check-form check-law check-tests mutants bench format asyncapi axe browser docs site pins sbom clean
+.PHONY: help setup demo up wheel test chaos drill fuzz check check-form check-law check-tests mutants bench format asyncapi axe browser docs site pins release .release sbom clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -180,6 +180,20 @@ site: $(READY) $(TOOLS)/.ready ## the pages as a site, without a warning: .venv/
 	@PYTHONPATH=$(CURDIR):$(wildcard $(CURDIR)/$(VENV)/lib/python3*/site-packages) $(TOOLS)/bin/python -m sphinx \
 		--quiet --fail-on-warning --keep-going -b html -c site $(SITE)/source $(SITE)/html
 	@echo "file://$(CURDIR)/$(SITE)/html/index.html"
+
+# Of what is committed. The compiled wheel is for this kind of machine, the pure one for any.
+release: $(READY) $(TOOLS)/.ready ## what a release hands out, of what is committed: wheels, source, components, notes and digests in dist/VERSION
+	@$(BIN)/python -m tools.release check
+	@$(MAKE) --no-print-directory RELEASE=dist/$$($(BIN)/python -m tools.release version) .release
+
+.release:
+	@rm -rf build $(RELEASE) && mkdir -p $(RELEASE)
+	@IZIN_COMPILE=0 $(BIN)/pip wheel $(OURS) --wheel-dir $(RELEASE) . ./simulator
+	@if [ $(IZIN_COMPILE) = 1 ]; then rm -rf build && IZIN_COMPILE=1 $(BIN)/pip wheel $(OURS) --wheel-dir $(RELEASE) .; fi
+	@git archive --prefix=izin-$(notdir $(RELEASE))/ --output=$(RELEASE)/izin-$(notdir $(RELEASE)).tar.gz HEAD
+	@$(MAKE) --no-print-directory sbom && mv dist/izin.cdx.json $(RELEASE)/
+	@$(BIN)/python -m tools.release notes > $(RELEASE)/NOTES.md
+	@cd $(RELEASE) && sha256sum -- * > SHA256SUMS && cat SHA256SUMS
 
 sbom: $(READY) $(TOOLS)/.ready ## what is installed and downloaded, as CycloneDX: dist/izin.cdx.json; OF=folder of another environment
 	@mkdir -p dist

@@ -43,10 +43,11 @@ from tools.generate_acls import acls_script
 from tools.generate_asyncapi import PATH as ASYNCAPI, asyncapi_document, audience_of
 from tools.generate_benchmarks import benchmarks_page
 from tools.generate_commands import commands_page, summaries
-from tools.generate_monitoring import alerts_page, dashboards
+from tools.generate_monitoring import alerts_page, dashboards, metrics_page
 from tools.generate_offsets import offset_modules
-from tools.generate_openapi import documents
 from tools.generate_schemas import schema_files
+from tools.openapi.documents import documents
+from tools.openapi.page import http_page
 
 ROOT = Path(__file__).parents[1]
 _DAY_MS = 24 * 60 * 60 * 1000
@@ -62,6 +63,8 @@ def pages() -> Mapping[str, str]:
         "docs/codes.md": _codes(),
         "docs/commands.md": commands_page(_NOTE),
         "docs/lifecycle.md": _lifecycle(),
+        "docs/http.md": http_page(_NOTE),
+        "docs/metrics.md": metrics_page(_NOTE, ROOT),
         "docs/messages.md": _messages(),
         "docs/retention.md": _retention(),
         "docs/topics.md": _topics(),

@@ -1,10 +1,11 @@
-"""What watches an installation: the page of alerts, from Prometheus's rules, and Grafana's
-dashboards, from the tables below.
+"""What watches an installation: the pages of alerts, from Prometheus's rules, and of metrics, from
+the code, and Grafana's dashboards, from the tables below.
 
 A chart reads what the processes show at ``/metrics``. A metric that several processes show of the
 same thing is read by its largest value; one that begins with its first event has a zero beside it.
 """
 
+import ast
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,94 @@ def _section(rule: Any) -> str:  # noqa: ANN401  # YAML
 
 def _steps(remedy: str) -> list[str]:
     return [line.strip() for line in remedy.splitlines() if line.strip()]
+
+
+_METRICS = """{note}
+# Metrics
+
+What the processes show at `/metrics` on their ports for operators, as the code has it. What to do
+about them is in [runbook.md](runbook.md), and who is woken in [alerts.md](alerts.md). Counters end
+with `_total`; one with labels is not there before its first event. Every process has
+`izin_build_info`, `izin_fault`, and Prometheus's own `process_…` metrics.
+
+{rooms}"""
+_HEAD = "| metric | kind | labels | what it shows |\n|---|---|---|---|\n"
+_KINDS = {
+    "Counter": "counter",
+    "Total": "counter",
+    "CounterMetricFamily": "counter",
+    "Histogram": "histogram",
+    "SummaryMetricFamily": "summary",
+    "Info": "info",
+}
+
+
+class Metric(NamedTuple):
+    """A metric, as the code has it."""
+
+    name: str
+    kind: str
+    labels: Sequence[str]
+    meaning: str
+
+
+def metrics_page(note: str, root: Path) -> str:
+    """Return the page of all metrics, ``note`` first, by the package that has them."""
+    rooms: dict[str, list[Metric]] = {}
+    for path in sorted((root / "izin").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found = [one for node in ast.walk(tree) if (one := _metric(node)) is not None]
+        found += [one for node in ast.walk(tree) for one in _listed(node)]
+        rooms.setdefault(path.relative_to(root / "izin").parts[0], []).extend(found)
+    parts = []
+    for room, metrics in rooms.items():
+        if metrics:
+            rows = "".join(
+                f"| `{one.name}` | {one.kind} | {', '.join(one.labels)} | {one.meaning} |\n"
+                for one in sorted({one.name: one for one in metrics}.values())
+            )
+            parts.append(f"## izin.{room}\n\n{_HEAD}{rows}")
+    return _METRICS.format(note=note, rooms="\n".join(parts))
+
+
+def _metric(node: ast.AST) -> Metric | None:
+    """Return the metric that a call makes, or that stands first in a tuple with what it shows."""
+    match node:
+        case ast.Call(func=ast.Name(id=made), args=[ast.Constant(str(name)), meaning, *more]):
+            kind = _KINDS.get(made, "gauge")
+            labels = more[0] if more else None
+            labels = next((one.value for one in node.keywords if one.arg == "labels"), labels)
+        case ast.Tuple(elts=[ast.Constant(str(name)), meaning, value]):
+            # By the name of what is counted, or by the value.
+            kind, labels = "counter" if isinstance(value, ast.Constant) else "gauge", None
+        case _:
+            return None
+    if not name.startswith("izin_") or not isinstance(meaning, ast.Constant):
+        return None
+    return _made(name, kind, meaning, labels)
+
+
+def _listed(node: ast.AST) -> Iterator[Metric]:
+    """Yield the gauges of a dictionary: what each shows and its labels, by its name."""
+    if not isinstance(node, ast.Dict):
+        return
+    for key, value in zip(node.keys, node.values, strict=True):
+        match key, value:
+            case ast.Constant(str(name)), ast.Tuple(elts=[ast.Constant(str()) as meaning, labels]):
+                if name.startswith("izin_"):
+                    yield _made(name, "gauge", meaning, labels)
+            case _:
+                pass
+
+
+def _made(name: str, kind: str, meaning: ast.Constant, labels: ast.expr | None) -> Metric:
+    names = labels.elts if isinstance(labels, ast.List) else []
+    return Metric(
+        name + {"counter": "_total", "info": "_info"}.get(kind, ""),
+        kind,
+        [str(one.value) for one in names if isinstance(one, ast.Constant)],
+        str(meaning.value).rstrip("."),
+    )
 
 
 FOLDER = "deploy/grafana"

@@ -318,6 +318,4 @@ def test_every_metric_that_asks_for_an_act_has_an_alert() -> None:
     }
     assert shown - read == FIGURES & shown
     source = "\n".join(one.read_text("utf-8") for one in (ROOT / "izin").rglob("*.py"))
-    # Those of the order worker are put together.
-    unknown = {name for name in read if f'"{name}"' not in source}
-    assert unknown == {"izin_order_partitions_ready", "izin_order_partitions_assigned"}
+    assert {name for name in read if f'"{name}"' not in source} == set()

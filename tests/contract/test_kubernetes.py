@@ -417,8 +417,8 @@ BROKEN = [
     (hardened, _POD_FILE, "enableServiceLinks: false", "enableServiceLinks: true", "ServiceLinks"),
     (hardened, _POD_FILE, "runAsNonRoot: true", "runAsNonRoot: false", "securityContext is not"),
     (hardened, _POD_FILE, "drop: [ALL]", "drop: []", "more than it needs"),
-    (hardened, "example/kustomization.yaml", "0.1.0", "latest", "its image is not"),
-    (hardened, _POD_FILE, "izin:0.1.0", "izin:0.0.9", "base: its image is not"),
+    (hardened, "example/kustomization.yaml", "0.2.0", "latest", "its image is not"),
+    (hardened, _POD_FILE, "izin:0.2.0", "izin:0.0.9", "base: its image is not"),
     (hardened, "base/api.yaml", "limits: {memory: 1Gi}", "limits: {}", "all memory"),
     (hardened, "base/api.yaml", "limits: {", 'limits: {cpu: "1", ', "throttled"),
     (

@@ -95,14 +95,14 @@ HELD_AFTER = 5.0
 _INTERVAL = 2.0
 _DECISIONS = ("Apply", "Enriched", "Stale", "Duplicate")
 _TOTALS = (
-    "opt-outs",
-    "erased",
-    "suppressed",
-    "repartitioned",
-    "records",
-    "batches",
-    "acquisitions",
-    "aborted",
+    ("izin_order_opt_outs", "Opt-outs that took effect.", "opt-outs"),
+    ("izin_order_erased", "Keys erased.", "erased"),
+    ("izin_order_suppressed", "Events of erased keys, which took no effect.", "suppressed"),
+    ("izin_order_repartitioned", "Records sent on to their own partition.", "repartitioned"),
+    ("izin_order_records", "Records read.", "records"),
+    ("izin_order_batches", "Transactions committed.", "batches"),
+    ("izin_order_acquisitions", "Partitions acquired.", "acquisitions"),
+    ("izin_order_aborted", "Transactions aborted, and tried again.", "aborted"),
 )
 
 
@@ -388,10 +388,8 @@ class WorkerMetrics(Collector):
                 if name.startswith(DEAD_LETTER)
             },
         )
-        for name in _TOTALS:
-            yield CounterMetricFamily(
-                f"izin_order_{name.replace('-', '_')}", f"Total {name}.", value=counts[name]
-            )
+        for name, documentation, what in _TOTALS:
+            yield CounterMetricFamily(name, documentation, value=counts[what])
         yield SummaryMetricFamily(
             "izin_order_commit_seconds",
             "A batch's transaction, from its first record to its end.",
@@ -418,14 +416,30 @@ class WorkerMetrics(Collector):
             ),
             {lane: self._watch.held_for(topic) for lane, topic in self._lanes.items()},
         )
-        for name, value, documentation in (
-            ("partitions_ready", len(worker.ready), "Partitions acquired and caught up."),
-            ("partitions_assigned", len(worker.assigned), "Partitions the group gave this worker."),
-            ("partitions_paused", len(worker.paused), "Of these, ones whose opt-ins wait."),
-            ("keys", worker.keys, "Consents in the state."),
-            ("state_bytes", worker.state_bytes, "Their size, roughly, in memory or on disk."),
+        for name, documentation, value in (
+            (
+                "izin_order_partitions_ready",
+                "Partitions acquired and caught up.",
+                len(worker.ready),
+            ),
+            (
+                "izin_order_partitions_assigned",
+                "Partitions the group gave this worker.",
+                len(worker.assigned),
+            ),
+            (
+                "izin_order_partitions_paused",
+                "Of these, ones whose opt-ins wait.",
+                len(worker.paused),
+            ),
+            ("izin_order_keys", "Consents in the state.", worker.keys),
+            (
+                "izin_order_state_bytes",
+                "Their size, roughly, in memory or on disk.",
+                worker.state_bytes,
+            ),
         ):
-            yield GaugeMetricFamily(f"izin_order_{name}", documentation, value=value)
+            yield GaugeMetricFamily(name, documentation, value=value)
 
 
 def _labelled(family: F, values: Mapping[str, float]) -> F:

@@ -15,7 +15,7 @@ from izin.schemas.api_keys import Scope
 from izin.schemas.consistency_token import token_of
 from izin.schemas.may_send_api import MOST_RECIPIENTS, PATH
 from tools.json_schema import Schema, closed, described
-from tools.openapi_parts import (
+from tools.openapi.parts import (
     SHED,
     document,
     health_paths,

@@ -54,9 +54,9 @@ from izin.schemas.topics import Topics
 from izin.schemas.words import WORDS
 from izin.webhooks.events import ERASED, POSTED
 from tools.json_schema import Schema, closed, described, of_contract
-from tools.openapi_api import api_document
-from tools.openapi_gate import gate_document
-from tools.openapi_parts import (
+from tools.openapi.api import api_document
+from tools.openapi.gate import gate_document
+from tools.openapi.parts import (
     ABOUT,
     SHED,
     document,

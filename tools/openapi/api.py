@@ -61,7 +61,7 @@ from izin.runtime.http_server.shedding import HttpLimits, too_large, too_slow
 from izin.runtime.settings import ApiSettings
 from izin.schemas.api_keys import Scope
 from tools.json_schema import Schema, closed, described
-from tools.openapi_parts import (
+from tools.openapi.parts import (
     SHED,
     document,
     health_paths,
