@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -27,6 +29,7 @@ from izin.schemas.codec import Codec
 from tests.e2e.stack import (
     ENDED_WITHIN,
     KEPT,
+    ROOT,
     a_stack,
     asked,
     assert_in_no_file,
@@ -235,6 +238,7 @@ def assert_everything_works(folder: Path, up: int) -> None:
     assert_opt_outs_flow(folder)
     assert_gate_follows(folder, up)
     assert_every_chart_has_data(folder)
+    assert_quick_starts_run(folder)
     assert_key_follows_commands(folder)
     assert_second_run_is_refused(folder)
 
@@ -269,6 +273,24 @@ def assert_opt_outs_flow(folder: Path) -> None:
     until(lambda: {tuple(rest) for _, *rest in synthetic_rows(folder)} == {settled}, within=30)
     brands = {item["brand_code"] for item in items(folder, "opt-outs")}
     assert brands == {100001}
+
+
+def assert_quick_starts_run(folder: Path) -> None:
+    """Assert that each command of the page for all roles ends as it should, in an empty folder."""
+    page = (ROOT / "docs" / "quickstarts.md").read_text("utf-8")
+    here = folder.parent / "quickstarts"
+    here.mkdir()
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for block in re.findall(r"(?s)```sh\n(.*?)```", page):
+        done = subprocess.run(
+            ["bash", "-e", "-c", block],
+            cwd=here,
+            env={**os.environ, **environment_of(folder), "PATH": programs},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
 
 
 def assert_every_chart_has_data(folder: Path) -> None:
