@@ -218,6 +218,7 @@ class LocalStack:
         self._report("starting the servers")
         self._servers.start()
         self._servers.keep_up(self._server_supervisor)
+        self._link_logs()
         self.environment = self._settings()
         self._write_environment()
         self._report("creating the ledger and the topics")
@@ -228,6 +229,14 @@ class LocalStack:
             self._start_simulator()
             self._start_workers()
         self._folder.succeeded()
+
+    def _link_logs(self) -> None:
+        """Have the logs of the servers stand beside ours, too."""
+        self.logs.mkdir(exist_ok=True)
+        for name in _SERVERS:
+            log, link = self._folder.path / name / f"{name}.log", self.logs / f"{name}.log"
+            if log.exists() and not link.is_symlink():
+                link.symlink_to(Path("..", name, log.name))
 
     def _migrate(self) -> None:
         try:

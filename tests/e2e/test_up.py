@@ -236,6 +236,7 @@ def assert_everything_works(folder: Path, up: int) -> None:
     assert pulled(folder, "permissions", phone)["may_send"] is False
     assert gate_says(folder, "0555 000 00 02", at_least=token) == ("opted-out", None)
     assert_opt_outs_flow(folder)
+    assert_nobody_is_alerted(folder)
     assert_gate_follows(folder, up)
     assert_every_chart_has_data(folder)
     assert_quick_starts_run(folder)
@@ -273,6 +274,13 @@ def assert_opt_outs_flow(folder: Path) -> None:
     until(lambda: {tuple(rest) for _, *rest in synthetic_rows(folder)} == {settled}, within=30)
     brands = {item["brand_code"] for item in items(folder, "opt-outs")}
     assert brands == {100001}
+
+
+def assert_nobody_is_alerted(folder: Path) -> None:
+    """Assert that no log of a stack on which all is well has a line for a person, or colours."""
+    for path in (folder / "logs").glob("*.log"):
+        text = path.read_text("utf-8")
+        assert re.findall('.*"critical".*|.*\x1b.*', text) == [], path.name
 
 
 def assert_quick_starts_run(folder: Path) -> None:

@@ -173,6 +173,8 @@ async def unsettled(ledger: Ledger, *, now: datetime) -> tuple[DailyFile, ...]:
     values = {
         "since": today - timedelta(days=REVIEWED_FOR),
         "late": today - timedelta(days=LATE_AFTER),
+        # Those of the days before a brand was registered are fetched at once, and late by no fault.
+        "noted_before": now - timedelta(days=1),
     }
     return tuple(map(DailyFile.from_row, await ledger.fetch(_SQL["unsettled"], values)))
 

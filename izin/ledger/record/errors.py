@@ -83,7 +83,7 @@ class UnknownSuppressionError(OurError):
 
     def __init__(self, partition: int, offset: int) -> None:
         super().__init__(
-            f"desired-consents[{partition}]@{offset} says that a key was erased, under a secret "
+            f"desired-consents[{partition}] at {offset} says that a key was erased, under a secret "
             "that IZIN_SUPPRESSION_SECRETS does not have; add it, as the order workers have it, "
             "or erased persons would come back"
         )

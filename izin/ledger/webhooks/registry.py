@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from izin.consent import SourceError
+from izin.consent import SYNTHETIC_BRAND, SYNTHETIC_CUSTOMER, SourceError
 from izin.ledger.db import Connection, Ledger, fetch, fetch_one, statements
 from izin.ledger.history import record_act, subscriber_key
 from izin.ledger.record import ForeignBrandError, SecretKeys, UndecryptableSecretError
@@ -278,10 +278,10 @@ async def cursors_of(ledger: Ledger, ids: Sequence[int]) -> tuple[DeliveryCursor
 
 
 async def brand_customers(ledger: Ledger) -> Mapping[int, str]:
-    """Return whose each brand is."""
-    return {
-        row["brand_code"]: row["customer_id"] for row in await ledger.fetch(_SQL["brand-customers"])
-    }
+    """Return whose each brand is, that of synthetic opt-outs among them."""
+    rows = await ledger.fetch(_SQL["brand-customers"])
+    found = {row["brand_code"]: row["customer_id"] for row in rows}
+    return found | {SYNTHETIC_BRAND: SYNTHETIC_CUSTOMER}
 
 
 async def latest_attempts(ledger: Ledger, number: int, *, most: int) -> Sequence[Mapping[str, Any]]:

@@ -11,13 +11,11 @@ beside chunks, and lines that end with LF alone. Else a request could be smuggle
 """
 
 import asyncio
-import errno
 import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, cast
 
 import h11
@@ -29,7 +27,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from izin.consent import OurError
+from izin.runtime.http_server.addresses import ListenAddress, PortError
 from izin.runtime.http_server.problems import HttpApi, ProblemText, operations_app, public_app
 from izin.runtime.http_server.shedding import (
     FULL,
@@ -288,57 +286,6 @@ class _ServedConnection(H11Protocol):
         self._is_refused = True
         self.transport.write_eof()
         self._wait(self._limits.idle_for, None)
-
-
-class PortError(OurError):
-    """A server cannot listen on its configured address."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListenAddress:
-    """Where a server listens."""
-
-    server: str
-    """What listens there, for a person."""
-    host: str
-    port: int
-    settings: str
-    """What the names of the settings of host and port begin with."""
-
-    @contextmanager
-    def errors(self) -> Iterator[None]:
-        """Raise PortError, which names the settings, where the block raises OSError."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                remedy = f"the port is taken; set {self.settings}_PORT to another"
-            else:
-                remedy = (
-                    f"{error.strerror}; are {self.settings}_HOST and {self.settings}_PORT right?"
-                )
-            where = f"{self.host}:{self.port}"
-            raise PortError(f"{self.server} cannot listen on {where}: {remedy}") from error
-
-    def bind(self) -> socket.socket:
-        """Return a socket bound to the port; connections are refused until it listens.
-
-        Raises:
-            PortError: the address cannot be used.
-        """
-        with self.errors():
-            (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
-                self.host, self.port, type=socket.SOCK_STREAM
-            )
-            listener = socket.socket(family, kind, protocol)
-            try:
-                # Connections of an earlier run may linger.
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listener.bind(address)
-            except OSError:
-                listener.close()
-                raise
-            return listener
 
 
 class HttpListeners:

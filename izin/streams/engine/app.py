@@ -24,7 +24,8 @@ from izin.kafka.clients import topic_faults
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.errors import BrokerError
 from izin.runtime.exposition import exposition
-from izin.runtime.logs import get_logger
+from izin.runtime.http_server.addresses import ListenAddress
+from izin.runtime.logs import exiting_on_error, get_logger
 from izin.runtime.process import tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings, StateKind, StreamSettings
 from izin.schemas.codec import Codec
@@ -286,9 +287,18 @@ def _topic_faults(kafka: KafkaSettings) -> tuple[str, ...]:
 def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
     """Run an order worker until SIGTERM or SIGINT; exits the process.
 
-    Topics with wrong settings end it with ``EXIT_CONFIG`` before it begins. A broker that is away
-    is waited for.
+    Topics with wrong settings end it with ``EXIT_CONFIG`` before it begins, a port that it cannot
+    have with ``EXIT``. A broker that is away is waited for.
     """
+    with exiting_on_error("order worker start failed"):
+        # Faust would bind it once everything else is up, and end with a traceback.
+        address = ListenAddress(
+            server="the order worker",
+            host=streams.host,
+            port=streams.port,
+            settings="IZIN_STREAM",
+        )
+        address.bind().close()
     faults = _topic_faults(kafka)
     for fault in faults:
         _log.critical("topic check failed", fault=fault)

@@ -242,7 +242,7 @@ class Changelog:
     def _suppression(self, key: bytes, value: bytes, offset: int) -> bytes:
         if not key.startswith(self._suppressions.prefixes):
             raise StateError(
-                f"desired-consents[{self._number}]@{offset} says that a key was erased, under a "
+                f"desired-consents[{self._number}] at {offset} says that a key was erased, under a "
                 "secret that IZIN_SUPPRESSION_SECRETS does not have; add it behind the newest"
             )
         at = self._codec.decode("Consent", value)["effective_at"]
@@ -255,12 +255,13 @@ class Changelog:
             facts = self._rows.read(value)
         except SourceError as error:
             raise StateError(
-                f"desired-consents[{self._number}]@{offset} is no consent; who else writes there?"
+                f"desired-consents[{self._number}] at {offset} is no consent; who else writes "
+                "there?"
             ) from error
         law_version = facts[0][-1]
         if law_version > LAW_VERSION:
             raise StateError(
-                f"desired-consents[{self._number}]@{offset} was decided by law version "
+                f"desired-consents[{self._number}] at {offset} was decided by law version "
                 f"{law_version}, this release knows {LAW_VERSION}; start the newer release"
             )
         return facts

@@ -139,7 +139,7 @@ def test_row_with_an_unknown_word_raises_state_error(field: dict[str, object]) -
     """A row that could be read but means nothing is no consent."""
     assert CHANGELOG._row(row_of(ONAY), 6) == facts_of(ONAY)
     row = CODEC.encode("Consent", consent_to_avro(ONAY) | field)
-    with pytest.raises(StateError, match=r"desired-consents\[0\]@7 is no consent"):
+    with pytest.raises(StateError, match=r"desired-consents\[0\] at 7 is no consent"):
         CHANGELOG._row(row, 7)
 
 

@@ -2,6 +2,10 @@
 
 import asyncio
 import gc
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from itertools import islice
@@ -746,3 +750,22 @@ def test_running_worker_collects_garbage_seldom(monkeypatch: pytest.MonkeyPatch)
     finally:
         gc.set_threshold(*before)
     assert seen[0] > 50 * 700
+
+
+def test_worker_on_a_taken_port_ends_with_the_remedy() -> None:
+    """Before it asks Kafka for anything; Faust would end with a traceback."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "izin.streams"],
+            env={**os.environ, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "IZIN_STREAM_PORT": port},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 4
+    assert f"127.0.0.1:{port}: the port is taken; set IZIN_STREAM_PORT" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

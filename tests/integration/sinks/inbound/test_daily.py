@@ -134,6 +134,16 @@ async def test_file_of_a_day_is_whole_equal_and_stamped(
     assert json.loads(ended(shown, 0).stdout)["hash"] == file.own_hash
 
 
+async def test_days_before_a_brand_was_registered_are_late_after_a_day(harness: SinkHarness):
+    """They are noted at once, and fetched soon: that is no fault which somebody must know of."""
+    daily, _ = daily_of(harness)
+    owner, now = harness.context.lease_owner, harness.clock()
+    await files.note(harness.ledger, daily.days(now), lease_owner=owner, now=now)
+    assert await alerted(harness) == []
+    harness.advance(DAY + A_SECOND)
+    assert await alerted(harness) != []
+
+
 async def test_brand_of_the_settings_agrees_where_equal(harness: SinkHarness, day: date):
     """By itself, and once."""
     await look(harness, agree_brands=frozenset({BRAND}))
