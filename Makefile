@@ -48,7 +48,7 @@ setup: $(READY) ## install izin, the simulator and their tools into .venv
 demo: $(READY) ## the main job end to end on real servers; CHAOS=1 kills each worker once
 	@$(BIN)/izin demo $(if $(CHAOS),--chaos) $(DEMO_ARGS)
 
-up: $(READY) ## the local stack, until Ctrl-C
+up: $(READY) ## the local stack, until Ctrl-C; UP_ARGS='--ports 9000' (consecutive ports), --fresh (without what was stored), --state-dir FOLDER, --servers-only
 	@$(BIN)/izin up $(UP_ARGS)
 
 wheel: $(READY) ## a wheel with compiled hot paths for this kind of machine, into dist; needs a C compiler, takes minutes

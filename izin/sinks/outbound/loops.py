@@ -138,26 +138,25 @@ def outbound_loops(
         failing=failing,
         ready=ready,
     )
-
-    async def renew() -> bool:
-        await context.leases.renew(context.ledger, context.lease_owner, context.clock())
-        return False
-
-    async def release() -> bool:
-        await context.leases.release(context.ledger, context.lease_owner, context.clock())
-        return False
-
     seldom = _SELDOM * interval
-    for name, step, every in (
-        ("egress addresses", EgressWatch(context=context).step, max(interval, _EGRESS_INTERVAL)),
-        ("leases", renew, sink.lease / RENEWALS_PER_LEASE),
-        ("leases of failed steps", release, seldom),
-        ("free opt-ins", recovery.free_opt_ins, seldom),
-        ("recover", recovery.recover, seldom),
-        ("expire", scheduler.expire, seldom),
-        ("end holds", scheduler.end_holds, seldom),
+    opt_outs, recover_opt_outs = (
+        partial(work, opt_outs_only=True) for work in (poller.settle, recovery.recover)
+    )
+    for name, step, every, count in (
+        ("egress addresses", EgressWatch(context=context).step, max(interval, _EGRESS_INTERVAL), 1),
+        ("leases", partial(_renew, context), sink.lease / RENEWALS_PER_LEASE, 1),
+        ("leases of failed steps", partial(_release, context), seldom, 1),
+        ("free opt-ins", recovery.free_opt_ins, seldom, 1),
+        ("recover", recovery.recover, seldom, 1),
+        ("expire", scheduler.expire, seldom, 1),
+        ("end holds", scheduler.end_holds, seldom, 1),
+        ("results", poller.settle, interval, _RESULT_LOOPS),
+        ("results for opt-outs", opt_outs, interval, 1),
+        ("recover opt-outs", recover_opt_outs, interval, _RECOVERY_LOOPS),
     ):
-        yield name, repeat(name, step, rests=Rests(every))
+        rests = Rests(every)
+        for number in range(count):
+            yield f"{name} {number}", repeat(name, step, rests=rests)
     for name, step, channel, count in (
         ("opt-outs", scheduler.opt_out, OPT_OUTS, _OPT_OUT_LOOPS),
         ("bulk", scheduler.bulk, BULK, _BULK_LOOPS),
@@ -169,14 +168,16 @@ def outbound_loops(
         rests = Rests(interval)
         for number in range(count):
             yield f"{name} {number}", woken(name, step, channel=channel, rests=rests)
-    for name, step, count in (
-        ("results", poller.settle, _RESULT_LOOPS),
-        ("results for opt-outs", partial(poller.settle, opt_outs_only=True), 1),
-        ("recover opt-outs", partial(recovery.recover, opt_outs_only=True), _RECOVERY_LOOPS),
-    ):
-        rests = Rests(interval)
-        for number in range(count):
-            yield f"{name} {number}", repeat(name, step, rests=rests)
+
+
+async def _renew(context: OutboundContext) -> bool:
+    await context.leases.renew(context.ledger, context.lease_owner, context.clock())
+    return False
+
+
+async def _release(context: OutboundContext) -> bool:
+    await context.leases.release(context.ledger, context.lease_owner, context.clock())
+    return False
 
 
 async def keep_running(

@@ -284,21 +284,24 @@ def _topic_faults(kafka: KafkaSettings) -> tuple[str, ...]:
             time.sleep(_ASKED_EVERY)  # it may refuse at once
 
 
+def _check_port(streams: StreamSettings) -> None:
+    """Exit where the port is taken: Faust would bind it last, and end with a traceback."""
+    with exiting_on_error("order worker start failed"):
+        ListenAddress(
+            server="the order worker",
+            host=streams.host,
+            port=streams.port,
+            settings="IZIN_STREAM",
+        ).bind().close()
+
+
 def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
     """Run an order worker until SIGTERM or SIGINT; exits the process.
 
     Topics with wrong settings end it with ``EXIT_CONFIG`` before it begins, a port that it cannot
     have with ``EXIT``. A broker that is away is waited for.
     """
-    with exiting_on_error("order worker start failed"):
-        # Faust would bind it once everything else is up, and end with a traceback.
-        address = ListenAddress(
-            server="the order worker",
-            host=streams.host,
-            port=streams.port,
-            settings="IZIN_STREAM",
-        )
-        address.bind().close()
+    _check_port(streams)
     faults = _topic_faults(kafka)
     for fault in faults:
         _log.critical("topic check failed", fault=fault)

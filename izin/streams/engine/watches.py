@@ -416,6 +416,10 @@ class WorkerMetrics(Collector):
             ),
             {lane: self._watch.held_for(topic) for lane, topic in self._lanes.items()},
         )
+        yield from self._gauges()
+
+    def _gauges(self) -> Iterator[Metric]:
+        worker = self._worker
         for name, documentation, value in (
             (
                 "izin_order_partitions_ready",
