@@ -28,6 +28,7 @@ from izin.cli.terminal import (
     warn,
 )
 from izin.cli.terminal.iys_session import run_at_iys
+from izin.cli.terminal.language import LanguageOption
 from izin.cli.terminal.ledger_session import run_on_ledger
 from izin.consent import SourceError
 from izin.ledger import reads
@@ -37,8 +38,10 @@ from izin.runtime.settings import StreamSettings
 from izin.views import iys_history
 from izin.views.cut import Look
 from izin.views.explanation import Explanation
+from izin.views.i18n import spoken
 from izin.views.recipient import KnownRecipient, find
-from izin.views.remedies import remedy_of_parked
+from izin.views.remedies import line_of, remedy_of_parked
+from izin.views.words import Words
 
 HISTORY = ("when (Turkey)", "what", "details")
 DELIVERIES = ("taken (Turkey)", "subscriber", "event", "attempts", "record")
@@ -62,6 +65,7 @@ def explain(
     customer: OneCustomerOption = None,
     ask: AskHistoryOption = False,
     by: ByOption,
+    language: LanguageOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Print the state of a recipient, and every event, decision, call to İYS and reply.
@@ -101,7 +105,7 @@ def explain(
                 }
             )
         case OutputFormat.TABLE:
-            _print(found, at_iys)
+            _print(found, at_iys, spoken(language))
 
 
 async def _find(
@@ -112,29 +116,31 @@ async def _find(
     return known, await iys_history.found(ledger, [one.key for one in known.sections()])
 
 
-def _print(found: KnownRecipient, at_iys: Mapping[str, Mapping[str, Any]]) -> None:
+def _print(found: KnownRecipient, at_iys: Mapping[str, Mapping[str, Any]], words: Words) -> None:
     """Print a section a key: its state, its history, what İYS's own history has where it was asked,
     and what subscribers took.
     """
+    said = Explanation(words)
     for key, row, facts in found.sections():
-        out.print(Text(_SAID.heading(key), "bold"))
+        out.print(Text(said.heading(key), "bold"))
         if row is not None:
-            suspended, gate = found.suspended(_SAID, row), found.gate(_SAID, row)
-            print_fields(_SAID.state_rows(row, suspended, gate))
+            suspended, gate = found.suspended(said, row), found.gate(said, row)
+            print_fields(said.state_rows(row, suspended, gate))
             if row.state == "parked":
                 remedy = remedy_of_parked(row.brand_code, row.reason, key=key)
-                out.print(Text(f"remedy: {remedy}"), soft_wrap=True)
-        print_rows(OutputFormat.TABLE, HISTORY, _SAID.history_rows(facts))
+                remedied = words.text(line_of(remedy))
+                out.print(Text(remedied), soft_wrap=True)
+        print_rows(OutputFormat.TABLE, HISTORY, said.history_rows(facts))
         if history := at_iys.get(key):
             asked = f"by {history['asked_by']}, {turkish(history['asked_at'])}"
             out.print(Text(f"İYS's own history, asked {asked}", "bold"))
             print_rows(OutputFormat.TABLE, iys_history.COLUMNS, iys_history.rows(history))
             warn(*iys_history.differences(key, history))
-        if rows := _SAID.delivery_rows(one for one in found.sent if one["key"] == key):
+        if rows := said.delivery_rows(one for one in found.sent if one["key"] == key):
             print_rows(OutputFormat.TABLE, DELIVERIES, rows)
     if found.looks:
         out.print(Text("who looked at the recipient", "bold"))
-        print_rows(OutputFormat.TABLE, HISTORY, _SAID.history_rows(found.looks))
+        print_rows(OutputFormat.TABLE, HISTORY, said.history_rows(found.looks))
 
 
 @receipts_app.command()

@@ -19,12 +19,13 @@ from izin.cli.terminal import (
     say,
     write_new,
 )
+from izin.cli.terminal.language import LanguageOption
 from izin.cli.terminal.ledger_session import named_brand, run_on_ledger
 from izin.consent import OurError
 from izin.kafka.clients import codec
 from izin.ledger.db import Ledger
 from izin.views.cut import Look, cut_to
-from izin.views.i18n import Language
+from izin.views.i18n import Language, spoken
 from izin.views.unreadable import Letters, read_letters, unreadable
 from izin.views.worklist import Filter, Need, WorkItem, every, file_of
 
@@ -65,6 +66,7 @@ def worklist(
         ),
     ] = None,
     by: ByOption,
+    language: LanguageOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """List everything that needs a person: why, what to do and until when; what is due first.
@@ -86,6 +88,7 @@ def worklist(
             letters=await unreadable(ledger, letters),
         )
 
+    words = spoken(language)
     look = Look(command="worklist", by=by, brand=brand, customer=customer)
     found = run_on_ledger(work, look=look if unmasked else None)
     if out is not None:
@@ -98,6 +101,8 @@ def worklist(
             found,
             below=True,
             recipient=lambda item: item.name(is_shown=unmasked),
+            why=lambda item: words.text(item.why),
+            remedy=lambda item: words.text(item.remedy),
         )
     exit_if(found)
 

@@ -19,7 +19,8 @@ from babel.numbers import format_compact_decimal, format_decimal
 from babel.support import Translations
 
 from izin.consent import TURKEY, Violation
-from izin.views.sentences import Instruction, Sentence
+from izin.views.sentences import Instruction, Sentence, turkish
+from izin.views.words import Words
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 
@@ -59,6 +60,29 @@ def text(language: Language, message: str | Sentence, **values: object) -> str:
     # The empty text stands for the head of a catalog there.
     found: str = translations(language).ugettext(message) if message else ""
     return found % values if values else found
+
+
+def spoken(language: Language) -> Words:
+    """Return how commands say things in a language: instants as in all output, and what to type in
+    place of what to do on a screen.
+    """
+    return Words(text=partial(_said, language), when=turkish)
+
+
+def _said(language: Language, message: str | Sentence, **values: object) -> str:
+    if not isinstance(message, Sentence):
+        return text(language, message, **values)
+    return message.filled(partial(text, language), partial(_typed, language))
+
+
+def _typed(language: Language, value: object) -> object:
+    match value:
+        case datetime():
+            return turkish(value)
+        case Instruction():
+            return value.line
+        case _:
+            return _written(language, value)
 
 
 def _written(language: Language, value: object) -> object:

@@ -100,6 +100,11 @@ def remedy_of_parked(
     )
 
 
+def line_of(remedy: Sentence) -> Sentence:
+    """Return the line that a command prints of a remedy."""
+    return sentence("remedy: %(remedy)s", remedy=remedy)
+
+
 def why_parked(reason: str, code: str | None) -> Sentence:
     """Return for what a record is parked."""
     because = _REASONS.get(reason)

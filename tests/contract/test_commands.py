@@ -128,6 +128,7 @@ MEANINGS: Mapping[str, str] = {
     "--origin": "origin|Which of your systems",
     "--out": "[Ww]rite|The (file|archive|folder)",
     "--outcome": "What became of it",
+    "--language": "In which language reasons and remedies are said",
     "--output": "Table for people, JSON for programs",
     "--parallel": "Requests at a time",
     "--permutations": "Number of permutations",
@@ -292,7 +293,7 @@ def _arguments(command: click.Command) -> set[str]:
 
 
 ROLES = [
-    *("Publish", "Send", "Subscribe", "Operate", "Comply", "Look and decide", "Onboard"),
+    *("Publish", "Send", "Subscribe", "Operate", "Comply", "Look up", "Look and decide", "Onboard"),
     "Inside",
 ]
 MOST_LINES = 150

@@ -111,6 +111,15 @@ def store_history() -> None:
     asyncio.run(_store())
 
 
+def test_explain_says_in_turkish_what_is_to_be_done(izin: Izin, stored_history: str) -> None:
+    """With what is to be typed, as in English: a screen of the console is of no use here."""
+    shown = ended(izin("explain", "0555 000 00 01", "--language", "tr"), 0).stdout
+    (whole,) = [one for one in shown.splitlines() if one.startswith("çare: ")]
+    assert whole.startswith("çare: alıcı ret tarihinden sonra")
+    assert f"izin brands requeue {BRAND} --because reconsent" in whole
+    assert "marka 100001" in shown
+
+
 @pytest.mark.parametrize(
     "recipient",
     ["0 (555) 000 00 01", "+90 555 000 0001", KEY, f"{BRAND}/MESAJ/BIREYSEL/0555 000 00 01"],
