@@ -88,24 +88,28 @@ def explain(
         found, at_iys = run_on_ledger(lambda ledger: _find(ledger, key, customer))
     match output:
         case OutputFormat.JSON:
-            print_json(
-                {
-                    "keys": [
-                        asdict(row)
-                        | {
-                            "suspended": found.suspended(_SAID, row),
-                            "gate_suspended": found.gate(_SAID, row),
-                        }
-                        for row in found.history.rows
-                    ],
-                    "history": [asdict(fact) for fact in found.history.facts],
-                    "iys_history": at_iys,
-                    "deliveries": [dict(one) for one in found.sent],
-                    "looks": [asdict(look) for look in found.looks],
-                }
-            )
+            print_json(_as_json(found, at_iys))
         case OutputFormat.TABLE:
             _print(found, at_iys, spoken(language))
+
+
+def _as_json(
+    found: KnownRecipient, at_iys: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, object]:
+    return {
+        "keys": [
+            asdict(row)
+            | {
+                "suspended": found.suspended(_SAID, row),
+                "gate_suspended": found.gate(_SAID, row),
+            }
+            for row in found.history.rows
+        ],
+        "history": [asdict(fact) for fact in found.history.facts],
+        "iys_history": at_iys,
+        "deliveries": [dict(one) for one in found.sent],
+        "looks": [asdict(look) for look in found.looks],
+    }
 
 
 async def _find(
