@@ -1,5 +1,6 @@
 """``izin worklist``: everything that needs a person, what can be done until the earliest first."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,7 @@ from izin.ledger.db import Ledger
 from izin.views.cut import Look, cut_to
 from izin.views.i18n import Language, spoken
 from izin.views.unreadable import Letters, read_letters, unreadable
+from izin.views.words import Words
 from izin.views.worklist import Filter, Need, WorkItem, every, file_of
 
 _COLUMNS = {
@@ -88,23 +90,28 @@ def worklist(
             letters=await unreadable(ledger, letters),
         )
 
-    words = spoken(language)
     look = Look(command="worklist", by=by, brand=brand, customer=customer)
     found = run_on_ledger(work, look=look if unmasked else None)
-    if out is not None:
+    if out is None:
+        _print(found, output, spoken(language), unmasked=unmasked)
+    else:
         write_new(out, file_of(found, Language.TURKISH, is_shown=unmasked))
         say(f"{len(found)} are in {out}")
-    else:
-        print_found(
-            output,
-            _COLUMNS,
-            found,
-            below=True,
-            recipient=lambda item: item.name(is_shown=unmasked),
-            why=lambda item: words.text(item.why),
-            remedy=lambda item: words.text(item.remedy),
-        )
     exit_if(found)
+
+
+def _print(
+    found: Sequence[WorkItem], output: OutputFormat, words: Words, *, unmasked: bool
+) -> None:
+    print_found(
+        output,
+        _COLUMNS,
+        found,
+        below=True,
+        recipient=lambda item: item.name(is_shown=unmasked),
+        why=lambda item: words.text(item.why),
+        remedy=lambda item: words.text(item.remedy),
+    )
 
 
 def _letters() -> Letters:
