@@ -38,7 +38,7 @@ from izin.runtime.settings import StreamSettings
 from izin.views import iys_history
 from izin.views.cut import Look
 from izin.views.explanation import Explanation
-from izin.views.i18n import spoken
+from izin.views.i18n import Language, spoken
 from izin.views.recipient import KnownRecipient, find
 from izin.views.remedies import line_of, remedy_of_parked
 from izin.views.words import Words
@@ -65,7 +65,7 @@ def explain(
     customer: OneCustomerOption = None,
     ask: AskHistoryOption = False,
     by: ByOption,
-    language: LanguageOption,
+    language: LanguageOption = Language.ENGLISH,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Print the state of a recipient, and every event, decision, call to İYS and reply.

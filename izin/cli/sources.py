@@ -118,7 +118,8 @@ def try_(
     """Show what a delivery would become. Nothing is published, and no server is needed.
 
     With headers or a query it is also checked that they prove the sender. Brands count as
-    registered. Exit code 1 if a part of it would become a dead letter, or nothing at all.
+    registered. Exit code 1 if they do not, or if a part of it would become a dead letter, or
+    nothing at all.
     """
     if (payload is None) is (letter is None):
         raise typer.BadParameter("give the file of a payload, or --letter", param_hint="PAYLOAD")
@@ -130,7 +131,7 @@ def try_(
     body = payload.read_bytes() if payload else _letter(letter or "", source, given)
     given.setdefault("content-type", content_type)
     delivery = Delivery(given, _pairs(query, "=", "--query"), body)
-    said, now = delivery.payload(), utc_now()
+    said, now, refusal = delivery.payload(), utc_now(), None
     if (headers or query) and source.mapping.sender is not None:
         secrets = secrets_at(folder or Path(), name)
         refusal = source.mapping.sender.refusal(delivery, said, secrets, now)
@@ -139,7 +140,8 @@ def try_(
     print_rows(output, _EVENT, rows)
     if not rows:
         say("it says nothing: no part of it is what [only] names, or none states yes or no")
-    exit_if(not rows or any(row[-1] != "an event" for row in rows), ExitCode.WRONG)
+    is_lost = not rows or any(row[-1] != "an event" for row in rows)
+    exit_if(is_lost or refusal is not None, ExitCode.WRONG)
 
 
 def _results(

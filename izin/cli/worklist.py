@@ -68,7 +68,7 @@ def worklist(
         ),
     ] = None,
     by: ByOption,
-    language: LanguageOption,
+    language: LanguageOption = Language.ENGLISH,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """List everything that needs a person: why, what to do and until when; what is due first.

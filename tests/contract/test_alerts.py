@@ -85,6 +85,7 @@ CASES: Mapping[str, AlertCase] = {
     "IzinDeadLetters": first(
         'izin_order_dead_letters_total{reason="undecodable"}', labels={"reason": "undecodable"}
     ),
+    "IzinPayloadNotMapped": first('izin_intake_records_total{outcome="dead_letter"}'),
     "IzinDecisionQuarantined": first('izin_quarantined_decisions_total{reason="row",is_ret="no"}'),
     "IzinIngestPaused": gauge("izin_ingest_partitions_paused", 1, 0),
     "IzinOutboxWaits": AlertCase(

@@ -96,7 +96,10 @@ def print_result(done: ImportReport, output: OutputFormat) -> None:
                     f"{done.refused_opt_outs} opt-outs (RET) were refused, and "
                     f"{done.refused_unclear} rows whose status cannot be read: these recipients "
                     "still count as they did before. The report begins with them; correct those "
-                    "rows and import them."
+                    "rows and import them.",
+                    f"{done.refused_opt_outs} ret (RET) ve durumu okunamayan "
+                    f"{done.refused_unclear} satır kabul edilmedi: bu alıcılar hâlâ eskisi gibi "
+                    "sayılıyor. Rapor onlarla başlar; o satırları düzeltip içe aktarın.",
                 )
             warn_of_hidden(done.hidden_sheets)
             print_rows(output, ("what", "count", "note"), _rows(done))

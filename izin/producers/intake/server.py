@@ -119,9 +119,8 @@ class IntakeMetrics:
         self._requests(str(status)).inc()
         self._seconds.observe(seconds)
 
-    def validated(self, *, published: int, postponed: int, refused: int) -> None:
-        """Count the records of a request by outcome."""
-        counts = {"published": published, "postponed": postponed, "refused": refused}
+    def validated(self, **counts: int) -> None:
+        """Count the records of a request by outcome: published, postponed, refused, dead_letter."""
         for outcome, count in counts.items():
             if count:
                 self._records(outcome).inc(count)

@@ -205,7 +205,7 @@ class SourceIntake:
             del accepted[index]
         postponed = sum(isinstance(one, PostponedRecord) for one in validated)
         self._intake.metrics.validated(
-            published=len(accepted), postponed=postponed, refused=len(letters)
+            published=len(accepted), postponed=postponed, dead_letter=len(letters)
         )
         events = [
             event_json(

@@ -169,7 +169,8 @@ def _uncommon(text: str, rules: DateRules) -> datetime:
     raise UnreadableDateError(
         "H158",
         "unknown date format; write yyyy-MM-dd HH:mm:ss, dd.MM.yyyy HH:mm:ss or ISO 8601",
-        "Tarih biçimi okunamadı; yyyy-AA-gg SS:dd:ss biçiminde yazın.",
+        "Tarih biçimi okunamadı; gg.AA.yyyy SS:dd:ss, yyyy-AA-gg SS:dd:ss ya da ISO 8601 biçiminde "
+        "yazın.",
     )
 
 
@@ -250,7 +251,7 @@ def _by_slashes(one: str, two: str, rules: DateRules) -> tuple[str, str]:
                 "H158",
                 "day and month could be swapped; write yyyy-MM-dd HH:mm:ss or dd.MM.yyyy HH:mm:ss, "
                 "or say for the whole file which is first (--day-order dmy)",
-                "Gün ile ay ayırt edilemiyor; yyyy-AA-gg SS:dd:ss biçiminde yazın ya da dosya için "
+                "Gün ile ay ayırt edilemiyor; gg.AA.yyyy SS:dd:ss biçiminde yazın ya da dosya için "
                 "sırayı belirtin (--day-order dmy).",
             )
         case never:

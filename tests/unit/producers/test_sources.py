@@ -19,8 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from standardwebhooks import Webhook
+from typer.testing import CliRunner
 
 from izin import producers
+from izin.cli.cli import app
 from izin.kafka.tables.brand_directory import BrandDirectory
 from izin.producers.sources.folder import source_at
 from izin.producers.sources.source import SourceMapping
@@ -247,6 +249,31 @@ async def test_what_does_not_map_is_a_dead_letter_with_its_bytes(
     for letter in letters:
         assert (letter["reason"], letter["topic"]) == ("unmapped", "sources/netgsm")
         assert letter["value"] == body
+
+
+async def test_what_does_not_map_is_counted(
+    fake: FakePublisher, directory: BrandDirectory, clock: MovingClock, folder: Path
+):
+    """By a metric of its own, of which somebody is alerted: an opt-out may be in it."""
+    async with intake_client(fake, directory, clock, FakeReceipts([], clock), folder) as client:
+        url = f"/v1/sources/netgsm?secret={TEXT}"
+        headers = {"content-type": "application/json", "authorization": ""}
+        assert (await client.post(url, content=b"?", headers=headers)).status_code == 202
+        page = (await client.get("http://operations/metrics")).text
+    assert 'izin_intake_records_total{outcome="dead_letter"} 1.0' in page
+
+
+@pytest.mark.parametrize(("secret", "code"), [(TEXT, 0), ("a wrong one", 1)])
+def test_trial_with_a_wrong_secret_ends_with_1(
+    folder: Path, tmp_path: Path, secret: str, code: int
+):
+    """As the intake would refuse it; what it says is shown all the same."""
+    _, headers, body = netgsm()
+    (tmp_path / "body").write_bytes(body)
+    given = [f"--header={name}: {value}" for name, value in dict(headers).items()]
+    words = ["sources", "test", "netgsm", str(tmp_path / "body"), f"--folder={folder}", *given]
+    done = CliRunner().invoke(app, [*words, f"--query=secret={secret}"])
+    assert done.exit_code == code, done.output
 
 
 async def test_deeply_nested_payload_is_a_dead_letter(post: Post, fake: FakePublisher):
