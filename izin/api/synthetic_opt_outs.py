@@ -103,7 +103,7 @@ class SyntheticOptOuts:
         """Publish one over ``client``, await it, and return and count the outcome."""
         try:
             took = await self._took(client)
-        except (httpx.HTTPError, KeyError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, KeyError, TypeError, ValueError) as error:
             outcome = FAILED
             _log.warning("synthetic opt-out failed", error=f"{error!r:.300}")
         else:
