@@ -69,6 +69,11 @@ class TopicEnd:
             del self._unread[number]
         return found
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether something was asked for that is not answered yet."""
+        return bool(self._requests)
+
     def unread_since(self) -> float:
         """Return when the first end was asked for that is not reached; infinity: all are."""
         return min((asked_at for asked_at, _ in self._unread.values()), default=float("inf"))

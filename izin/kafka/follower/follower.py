@@ -261,7 +261,9 @@ class RecordFollower:
     def _follow(self, client: Consumer, end: TopicEnd) -> None:
         while not self._stopped.is_set():
             try:
-                self._take(client, self._consume(client, _FOLLOWED_AT_ONCE, _REST))
+                # An answer says how fresh the table is: the sooner it is taken, the fresher.
+                wait = _POLL if end.is_awaited else _REST
+                self._take(client, self._consume(client, _FOLLOWED_AT_ONCE, wait))
                 self._look(client, end)
             except Exception as error:  # noqa: BLE001  # whatever it is, somebody must go on reading
                 _log.error("topic not read", topic=self.topic.name, error=repr(error))
