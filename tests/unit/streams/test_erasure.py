@@ -230,7 +230,7 @@ def test_suppression_under_an_unknown_secret_is_not_read_back() -> None:
     packed = known._suppression(SUPPRESSION, row.value or b"", 7)
     assert erased_until(packed) == (NOON + timedelta(hours=1)).timestamp() * 1000
     unknown = Changelog(0, HARNESS.settings, "group", CODEC, SuppressionKeys(["x" * 70]))
-    with pytest.raises(StateError, match=r"@7 says .* IZIN_SUPPRESSION_SECRETS"):
+    with pytest.raises(StateError, match=r"at 7 says .* IZIN_SUPPRESSION_SECRETS"):
         unknown._suppression(SUPPRESSION, row.value or b"", 7)
 
 
