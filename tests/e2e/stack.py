@@ -27,7 +27,13 @@ from confluent_kafka.admin import (
     ConfigResource,
     ResourceType,
 )
-from rocksdict import BottommostLevelCompaction, CompactOptions, Options, Rdict
+from rocksdict import (
+    BottommostLevelCompaction,
+    CompactOptions,
+    DBCompressionType,
+    Options,
+    Rdict,
+)
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
@@ -260,11 +266,15 @@ def rewrite(url: str) -> None:
 
 
 def compact(folder: Path) -> None:
-    """Have RocksDB compact the state of each partition, tombstones included."""
+    """Have RocksDB compact the state of each partition, tombstones included, and compress nothing:
+    what is in a compressed block is not found by its bytes.
+    """
+    uncompressed = Options(raw_mode=True)
+    uncompressed.set_compression_type(DBCompressionType.none())
     options = CompactOptions()
     options.set_bottommost_level_compaction(BottommostLevelCompaction.force())
     for rows in folder.glob("**/rows"):
-        database = Rdict(str(rows), Options(raw_mode=True))
+        database = Rdict(str(rows), uncompressed)
         database.flush()
         database.compact_range(None, None, options)
         database.close()
