@@ -1,9 +1,7 @@
 """The benchmark ``idle``: what the local stack costs while nothing happens; and ``help``."""
 
-import os
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
 from typing import Annotated
@@ -14,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.local_stack import running_local_stack
 from benchmarks.order.timer import printed_by
-from benchmarks.process_usage import cpu_seconds, family, tree_megabytes
+from benchmarks.process_usage import cpu_seconds, family, processes_with, tree_megabytes
 from benchmarks.results import RunReport, progress
 from izin.stack.stack import WORKERS
 
@@ -38,7 +36,7 @@ def idle(
     """Run ``izin up`` without anything to do, and measure what each process takes."""
     with running_local_stack() as stack:
         sleep(_SETTLED)
-        found = {part: _process(module) for _, module, part in WORKERS}
+        found = {part: processes_with(module)[0] for _, module, part in WORKERS}
         began, before = perf_counter(), {name: _cpu(one) for name, one in found.items()}
         asked = _requests(stack.url("simulator"))
         sleep(seconds)
@@ -65,15 +63,6 @@ def idle(
         data={"processes": [asdict(one) for one in resting], "calls": asked, "seconds": passed},
         figures={"idle": total, **{f"idle-{one.name}": one.percent for one in resting}},
     )
-
-
-def _process(module: str) -> int:
-    """Return the id of the process of ours that runs ``module``."""
-    for one in family(os.getpid()):
-        words = Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")
-        if module.encode() in words:
-            return one
-    raise LookupError(f"no process runs {module}")
 
 
 def _cpu(process: int) -> float:

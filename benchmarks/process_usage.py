@@ -1,9 +1,11 @@
 """CPU time and memory of a process, as the kernel counts them."""
 
+import os
 import re
 import subprocess
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +65,16 @@ def tree_megabytes(pid: int, proc: Path = Path("/proc")) -> float:
 def family(pid: int, proc: Path = Path("/proc")) -> list[int]:
     """Return the process and all that it started, and they in turn."""
     return [pid, *(one for child in _children(pid, proc) for one in family(child, proc))]
+
+
+def processes_with(word: str) -> list[int]:
+    """Return those of this process and all that it started whose command line has ``word``."""
+    found = []
+    for pid in family(os.getpid()):
+        with suppress(OSError):  # it ended meanwhile
+            if word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.append(pid)
+    return found
 
 
 def _children(pid: int, proc: Path) -> list[int]:

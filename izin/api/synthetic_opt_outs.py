@@ -25,11 +25,11 @@ from izin.consent import SYNTHETIC_BRAND, Channel, RecipientType, Source, Status
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import ApiSettings
 
-EVERY = 60.0
+_EVERY = 60.0
 """Seconds from one to the next."""
 _AGAIN = 10.0
-_WITHIN = 50.0
-"""Seconds after which one is late: the next one is due soon."""
+_WITHIN = timedelta(seconds=50)
+"""After so long one is late: the next one is due soon."""
 _WAIT = 20
 """Seconds for which the feed holds back an empty page."""
 _TIMEOUT = _WAIT + 10.0
@@ -49,7 +49,7 @@ class SyntheticOptOuts:
         registry: CollectorRegistry,
         *,
         clock: Callable[[], datetime],
-        within: timedelta = timedelta(seconds=_WITHIN),
+        within: timedelta = _WITHIN,
         pool: int = _POOL,
     ) -> None:
         self._settings = settings
@@ -96,7 +96,7 @@ class SyntheticOptOuts:
         async with self.client() as client:
             while True:
                 begun = loop.time()
-                pause = _AGAIN if await self.once(client) == FAILED else EVERY
+                pause = _AGAIN if await self.once(client) == FAILED else _EVERY
                 await asyncio.sleep(max(0.0, begun + pause - loop.time()))
 
     async def once(self, client: httpx.AsyncClient) -> str:

@@ -132,8 +132,7 @@ def _print(found: KnownRecipient, at_iys: Mapping[str, Mapping[str, Any]], words
             print_fields(said.state_rows(row, suspended, gate))
             if row.state == "parked":
                 remedy = remedy_of_parked(row.brand_code, row.reason, key=key)
-                remedied = words.text(line_of(remedy))
-                out.print(Text(remedied), soft_wrap=True)
+                out.print(Text(words.text(line_of(remedy))), soft_wrap=True)
         print_rows(OutputFormat.TABLE, HISTORY, said.history_rows(facts))
         if history := at_iys.get(key):
             asked = f"by {history['asked_by']}, {turkish(history['asked_at'])}"

@@ -120,6 +120,11 @@ def example_brands() -> tuple[Brand, ...]:
     return active, loading
 
 
+def _api_key() -> str:
+    key, _ = new_api_key(new_family(secrets.token_bytes), secrets.token_bytes)
+    return key
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackCredentials:
     """Credentials of one run, known to its processes only."""
@@ -131,19 +136,9 @@ class StackCredentials:
     secret_key: str = field(
         default_factory=lambda: b64encode(secrets.token_bytes(32)).decode(), repr=False
     )
-    api_key: str = field(
-        default_factory=lambda: new_api_key(new_family(secrets.token_bytes), secrets.token_bytes)[
-            0
-        ],
-        repr=False,
-    )
+    api_key: str = field(default_factory=_api_key, repr=False)
     """Of the intake, the feeds, the gate and the API."""
-    synthetic_key: str = field(
-        default_factory=lambda: new_api_key(new_family(secrets.token_bytes), secrets.token_bytes)[
-            0
-        ],
-        repr=False,
-    )
+    synthetic_key: str = field(default_factory=_api_key, repr=False)
     """By which the API watches whether opt-outs flow."""
 
 

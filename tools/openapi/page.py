@@ -26,9 +26,9 @@ def http_page(note: str) -> str:
 def _section(path: str, document: Mapping[str, Any]) -> str:
     info, name = document["info"], path.removeprefix("docs/")
     rows = "".join(
-        f"| `{method.upper()}` | `{where}` | {operation['summary']} | {', '.join(answers)} |\n"
+        f"| `{method.upper()}` | `{where}` | {operation['summary']} | "
+        f"{', '.join(sorted(operation['responses']))} |\n"
         for where, method, operation in _operations(document)
-        for answers in [sorted(operation["responses"])]
     )
     return (
         f"## {info['title']}\n\n{info['description']} "

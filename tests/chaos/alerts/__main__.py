@@ -27,11 +27,12 @@ from rich.table import Table
 
 from benchmarks import ROOT
 from benchmarks.local_stack import running_local_stack
-from benchmarks.process_usage import family
+from benchmarks.process_usage import processes_with
 from benchmarks.results import RunReport
 from izin.stack.stack import WORKERS, LocalStack
 from tests.chaos.command import Seed, Show, run_stage, start
 from tests.support.servers.prometheus import Prometheus, prometheus
+from tests.support.simulator import SimulatorAdmin
 from tests.support.waiting import until
 
 _SHIPPED = ROOT / "deploy" / "prometheus"
@@ -54,20 +55,10 @@ class AlertedFault:
     """What fired before the fault."""
 
 
-def pids_of(mark: str) -> list[int]:
-    """Return the processes of this campaign whose command line has ``mark``."""
-    found = []
-    for pid in family(os.getpid()):
-        with suppress(OSError):
-            if mark.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
-    return found
-
-
 @contextmanager
 def frozen(mark: str) -> Iterator[None]:
     """Have the processes with ``mark`` do nothing while the block runs."""
-    pids = pids_of(mark)
+    pids = processes_with(mark)
     assert pids, mark
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -85,7 +76,7 @@ def gone(mark: str) -> Iterator[None]:
 
     def kill() -> None:
         while not is_over.wait(0.2):
-            for pid in pids_of(mark):
+            for pid in processes_with(mark):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -101,13 +92,14 @@ def gone(mark: str) -> Iterator[None]:
 @contextmanager
 def failing_iys(stack: LocalStack) -> Iterator[None]:
     """Have İYS answer every call with 500 while the block runs."""
-    with httpx.Client(base_url=f"{stack.url('simulator')}/__simulator__", trust_env=False) as admin:
-        rule = {"operation": "*", "status": 500, "code": "H103", "share": 1, "times": None}
-        admin.post("/faults", json=rule).raise_for_status()
+    address = stack.url("simulator")
+    with httpx.Client(base_url=f"{address}/__simulator__", trust_env=False) as client:
+        admin = SimulatorAdmin(address, client)
+        admin.inject_fault("*", status=500, code="H103", share=1, times=None)
         try:
             yield
         finally:
-            admin.delete("/faults").raise_for_status()
+            admin.clear_faults()
 
 
 FAULTS = {
