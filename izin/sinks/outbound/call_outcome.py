@@ -46,6 +46,10 @@ from izin.sinks.outbound.context import OutboundContext
 
 _OPT_IN_BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))
 _UNKNOWN_SINCE = timedelta(hours=1)
+_HELD = 4
+"""For so many result delays, 20 minutes by default, a network may deliver late what was written:
+TCP repeats for a quarter of an hour what was not acknowledged.
+"""
 _SETTLED = frozenset({State.ACCEPTED, State.NOT_NEEDED})
 
 _SQL = statements("submissions")
@@ -316,13 +320,19 @@ async def after_queries(
 ) -> None:
     """Have those opt-outs among ``rows`` read back that a query has settled, though İYS may still
     save an opt-in that was given up without an answer.
+
+    Once when İYS has saved what came in time, and once when nothing can come any more: a network
+    that was silent may have held the call.
     """
     settled = {row.key: row for row in rows if _is_settled_opt_out(row)}
+    held = _HELD * result_delay
     called_until = await _opt_ins_of_unknown_outcome(
-        changes.connection, list(settled), since=changes.now - result_delay
+        changes.connection, list(settled), since=changes.now - held - result_delay
     )
     for key, until in called_until.items():
-        changes.put(settled[key], _to_read_back(settled[key], until + result_delay))
+        saved = until + result_delay
+        at = saved if saved > changes.now else saved + held
+        changes.put(settled[key], _to_read_back(settled[key], at))
 
 
 async def _opt_ins_of_unknown_outcome(

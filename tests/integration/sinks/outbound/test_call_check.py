@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from izin.consent import Action, Channel, ConsentEvent
-from izin.iys.wire_format import JsonReader, RegisterRecord
+from izin.iys.wire_format import ConsentItem, JsonReader, RegisterRecord
 from izin.ledger.db import exclusive
 from izin.ledger.record import EVERY
+from izin.ledger.record.submission import items_of
 from izin.runtime.process import cancel_all
 from izin.runtime.settings import SinkSettings
 from tests.integration.sinks.sink_harness import (
@@ -289,18 +290,46 @@ async def test_failure_of_a_late_process_settles_nothing(harness: SinkHarness):
 
 
 async def test_opt_out_that_a_query_settles_too_early_is_read_back(harness: SinkHarness):
-    """İYS may save a single opt-in after our timeout, and after its status was queried."""
+    """İYS may save a single opt-in after our timeout, and after its status was queried; a network
+    that was silent may deliver it later still. After that nothing can come.
+    """
+    await lose_single_opt_in_and_opt_out(harness)
+    for wait in (RESULT_DELAY, 4 * RESULT_DELAY):
+        assert await harness.columns("state", "action") == ("not_needed", Action.QUERY)
+        harness.advance(wait - A_SECOND * 10)
+        assert not await harness.query()
+        harness.advance(A_SECOND * 10)
+        assert await harness.query()
+    assert await harness.columns("state", "action") == ("not_needed", Action.NOTHING)
+
+
+async def test_opt_in_that_a_silent_network_delivers_late_is_withdrawn(harness: SinkHarness):
+    """After İYS was asked, and asked once more, when it should have saved what it got."""
+    item = await lose_single_opt_in_and_opt_out(harness)
+    harness.advance(RESULT_DELAY)
+    assert await harness.query()
+    await harness.context.client.add(ACTIVE.path, item)
+    assert harness.iys.register() == {PHONE: "ONAY"}
+    harness.advance(4 * RESULT_DELAY)
+    await harness.drain(harness.query, harness.opt_out)
+    assert harness.iys.register() == {PHONE: "RET"}
+    assert (await harness.row()).state == "accepted"
+
+
+async def lose_single_opt_in_and_opt_out(harness: SinkHarness) -> ConsentItem:
+    """Have the call of an opt-in lost, and its recipient opt out, which a query settles at once;
+    return the item of the call.
+    """
     await harness.ingest(given_at(harness.clock() - A_SECOND))
     await harness.set_columns(expires_at=harness.clock() + timedelta(minutes=30))
     harness.iys.inject_fault("addV2", drop="before")
     assert await harness.scheduler.last_hour()
+    ((item,),) = (
+        items_of(row["body"]) for row in await harness.ledger.fetch("SELECT body FROM submissions")
+    )
     await harness.ingest(ret(minutes=0))
     assert await harness.recover(A_SECOND * 5)
-    assert await harness.columns("state", "action") == ("not_needed", Action.QUERY)
-    assert not await harness.query()
-    harness.advance(RESULT_DELAY)
-    assert await harness.query()
-    assert await harness.columns("state", "action") == ("not_needed", Action.NOTHING)
+    return item
 
 
 A_DAY = 24 * 60
