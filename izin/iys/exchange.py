@@ -9,6 +9,8 @@ connection, or got no token. A writing call that may have been sent is OutcomeUn
 """
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -205,6 +207,12 @@ class Call:
     """Awaited just before each attempt is written; False withholds it."""
 
 
+_ABORTED: Final = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+"""A connection that is given up, or whose process ends, is reset: what of a call is not sent yet is
+dropped. The system would go on sending it for minutes, and İYS take it when we count it as lost.
+"""
+
+
 class Exchange:
     """The HTTP connections to İYS, paced and guarded by circuit breakers."""
 
@@ -222,9 +230,10 @@ class Exchange:
         """What is known of whether İYS answers."""
         self._deadline = deadline = settings.timeout.total_seconds()
         inner = transport or httpx.AsyncHTTPTransport(
+            socket_options=[_ABORTED],
             limits=httpx.Limits(
                 max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
-            )
+            ),
         )
         self._http = httpx.AsyncClient(
             base_url=settings.base_url,

@@ -1,10 +1,19 @@
 """The client against the simulator over real HTTP, where what waits for it shows less."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
 
+import httpx
+import orjson
 import pytest
+from pydantic import SecretStr
 
 from izin.iys.client import IysClient
+from izin.iys.errors import OutcomeUnknownError
+from izin.iys.exchange import Call, Exchange, Method
 from izin.iys.tokens import TokenAuth
 from izin.iys.wire_format import Stream
 from izin.ledger.db import Ledger
@@ -71,3 +80,32 @@ async def test_call_counts_as_sent_with_its_last_byte(client: IysClient, pacer: 
     assert pacer.noted == [
         (what, slot) for slot in (1, 2, 3) for what in ("until", "left", "arrived")
     ]
+
+
+async def test_call_that_is_given_up_is_not_delivered_later():
+    """İYS reads nothing while the network is silent; after it, not all of a lost call is there."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        settings = IysSettings(
+            base_url=f"http://127.0.0.1:{server.getsockname()[1]}",
+            username="fake",
+            password=SecretStr("fake"),
+            timeout=timedelta(seconds=0.5),
+        )
+        body = ["x" * 1000] * 200
+        call = Call(method=Method.POST, path="/v2", name="add_batch", body=body, writes=True)
+        async with Exchange(settings, auth=httpx.Auth(), pacer=RecordingPacer()) as exchange:
+            with pytest.raises(OutcomeUnknownError):
+                await exchange.call(call, lambda answer: answer)
+        connection, _ = server.accept()
+        with connection:
+            assert await asyncio.to_thread(received_by, connection) < len(orjson.dumps(body))
+
+
+def received_by(connection: socket.socket) -> int:
+    """Return how many bytes come until the connection ends, as ever."""
+    count = 0
+    with suppress(ConnectionResetError):
+        while some := connection.recv(1 << 16):
+            count += len(some)
+    return count
