@@ -69,17 +69,7 @@ def row_of(file: DailyFile) -> tuple[object, ...]:
     )
 
 
-def needs_person(file: DailyFile, today: date) -> bool:
-    """Whether a person must look at a file."""
-    return (
-        file.is_late(today)
-        or file.state is FileState.GONE
-        or bool(file.only_at_iys)
-        or file.timestamp_state is TimestampState.WRONG
-    )
-
-
-def note_on(file: DailyFile, today: date) -> str | None:
+def note_on(file: DailyFile, now: datetime) -> str | None:
     """Return what a person should know of a file; None: nothing."""
     where = f"izin iys daily verify --brand {file.brand_code} --day {file.day}"
     is_wrong = file.timestamp_state is TimestampState.WRONG
@@ -89,7 +79,7 @@ def note_on(file: DailyFile, today: date) -> str | None:
         (is_wrong, f"the time stamp proves nothing: {where}"),
         (bool(file.only_at_iys), f"neither push nor pull brought all: {where}"),
         (bool(file.only_here), f"İYS's file lacks what its streams showed: {where}"),
-        (file.is_late(today), f"İYS has not made it (processStatus {file.process_status})"),
+        (file.is_late(now), f"İYS has not made it (processStatus {file.process_status})"),
     )
     return next((note for holds, note in notes if holds), None)
 
@@ -97,7 +87,7 @@ def note_on(file: DailyFile, today: date) -> str | None:
 def is_awaited(file: DailyFile) -> bool:
     """Whether a worker still does something about a file by itself."""
     is_ordered = file.agree_ordered_by is not None and file.agreed_at is None
-    return is_ordered or file.state in {FileState.WAITING, FileState.FETCHED}
+    return is_ordered or file.is_open
 
 
 def shortened(value: object) -> object:
@@ -267,8 +257,7 @@ def list_(
         attrgetter("brand_code"),
         only=named_brand(brand),
     )
-    today = files.today_in_turkey(now)
-    noted = [(one, note_on(one, today)) for one in found]
+    noted = [(one, note_on(one, now)) for one in found]
     print_rows(
         output,
         COLUMNS,
@@ -276,7 +265,7 @@ def list_(
         as_json=[dict(fields_of(one)) for one in found],
         notes=(f"{one.brand_code} {one.day}: {note}" for one, note in noted if note is not None),
     )
-    exit_if([one for one in found if needs_person(one, today)])
+    exit_if([one for one in found if one.needs_person(now)])
 
 
 @app.command()
@@ -314,7 +303,7 @@ def show(
         if value is not None
     ]
     print_rows(output, ("field", "value"), rows, as_json=dict(fields_of(file)))
-    exit_if(needs_person(file, files.today_in_turkey(datetime.now(UTC))))
+    exit_if(file.needs_person(datetime.now(UTC)))
 
 
 @app.command()

@@ -91,10 +91,26 @@ class DailyFile:
         """Brand and day, as parameters of SQL statements."""
         return {"brand_code": self.brand_code, "day": self.day}
 
-    def is_late(self, today: date) -> bool:
-        """Whether a person must know that it is not compared yet."""
-        is_open = self.state in {FileState.WAITING, FileState.FETCHED}
-        return is_open and self.day <= today - timedelta(days=LATE_AFTER)
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not compared yet, and may be."""
+        return self.state in {FileState.WAITING, FileState.FETCHED}
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether a person must know that it is not compared yet; the days before a brand was
+        registered are fetched when they are noted, and late by no fault.
+        """
+        is_old = self.day <= today_in_turkey(now) - timedelta(days=LATE_AFTER)
+        return self.is_open and is_old and self.noted_at < now - timedelta(days=1)
+
+    def needs_person(self, now: datetime) -> bool:
+        """Whether a person must look at it."""
+        return (
+            self.is_late(now)
+            or self.state is FileState.GONE
+            or bool(self.only_at_iys)
+            or self.timestamp_state is TimestampState.WRONG
+        )
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -166,17 +182,10 @@ async def one(ledger: Ledger, brand_code: int, day: date) -> DailyFile | None:
 
 
 async def unsettled(ledger: Ledger, *, now: datetime) -> tuple[DailyFile, ...]:
-    """Return the files of the last fortnight that a person must know of: late ones, those that are
-    gone, and those with lines that only İYS had or a wrong time stamp.
-    """
-    today = today_in_turkey(now)
-    values = {
-        "since": today - timedelta(days=REVIEWED_FOR),
-        "late": today - timedelta(days=LATE_AFTER),
-        # Those of the days before a brand was registered are fetched at once, and late by no fault.
-        "noted_before": now - timedelta(days=1),
-    }
-    return tuple(map(DailyFile.from_row, await ledger.fetch(_SQL["unsettled"], values)))
+    """Return the files of the last fortnight, of active brands, that a person must look at."""
+    since = today_in_turkey(now) - timedelta(days=REVIEWED_FOR)
+    found = map(DailyFile.from_row, await ledger.fetch(_SQL["unsettled"], {"since": since}))
+    return tuple(file for file in found if file.needs_person(now))
 
 
 async def states(ledger: Ledger, *, now: datetime) -> tuple[StateCount, ...]:

@@ -28,11 +28,11 @@ ORDER BY day DESC, brand_code
 SELECT * FROM daily_files WHERE brand_code = %(brand_code)s AND day = %(day)s
 
 -- name: unsettled
--- Files of active brands that a person must know of: late (where they may be read), gone, with lines that only İYS had,
--- or with a false time stamp.
+-- Files of active brands that a person may have to look at: those that are open (where they may be read) or gone, with
+-- lines that only İYS had, or with a false time stamp.
 SELECT f.* FROM daily_files AS f JOIN brands AS b ON b.brand_code = f.brand_code AND b.status = 'active'
-WHERE f.day >= %(since)s AND (f.state = 'gone' OR f.state IN ('waiting', 'fetched') AND f.day <= %(late)s
-    AND f.noted_at < %(noted_before)s AND f.brand_code NOT IN (SELECT brand_code FROM brands_without_daily_files)
+WHERE f.day >= %(since)s AND (f.state = 'gone' OR f.state IN ('waiting', 'fetched')
+    AND f.brand_code NOT IN (SELECT brand_code FROM brands_without_daily_files)
     OR f.only_at_iys > 0 OR f.timestamp_state = 'wrong')
 ORDER BY f.brand_code, f.day
 
