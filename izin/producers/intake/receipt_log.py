@@ -4,6 +4,7 @@ A new process reads the day that the topic has while it already answers: whoever
 waits for the reader to reach it, or has to retry.
 """
 
+import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -52,28 +53,35 @@ class _Question(NamedTuple):
 
 
 class PartitionEnds:
-    """Asks brokers through ``client`` where partitions of ``topic`` end. Thread-safe.
+    """Asks brokers through ``client`` where partitions of ``topic`` end. Thread-safe, but for
+    :meth:`ask`.
 
-    librdkafka would ask a former leader for ever, and a new topic's leaders do not know at once
-    that they lead: a question that fails so is repeated after the leaders were looked up again.
+    What requests ask in one turn of the event loop is one call. librdkafka would ask a former
+    leader for ever, and a new topic's leaders do not know at once that they lead: a question that
+    fails so is repeated after the leaders were looked up again.
     """
 
     def __init__(self, client: AdminClient, topic: str) -> None:
         self._client = client
         self._topic = topic
+        self._asked: list[_Question] = []
+        """In this turn of the event loop."""
         self._unanswered: deque[_Question] = deque()
         self._is_lost = False
         """Whether leaders must be looked up again."""
         self._repeated_at = float("-inf")
 
     def ask(self, partitions: Collection[int]) -> Mapping[int, Future[int]]:
-        """Return, by partition, the offset behind its last record.
+        """Return, by partition, the offset behind its last record at the end of this turn of the
+        event loop.
 
         The futures raise KafkaException where no leader answers within two seconds.
         """
         until = monotonic() + _ANSWERED_WITHIN
         questions = [_Question(partition, until, running()) for partition in partitions]
-        self._send(questions)
+        if not self._asked:
+            asyncio.get_running_loop().call_soon(self._send_asked)
+        self._asked += questions
         return {question.partition: question.answer for question in questions}
 
     def repeat(self) -> None:
@@ -96,6 +104,10 @@ class PartitionEnds:
         questions = [self._unanswered.popleft() for _ in range(len(self._unanswered))]
         if questions:
             self._send(questions)
+
+    def _send_asked(self) -> None:
+        questions, self._asked = self._asked, []
+        self._send(questions)
 
     def _send(self, questions: Sequence[_Question]) -> None:
         places = {TopicPartition(self._topic, question.partition) for question in questions}

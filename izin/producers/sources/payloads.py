@@ -68,6 +68,8 @@ class Place(NamedTuple):
 
     def find(self, delivery: Delivery, payload: object, record: object) -> Any:  # noqa: ANN401  # any JSON
         """Return what is there; ``NOTHING`` where nothing is."""
+        if not self.kind:  # most are
+            return _pointed(record, self.parts)
         match self.kind:
             case "header":
                 return delivery.headers.get(self.name, NOTHING)
@@ -75,10 +77,8 @@ class Place(NamedTuple):
                 return delivery.query.get(self.name, NOTHING)
             case "body":
                 return delivery.body
-            case "payload":
-                return _pointed(payload, self.parts)
             case _:
-                return _pointed(record, self.parts)
+                return _pointed(payload, self.parts)
 
 
 @lru_cache(maxsize=1024)

@@ -59,7 +59,7 @@ _WORDS: Final = re.compile(r"\w+")
 _DOTNET: Final = re.compile(r"/Date\((-?[0-9]+)(?:[+-][0-9]{4})?\)/", re.ASCII)
 """An instant as .NET writes it into JSON."""
 _OCCASIONS: Final = frozenset({"form", "call", "shop"})
-_UNITS: Final = {"unix": 1, "unix-ms": 1000}
+_UNITS: Final[Mapping[str, int]] = {"unix": 1, "unix-ms": 1000}
 
 
 class ReplyText(BaseModel):
@@ -261,7 +261,11 @@ class PayloadSource(Generic[P]):
 
         faults: list[Violation] = []
         mapping, columns = self.mapping, self.columns
-        row = [text_of(place, self._instant(place, at(place)), faults) for place in mapping.columns]
+        instants = self._instants
+        row = [
+            text_of(place, self._instant(at(place)) if place in instants else at(place), faults)
+            for place in mapping.columns
+        ]
         brands: Collection[int] = mapping.brands
         if mapping.reply is not None:
             text = text_of(mapping.reply.text, at(mapping.reply.text), faults)
@@ -287,7 +291,7 @@ class PayloadSource(Generic[P]):
 
     def _each(self, part: RowPart, brands: Collection[int]) -> Iterator[dict[Field, str]]:
         """Yield what ``part`` says, of each brand and channel that it is meant for."""
-        held = dict(self.columns.places)
+        held = self._held
         channels: Sequence[str] = self.mapping.channels
         if part.name or Field.TYPE in held or not channels:
             channels = [part.values[Field.TYPE]]
@@ -306,21 +310,34 @@ class PayloadSource(Generic[P]):
 
     def _states(self, part: RowPart, row: Sequence[str]) -> bool:
         """Whether ``part`` says yes or no, of somebody."""
+        if part.lacks_recipient:
+            return False
+        if not self._silent:
+            return True
         _, place = self.columns.column_of(Field.STATUS, row, part.name)
-        is_silent = place is not None and word_key(row[place]) in self._silent
-        return not (is_silent or part.lacks_recipient)
+        return place is None or word_key(row[place]) not in self._silent
 
     @cached_property
     def _silent(self) -> Collection[str]:
         return frozenset(map(word_key, self.mapping.no_statement))
 
-    def _instant(self, place: str, value: object) -> object:
-        """Return a number at a place of an instant as a date."""
-        unit = _UNITS.get(self.mapping.time or "")
-        name = self.mapping.columns[place].rpartition(".")[2]
-        if unit is None or value is None or field_of(name) is not Field.CONSENT_DATE:
+    @cached_property
+    def _held(self) -> Collection[Field]:
+        return frozenset(held for held, _ in self.columns.places)
+
+    @cached_property
+    def _instants(self) -> Collection[str]:
+        """The places of instants that are numbers."""
+        if self.mapping.time is None:
+            return ()
+        names = {place: name.rpartition(".")[2] for place, name in self.mapping.columns.items()}
+        return {place for place, name in names.items() if field_of(name) is Field.CONSENT_DATE}
+
+    def _instant(self, value: object) -> object:
+        """Return a number that is an instant as a date."""
+        if value is None or self.mapping.time is None:
             return value
-        text = str(value)
+        unit, text = _UNITS[self.mapping.time], str(value)
         if found := _DOTNET.fullmatch(text):
             text = found[1]
         try:

@@ -12,6 +12,7 @@ published. The client may give up while an endpoint goes on. Opt-outs come in be
 differ, endpoints forget what they read. The law then decides over all that was published.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -363,10 +364,26 @@ def ends_of(brokers: Brokers) -> PartitionEnds:
     return PartitionEnds(cast("AdminClient", brokers), TOPIC)
 
 
-def test_answer_is_the_end_of_each_partition(pass_time: Callable[[float], None]):
+async def asked(ends: PartitionEnds, *partitions: int) -> Mapping[int, Future[int]]:
+    """Ask for the ends of partitions, and let the turn of the event loop end."""
+    found = ends.ask(partitions)
+    await asyncio.sleep(0)
+    return found
+
+
+async def test_questions_of_one_turn_are_one_call(pass_time: Callable[[float], None]):
+    """Each is answered, those about one partition by the same; the next turn asks again."""
+    ends = ends_of(brokers := Brokers(7, 9))
+    some = [ends.ask([3]), await asked(ends, 3)]
+    assert [one[3].result(0) for one in some] == [7, 7]
+    assert (await asked(ends, 3))[3].result(0) == 9
+    assert not brokers.answers
+
+
+async def test_answer_is_the_end_of_each_partition(pass_time: Callable[[float], None]):
     """No leader is looked up; the log of the client is taken all the same."""
     ends = ends_of(brokers := Brokers(7, 0))
-    found = ends.ask([3, 4])
+    found = await asked(ends, 3, 4)
     ends.repeat()
     assert sorted(one.result(0) for one in found.values()) == [0, 7]
     assert found.keys() == {3, 4}
@@ -382,14 +399,14 @@ def test_answer_is_the_end_of_each_partition(pass_time: Callable[[float], None])
     ],
     ids=["moved", "elected", "no offset"],
 )
-def test_question_is_repeated_once_leaders_were_looked_up(
+async def test_question_is_repeated_once_leaders_were_looked_up(
     pass_time: Callable[[float], None], first: int | KafkaException
 ):
     """A negative offset is no end: everything would count as read up to it, and an event that an
     endpoint has claimed as unknown.
     """
     ends = ends_of(brokers := Brokers(first, 7))
-    answer = ends.ask([3])[3]
+    answer = (await asked(ends, 3))[3]
     assert not answer.done()
     ends.repeat()
     assert answer.result(0) == 7
@@ -399,11 +416,11 @@ def test_question_is_repeated_once_leaders_were_looked_up(
     assert brokers.looked_up == [TOPIC]
 
 
-def test_repetitions_pause_and_end_with_the_time(pass_time: Callable[[float], None]):
+async def test_repetitions_pause_and_end_with_the_time(pass_time: Callable[[float], None]):
     """The reading thread asks ten times a second at most, and a question for two seconds."""
     moved = error(KafkaError.NOT_LEADER_FOR_PARTITION)
     ends = ends_of(brokers := Brokers(moved, moved, moved))
-    answer = ends.ask([3])[3]
+    answer = (await asked(ends, 3))[3]
     ends.repeat()
     ends.repeat()
     assert len(brokers.answers) == 1
@@ -413,19 +430,19 @@ def test_repetitions_pause_and_end_with_the_time(pass_time: Callable[[float], No
 
 
 @pytest.mark.parametrize("code", [KafkaError._TIMED_OUT, KafkaError.TOPIC_AUTHORIZATION_FAILED])
-def test_other_failure_is_the_answer(pass_time: Callable[[float], None], code: int):
+async def test_other_failure_is_the_answer(pass_time: Callable[[float], None], code: int):
     """The leader may have moved all the same: it is looked up before the next question."""
     ends = ends_of(brokers := Brokers(failure := error(code)))
-    assert ends.ask([3])[3].exception(0) is failure
+    assert (await asked(ends, 3))[3].exception(0) is failure
     ends.repeat()
     assert brokers.looked_up == [TOPIC]
 
 
-def test_leaders_are_looked_up_until_a_broker_answers(pass_time: Callable[[float], None]):
+async def test_leaders_are_looked_up_until_a_broker_answers(pass_time: Callable[[float], None]):
     """Without a broker the former leaders stay, and the next question would go to them."""
     ends = ends_of(brokers := Brokers(error(KafkaError._TIMED_OUT)))
     brokers.is_away = True
-    ends.ask([3])
+    await asked(ends, 3)
     for _ in range(3):
         ends.repeat()
         pass_time(1)
