@@ -5,6 +5,7 @@ one between looking for work and waiting is not lost.
 """
 
 import asyncio
+from collections import defaultdict
 from datetime import timedelta
 
 from psycopg import sql
@@ -20,38 +21,49 @@ NAMES = (OPT_OUTS, BULK, QUERIES, OUTBOX, VIA)
 
 
 class Notifications:
-    """The notifications of one process, counted by name."""
+    """The notifications of one process, counted by name, and those who wait for them.
+
+    Who waits may belong to a lane: equal loops, of which one is enough to look for work.
+    """
 
     def __init__(self) -> None:
-        self._counts = dict.fromkeys(NAMES, 0)
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {name: set() for name in NAMES}
+        self._counts = defaultdict[str, int](int)
+        self._waiting: dict[asyncio.Future[None], tuple[str, str]] = {}
+        """The name and the lane that each waits for."""
 
     def count(self, name: str) -> int:
         """Return how many notifications came so far; :meth:`wait`, given it, misses none since."""
         return self._counts[name]
 
     def wake(self, name: str) -> None:
-        """Wake those who wait for ``name`` in this process."""
-        if name not in self._counts:
-            return
+        """Wake all who wait for ``name`` in this process."""
         self._counts[name] += 1
-        for waiter in self._waiting[name]:
-            if not waiter.done():
+        for waiter, (awaited, _) in self._waiting.items():
+            if awaited == name and not waiter.done():
                 waiter.set_result(None)
 
-    async def wait(self, name: str, seen: int, at_most: timedelta) -> None:
-        """Return when more notifications than ``seen`` have come, or after ``at_most``."""
+    def wake_one(self, lane: str) -> None:
+        """Wake who has waited longest as one of ``lane``, if anybody does."""
+        for waiter, (_, its_lane) in self._waiting.items():
+            if its_lane == lane and not waiter.done():
+                waiter.set_result(None)
+                return
+
+    async def wait(self, name: str, seen: int, at_most: timedelta, lane: str = "") -> None:
+        """Return when more notifications than ``seen`` have come, as the one of ``lane`` that is
+        woken, or after ``at_most``.
+        """
         if self._counts[name] != seen:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[name].add(waiter)
+        self._waiting[waiter] = name, lane
         try:
             async with asyncio.timeout(at_most.total_seconds()):
                 await waiter
         except TimeoutError:
             return
         finally:
-            self._waiting[name].discard(waiter)
+            del self._waiting[waiter]
 
     async def listen(self, ledger: Ledger) -> None:
         """Wake this process for the notifications of all, until cancelled or disconnected."""

@@ -1,3 +1,24 @@
+-- name: open-work
+-- Which kinds of work are open: whatever a process may claim now, or will by itself later, is of one of them, and kinds
+-- that have nothing open need not be looked at. Each is read in the order of its index, which answers with the first.
+SELECT kind FROM unnest(ARRAY[
+    (SELECT 'unread' FROM submissions WHERE state = 'awaiting_result' ORDER BY next_poll_at LIMIT 1),
+    (SELECT 'unanswered' FROM submissions WHERE state IN ('intent', 'unknown') ORDER BY lease_until LIMIT 1),
+    (SELECT 'sendable' FROM consents
+        WHERE state IN ('pending', 'retryable') AND action = 'send' AND brake_id IS NULL
+        ORDER BY brand_code, channel, desired_status, due_at LIMIT 1),
+    (SELECT 'expiring' FROM consents
+        WHERE state IN ('pending', 'retryable') AND desired_status = 'ONAY'
+            AND expires_at <= %(now)s::timestamptz + interval '1 hour'
+        ORDER BY expires_at LIMIT 1),
+    (SELECT 'held back' FROM consents WHERE brake_id IS NOT NULL ORDER BY due_at LIMIT 1),
+    (SELECT 'to query' FROM consents
+        WHERE action = 'query' AND NOT onay_open AND NOT ret_open
+        ORDER BY brand_code, channel, recipient_type, next_attempt_at LIMIT 1),
+    (SELECT 'requests' FROM via_requests WHERE next_at IS NOT NULL ORDER BY next_at LIMIT 1)
+]) AS open_work (kind)
+WHERE kind IS NOT NULL
+
 -- name: claimable-channels
 -- The brands and channels with records to submit, and when the first of each is due; without those whose suspension
 -- allows no try yet.

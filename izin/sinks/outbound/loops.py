@@ -6,18 +6,21 @@ reach İYS, so in a loop of :data:`MAY_END` it ends the process; what only serve
 must not end sending, so any other loop is run again, and stands meanwhile in what is wrong with the
 process. Loops are independent of each other: leases in the ledger keep them, and those of other
 processes, from taking the same records.
+
+What waits until an instant sends no notification when that has come. So once an interval the ledger
+is asked, in one statement for all loops, which kinds of work are open (:data:`_LANES`), and of each
+lane that such work may be for, one loop is woken. At rest that is all that the loops ask.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
 from izin.consent import OurError
 from izin.iys.errors import CallError
-from izin.ledger.db import BULK, OPT_OUTS, QUERIES, VIA, Notifications
+from izin.ledger.db import BULK, OPT_OUTS, QUERIES, VIA, Notifications, statements
 from izin.ledger.offsets import until_released
 from izin.ledger.record import (
     ConcurrentChangeError,
@@ -50,6 +53,7 @@ MAY_END = frozenset(
     {
         "live",
         "rate limits",
+        "open work",
         "leases",
         "leases of failed steps",
         "opt-outs",
@@ -71,6 +75,23 @@ _BULK_LOOPS = 3
 _RESULT_LOOPS = 2
 _SELDOM = 5
 """After so many intervals is looked for what keeps no opt-out waiting."""
+_UNTOLD = 30
+"""After so many intervals a loop looks without having been woken: nothing depends on it."""
+_LANES: Mapping[str, tuple[str, ...]] = {
+    "unread": ("results", "results for opt-outs"),
+    "unanswered": ("recover opt-outs",),
+    "sendable": ("opt-outs", "bulk"),
+    "expiring": ("last hour",),
+    "to query": ("status queries", "swept queries"),
+    "requests": ("requests for consent",),
+}
+"""The lanes that each kind of open work may be for."""
+_SELDOM_LANES: Mapping[str, tuple[str, ...]] = {
+    "unanswered": ("free opt-ins", "recover"),
+    "expiring": ("expire",),
+    "held back": ("end holds",),
+}
+"""Those of what keeps no opt-out waiting."""
 _VIA_LOOPS = 2
 _RECOVERY_LOOPS = 3
 """For opt-outs: a process that ends leaves as many as its loops have begun."""
@@ -83,6 +104,7 @@ _STABLE = 5.0
 _SOUND = 60.0
 """After so many without an error, a loop that had failed by a fault of ours is sound again."""
 
+_SQL = statements("claims")
 _log = get_logger(__name__)
 
 
@@ -134,29 +156,23 @@ def outbound_loops(
     woken = partial(
         run_on_notification,
         notifications=notifications,
+        at_most=_UNTOLD * interval,
         stopping=stopping,
         failing=failing,
         ready=ready,
     )
-    seldom = _SELDOM * interval
     opt_outs, recover_opt_outs = (
         partial(work, opt_outs_only=True) for work in (poller.settle, recovery.recover)
     )
-    for name, step, every, count in (
-        ("egress addresses", EgressWatch(context=context).step, max(interval, _EGRESS_INTERVAL), 1),
-        ("leases", partial(_renew, context), sink.lease / RENEWALS_PER_LEASE, 1),
-        ("leases of failed steps", partial(_release, context), seldom, 1),
-        ("free opt-ins", recovery.free_opt_ins, seldom, 1),
-        ("recover", recovery.recover, seldom, 1),
-        ("expire", scheduler.expire, seldom, 1),
-        ("end holds", scheduler.end_holds, seldom, 1),
-        ("results", poller.settle, interval, _RESULT_LOOPS),
-        ("results for opt-outs", opt_outs, interval, 1),
-        ("recover opt-outs", recover_opt_outs, interval, _RECOVERY_LOOPS),
+    seldom = _SELDOM * interval
+    for name, step, every in (
+        ("open work", partial(_wake, context, notifications, _LANES), interval),
+        ("open work seldom", partial(_wake, context, notifications, _SELDOM_LANES), seldom),
+        ("egress addresses", EgressWatch(context=context).step, max(interval, _EGRESS_INTERVAL)),
+        ("leases", partial(_renew, context), sink.lease / RENEWALS_PER_LEASE),
+        ("leases of failed steps", partial(_release, context), seldom),
     ):
-        rests = Rests(every)
-        for number in range(count):
-            yield f"{name} {number}", repeat(name, step, rests=rests)
+        yield name, repeat(name, step, every=every)
     for name, step, channel, count in (
         ("opt-outs", scheduler.opt_out, OPT_OUTS, _OPT_OUT_LOOPS),
         ("bulk", scheduler.bulk, BULK, _BULK_LOOPS),
@@ -164,10 +180,26 @@ def outbound_loops(
         ("status queries", querier.query_due, QUERIES, 1),
         ("swept queries", SweptQuerier(context=context, querier=querier).query_swept, QUERIES, 1),
         ("requests for consent", ViaCaller(context=context).step, VIA, _VIA_LOOPS),
+        ("results", poller.settle, "", _RESULT_LOOPS),
+        ("results for opt-outs", opt_outs, "", 1),
+        ("recover opt-outs", recover_opt_outs, "", _RECOVERY_LOOPS),
+        ("recover", recovery.recover, "", 1),
+        ("free opt-ins", recovery.free_opt_ins, "", 1),
+        ("expire", scheduler.expire, "", 1),
+        ("end holds", scheduler.end_holds, "", 1),
     ):
-        rests = Rests(interval)
         for number in range(count):
-            yield f"{name} {number}", woken(name, step, channel=channel, rests=rests)
+            yield f"{name} {number}", woken(name, step, channel=channel)
+
+
+async def _wake(
+    context: OutboundContext, notifications: Notifications, lanes: Mapping[str, tuple[str, ...]]
+) -> bool:
+    """Wake one loop of each of ``lanes`` whose kind of work is open."""
+    for row in await context.ledger.fetch(_SQL["open-work"], {"now": context.clock()}):
+        for lane in lanes.get(row["kind"], ()):
+            notifications.wake_one(lane)
+    return False
 
 
 async def _renew(context: OutboundContext) -> bool:
@@ -220,39 +252,19 @@ async def _at_once() -> None:
     """Wait for nothing."""
 
 
-class Rests:
-    """The rests of equal loops: together they look for work once an interval, one after the other.
-
-    Each rests for as many intervals as there are of them that rest, itself among these.
-    """
-
-    def __init__(self, interval: timedelta) -> None:
-        self._interval = interval
-        self._resting = 0
-
-    @contextmanager
-    def rest(self) -> Iterator[timedelta]:
-        """Yield for how long a loop is to rest, for the length of that."""
-        self._resting += 1
-        try:
-            yield self._interval * self._resting
-        finally:
-            self._resting -= 1
-
-
 async def run_on_notification(  # noqa: PLR0913 - what is repeated, and what wakes and ends it
     name: str,
     step: Callable[[], Awaitable[bool]],
     *,
     notifications: Notifications,
     channel: str,
-    rests: Rests,
+    at_most: timedelta,
     stopping: asyncio.Event,
     failing: FailingLoops | None = None,
     ready: Callable[[], Awaitable[None]] = _at_once,
 ) -> None:
-    """Once it is ``ready``, repeat ``step`` while it finds work; else wait for a notification, at
-    most for its ``rests``.
+    """Once it is ``ready``, repeat ``step`` while it finds work; else wait for a notification, or
+    to be woken as one of the lane ``name``.
     """
 
     async def work() -> None:
@@ -260,8 +272,7 @@ async def run_on_notification(  # noqa: PLR0913 - what is repeated, and what wak
         while not stopping.is_set():
             seen = notifications.count(channel)
             if not await step():
-                with rests.rest() as at_most:
-                    await notifications.wait(channel, seen, at_most)
+                await notifications.wait(channel, seen, at_most, name)
 
     await keep_running(name, work, failing)
 
@@ -270,19 +281,18 @@ async def run_every(  # noqa: PLR0913 - what is repeated, when, and what ends it
     name: str,
     step: Callable[[], Awaitable[bool]],
     *,
-    rests: Rests,
+    every: timedelta,
     stopping: asyncio.Event,
     failing: FailingLoops | None = None,
     ready: Callable[[], Awaitable[None]] = _at_once,
 ) -> None:
-    """Once it is ``ready``, repeat ``step`` while it finds work, else after its ``rests``."""
+    """Once it is ``ready``, repeat ``step`` while it finds work, else after ``every``."""
 
     async def work() -> None:
         await ready()
         while not stopping.is_set():
             if not await step():
-                with rests.rest() as length:
-                    await asyncio.sleep(length.total_seconds())
+                await asyncio.sleep(every.total_seconds())
 
     await keep_running(name, work, failing)
 

@@ -136,6 +136,7 @@ LANE = {
     "addresses": ["192.0.2.1"],
 }
 QUERIES = [
+    ("claims", "open-work", {}),
     ("claims", "claimable-channels", {"status": "RET"}),
     ("claims", "claimable-channels", {"status": "ONAY"}),
     ("claims", "claim", {"status": "ONAY"}),

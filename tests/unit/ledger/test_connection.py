@@ -183,6 +183,25 @@ async def test_notification_before_the_wait_is_not_lost():
     await asyncio.wait_for(notifications.wait(BULK, seen, SOON), 1)
 
 
+async def test_of_a_lane_one_is_woken_at_a_time():
+    """Whoever has waited longest; others of the lane, and other lanes, wait on."""
+    notifications = Notifications()
+    first, second, other = (
+        asyncio.create_task(notifications.wait(BULK, 0, SOON, lane))
+        for lane in ("bulk", "bulk", "last hour")
+    )
+    await asyncio.sleep(0)
+    notifications.wake_one("bulk")
+    await asyncio.wait_for(first, 1)
+    assert not second.done()
+    notifications.wake_one("bulk")
+    await asyncio.wait_for(second, 1)
+    notifications.wake_one("bulk")
+    assert not other.done()
+    notifications.wake(BULK)
+    await asyncio.wait_for(other, 1)
+
+
 async def test_notification_ends_the_wait():
     """Nobody waits for the interval while there is work."""
     notifications = Notifications()

@@ -56,7 +56,6 @@ from izin.sinks.outbound import loops
 from izin.sinks.outbound.loops import (
     MAY_END,
     FailingLoops,
-    Rests,
     keep_running,
     run_every,
     run_on_notification,
@@ -453,21 +452,12 @@ async def test_loop_continues_after_a_transient_error():
             step,
             notifications=Notifications(),
             channel=BULK,
-            rests=Rests(INTERVAL),
+            at_most=INTERVAL,
             stopping=stopping,
         ),
         5,
     )
     assert len(tries) == 2
-
-
-def test_loops_that_rest_look_for_work_in_turn():
-    """Of three, one looks each interval; once the others work, one that rests looks as often."""
-    rests = Rests(INTERVAL)
-    with rests.rest() as first, rests.rest() as second, rests.rest() as third:
-        assert [first, second, third] == [INTERVAL, 2 * INTERVAL, 3 * INTERVAL]
-    with rests.rest() as alone:
-        assert alone == INTERVAL
 
 
 async def test_loop_ends_with_an_error_of_ours():
@@ -477,7 +467,7 @@ async def test_loop_ends_with_an_error_of_ours():
         raise OurError("a bug")
 
     with pytest.raises(OurError, match="a bug"):
-        await run_every("x", step, rests=Rests(INTERVAL), stopping=asyncio.Event())
+        await run_every("x", step, every=INTERVAL, stopping=asyncio.Event())
 
 
 @pytest.mark.parametrize(
