@@ -81,6 +81,8 @@ _SURVEY_INTERVAL = timedelta(minutes=10)
 _LOOK_INTERVAL = timedelta(minutes=1)
 _POLL_WAIT = timedelta(milliseconds=500)
 _CATCH_UP_INTERVAL = timedelta(seconds=1)
+_SELDOM = 5
+"""After so many intervals is looked for what people order and nobody waits for by the second."""
 
 _log = get_logger(__name__)
 
@@ -162,7 +164,7 @@ def background(parts: Parts) -> dict[str, Loop]:
             repeat,
             ledger,
             "erasures",
-            sink.poll_interval,
+            _SELDOM * sink.poll_interval,
             lambda owned: erasure.erase(owned, context.topic_messages, now=clock()),
         ),
         **_inbound(parts),
@@ -215,7 +217,7 @@ def _inbound(parts: Parts) -> dict[str, Loop]:
         ),
         "pull": partial(puller.run, every),
         "sweep": partial(
-            Sweeper(context=context, budget=budget, every=sink.sweep_every).run, every
+            Sweeper(context=context, budget=budget, every=sink.sweep_every).run, _SELDOM * every
         ),
     }
     if sink.daily_files:

@@ -17,6 +17,8 @@ BULK = "izin_bulk"
 QUERIES = "izin_queries"
 OUTBOX = "izin_outbox"
 VIA = "izin_via"
+_TAKEN_WITHIN = 0.05
+"""Seconds in which what has come is taken."""
 NAMES = (OPT_OUTS, BULK, QUERIES, OUTBOX, VIA)
 
 
@@ -72,5 +74,18 @@ class Notifications:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(name)))
             for name in NAMES:
                 self.wake(name)
-            async for notice in connection.notifies():
-                self.wake(notice.channel)
+            while True:
+                async for notice in connection.notifies(timeout=_TAKEN_WITHIN):
+                    self.wake(notice.channel)
+                # psycopg would look ten times a second whether anything came.
+                await _readable(connection.fileno())
+
+
+async def _readable(descriptor: int) -> None:
+    """Return when something can be read."""
+    loop, is_readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, is_readable.set)
+    try:
+        await is_readable.wait()
+    finally:
+        loop.remove_reader(descriptor)

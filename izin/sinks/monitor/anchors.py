@@ -43,8 +43,8 @@ _MOST_SENT = 1 << 20
 _LARGEST_REPLY = 1 << 16
 MOST_ROWS = 5_000
 """So many rows of one chain are anchored before the interval ends."""
-_LOOKS = timedelta(seconds=0.5)
-"""How often the growth of the chains is looked at meanwhile."""
+_LOOKS, _RARE_LOOKS = timedelta(seconds=0.5), timedelta(seconds=2)
+"""How often the growth of the chains is looked at meanwhile; rarely, where they do not grow."""
 _log = get_logger(__name__)
 
 
@@ -228,13 +228,12 @@ class AnchorWriter:
 
     async def wait(self) -> None:
         """Wait for the interval, or until a chain has grown by ``MOST_ROWS``."""
-        left = self.interval
-        while left > timedelta(0):
-            rest = min(left, _LOOKS)
+        left, before, rows = self.interval, 0, 0
+        while left > timedelta(0) and rows < MOST_ROWS:
+            rest = min(left, _RARE_LOOKS if rows == before else _LOOKS)
             await asyncio.sleep(rest.total_seconds())
             left -= rest
-            if await verify.growth(self.ledger) >= MOST_ROWS:
-                return
+            before, rows = rows, await verify.growth(self.ledger)
 
     async def anchor(self) -> int:
         """Anchor the chains that have grown; return their number."""
