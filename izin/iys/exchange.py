@@ -9,8 +9,6 @@ connection, or got no token. A writing call that may have been sent is OutcomeUn
 """
 
 import asyncio
-import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,6 +36,7 @@ from izin.iys.rate_limit import FAILURES, CallClass, CircuitBreakers, CircuitSta
 from izin.iys.wire_format import error_of, parse_json, read_refusals
 from izin.runtime.logs import get_logger
 from izin.runtime.settings import IysSettings
+from izin.runtime.sockets import RESET
 
 CALL_CLASS: Final = "call_class"
 OPERATION: Final = "operation"
@@ -207,12 +206,6 @@ class Call:
     """Awaited just before each attempt is written; False withholds it."""
 
 
-_ABORTED: Final = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-"""A connection that is given up, or whose process ends, is reset: what of a call is not sent yet is
-dropped. The system would go on sending it for minutes, and İYS take it when we count it as lost.
-"""
-
-
 class Exchange:
     """The HTTP connections to İYS, paced and guarded by circuit breakers."""
 
@@ -230,7 +223,7 @@ class Exchange:
         """What is known of whether İYS answers."""
         self._deadline = deadline = settings.timeout.total_seconds()
         inner = transport or httpx.AsyncHTTPTransport(
-            socket_options=[_ABORTED],
+            socket_options=[RESET],
             limits=httpx.Limits(
                 max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
             ),

@@ -53,6 +53,7 @@ from yarl import URL
 from izin.consent import SourceError
 from izin.ledger.webhooks.registry import WebhookSubscriber
 from izin.runtime.settings import WebhookSettings
+from izin.runtime.sockets import RESET
 
 MOST_OF_A_REPLY = 64 * 1024
 """Bytes of a reply's body that are read, and not kept; a longer one costs its connection."""
@@ -245,7 +246,9 @@ def checked_connector(
     def make_socket(address: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, where = address
         check(allowed, target.host, [str(where[0])], is_plain=target.is_plain)
-        return socket.socket(family, kind, protocol)
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(*RESET)
+        return made
 
     return TCPConnector(
         resolver=CheckedResolver(allowed, is_plain=target.is_plain),

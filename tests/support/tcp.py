@@ -3,8 +3,9 @@ warning in whichever test comes next.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 """Serves one connection, which is closed when it returns."""
@@ -63,3 +64,26 @@ async def ended(writer: asyncio.StreamWriter) -> None:
 
 _ACCEPTED = 0.01
 """Seconds until what was accepted has a transport and a handler."""
+
+
+@contextmanager
+def silent_server() -> Iterator[tuple[int, Callable[[], int]]]:
+    """Yield the port of a server that reads nothing, and what then counts the bytes that come until
+    its connection ends, however it does.
+    """
+
+    def received() -> int:
+        count = 0
+        connection, _ = server.accept()
+        with connection, suppress(ConnectionResetError):
+            while some := connection.recv(1 << 16):
+                count += len(some)
+        return count
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LITTLE)
+        yield int(server.getsockname()[1]), received
+
+
+_LITTLE = 4096
+"""Bytes that a silent server has from its network; the rest is still with the client."""

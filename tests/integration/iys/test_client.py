@@ -1,9 +1,7 @@
 """The client against the simulator over real HTTP, where what waits for it shows less."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from datetime import timedelta
 
 import httpx
@@ -22,6 +20,7 @@ from izin.sinks.outbound.context import iys_session
 from tests.support.builders import PHONE
 from tests.support.iys import InMemoryTokenStore, RecordingPacer
 from tests.support.simulator import IYS_CODE, SimulatorAdmin
+from tests.support.tcp import silent_server
 from tests.unit.iys.test_client import BRAND, METHODS
 
 OTHER = "+905550000002"
@@ -84,10 +83,9 @@ async def test_call_counts_as_sent_with_its_last_byte(client: IysClient, pacer: 
 
 async def test_call_that_is_given_up_is_not_delivered_later():
     """İYS reads nothing while the network is silent; after it, not all of a lost call is there."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with silent_server() as (port, received):
         settings = IysSettings(
-            base_url=f"http://127.0.0.1:{server.getsockname()[1]}",
+            base_url=f"http://127.0.0.1:{port}",
             username="fake",
             password=SecretStr("fake"),
             timeout=timedelta(seconds=0.5),
@@ -97,15 +95,4 @@ async def test_call_that_is_given_up_is_not_delivered_later():
         async with Exchange(settings, auth=httpx.Auth(), pacer=RecordingPacer()) as exchange:
             with pytest.raises(OutcomeUnknownError):
                 await exchange.call(call, lambda answer: answer)
-        connection, _ = server.accept()
-        with connection:
-            assert await asyncio.to_thread(received_by, connection) < len(orjson.dumps(body))
-
-
-def received_by(connection: socket.socket) -> int:
-    """Return how many bytes come until the connection ends, as ever."""
-    count = 0
-    with suppress(ConnectionResetError):
-        while some := connection.recv(1 << 16):
-            count += len(some)
-    return count
+        assert await asyncio.to_thread(received) < len(orjson.dumps(body))

@@ -33,6 +33,7 @@ from izin.webhooks.posting import (
 )
 from tests.integration.sinks.sink_harness import set_environment
 from tests.support.secret_keys import some_keys
+from tests.support.tcp import silent_server
 from tests.support.webhooks import a_subscriber
 
 LOOPBACK = AllowedTargets.parse(["127.0.0.0/8"])
@@ -63,6 +64,17 @@ async def posted(url: str, **given: Any) -> Reply:  # noqa: ANN401  # as a_poste
     reply = await poster.post([], b"{}")
     await poster.close()
     return reply
+
+
+async def test_request_that_is_given_up_is_not_delivered_later():
+    """An opt-in that comes once its repetition and an opt-out were taken would be the last word."""
+    with silent_server() as (port, received):
+        poster = a_poster(f"http://127.0.0.1:{port}/", timeout=0.5)
+        body = b"x" * 200_000
+        reply = await poster.post([], body)
+        await poster.close()
+        assert reply.status is None
+        assert await asyncio.to_thread(received) < len(body)
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
