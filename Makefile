@@ -29,7 +29,7 @@ OURS = --quiet --disable-pip-version-check --no-deps --no-build-isolation
 # What `make pins` and `make sbom` run, apart from what izin is tested with.
 TOOLS := $(VENV)/tools
 
-.PHONY: help setup demo up wheel test chaos drill fuzz check check-form check-law check-tests mutants bench format asyncapi axe browser docs site pins release .release sbom clean
+.PHONY: help setup demo up wheel test test-servers test-browser test-axe chaos drill fuzz check check-form check-law check-tests mutants bench format asyncapi axe browser docs site pins release .release sbom clean
 
 help: ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -57,11 +57,21 @@ wheel: $(READY) ## a wheel with compiled hot paths for this kind of machine, int
 
 # Those of the law run under coverage; those of benchmarks measure, so they run with the benchmarks.
 NOT_HERE = --ignore tests/unit/consent --ignore tests/integration/benchmarks
-# Three processes for each core that CI has: while a test waits for a server, others run.
-test: $(READY) $(if $(shell command -v npm),$(VENV)/oidc-provider/.ready) ## the whole test suite: what CI runs
+# What tests run beside izin, fetched side by side.
+FETCHED = test-servers test-browser test-axe $(if $(shell command -v npm),$(VENV)/oidc-provider/.ready)
+
+test-servers: $(READY)
 	@$(BIN)/izin download --registry --connect
+
+test-browser: $(READY)
 	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.browser
+
+test-axe: $(READY)
 	@$(MAKE) --no-print-directory axe || echo "axe is not installed: the tests of the console in a browser are skipped"
+
+# Three processes for each core that CI has: while a test waits for a server, others run.
+test: $(READY) ## the whole test suite: what CI runs
+	@$(MAKE) --no-print-directory --jobs 4 $(FETCHED)
 	@$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder \
 		--hypothesis-profile=same $(or $(PYTEST_ARGS),$(NOT_HERE))
 	@$(if $(PYTEST_ARGS),:,$(LAW) -n 2 --hypothesis-profile=same)

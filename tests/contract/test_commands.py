@@ -240,6 +240,29 @@ def test_options_have_no_second_name() -> None:
     ] == []
 
 
+ONE_TEXT = {
+    *("keys create", "keys rotate", "accounts save", "accounts link", "links make"),
+    *("sources show", "outbox", "privacy export"),
+}
+"""Their standard output is one text for a shell or a file: a key, a link, a mapping, SQL, JSON."""
+
+
+def test_results_are_printed_as_json_too() -> None:
+    """What has no ``--output`` only acts, and says what it did on standard error; or is a process,
+    or prints one text.
+    """
+    printing = {
+        words
+        for words, command in commands()
+        if "--output" not in {name for one in command.params for name in one.opts}
+        and PRINTS.search(inspect.getsource(inspect.unwrap(command.callback)))
+    }
+    assert printing == ONE_TEXT | {"up"}
+
+
+PRINTS = re.compile(r"typer\.echo|\bout\.print|\bprint_(json|rows|table)|\b_print|sys\.stdout")
+
+
 def test_top_level_is_small_and_in_groups() -> None:
     """The help shows the commands by what people do."""
     found = typer.main.get_command(cli.app).commands

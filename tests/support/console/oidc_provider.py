@@ -97,7 +97,7 @@ class OidcProvider:
         self.process = subprocess.Popen(
             command, cwd=INSTALLED, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        until(lambda: answers(f"{self.issuer}/.well-known/openid-configuration"))
+        until(lambda: answers(f"{self.issuer}/.well-known/openid-configuration"), within=60)
 
     def stop(self) -> None:
         """Stop it."""
