@@ -243,8 +243,8 @@ class LocalStack:
             asyncio.run(migrate(self.environment["DATABASE_URL"]))
         except MigrationError as error:
             raise LocalError(
-                f"the ledger in {self._folder.path} is of another version of izin ({error}); "
-                "run that version on it, or name another folder with --state-dir"
+                f"the ledger in {self._folder.path}: {error}; if another version of izin made it, "
+                "run that one on it, or name another folder with --state-dir"
             ) from error
 
     async def _register(self) -> None:

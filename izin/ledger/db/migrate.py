@@ -24,6 +24,8 @@ from izin.ledger.record import MigrationError
 from izin.runtime.backoff import Backoff
 from izin.runtime.logs import get_logger
 
+_OF_THE_SERVER = ("08", "57P")
+"""How the states begin of a connection that is lost, and of a server that stops or starts."""
 FOLDER = resources.files("izin.ledger") / "migrations"
 OUTSIDE = "-- Runs outside a transaction."
 """The first line of a file with one statement that may not be in a transaction."""
@@ -113,8 +115,8 @@ async def migrate(url: str, patience: Patience = _PATIENCE) -> tuple[str, ...]:
     """Bring the ledger at ``url`` up to this release; return the names of what was applied.
 
     Raises:
-        MigrationError: the ledger is of another release, or a migration did not get its locks; the
-            message names the sessions that have them. What ran before it stays.
+        MigrationError: the ledger is of another release, or a migration did not get its locks (the
+            message names the sessions that have them) or failed. What ran before it stays.
     """
     async with (
         await AsyncConnection.connect(url, autocommit=True) as connection,
@@ -154,6 +156,13 @@ async def _apply(
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             _log.warning("migration kept waiting", migration=one.name, blockers=blockers)
             await asyncio.sleep(patience.backoff.after(attempt).total_seconds())
+        except psycopg.Error as error:
+            if error.sqlstate is None or error.sqlstate.startswith(_OF_THE_SERVER):
+                raise
+            raise MigrationError(
+                f"migration {one.name} failed: {error.diag.message_primary} ({error.sqlstate}); "
+                "correct that, and run izin doctor --fix again, which repeats it"
+            ) from error
         else:
             return
         finally:
