@@ -1,8 +1,8 @@
 """``python -m tests.chaos.days``: a week on a virtual clock; ``make chaos STAGE=days DAYS=7``.
 
-Recipients opt in and out, files come in, sinks are killed, İYS is down: all of it follows from a
-seed. Afterwards everything settles and is compared: no token call too many, nothing submitted late,
-the register as the law decides.
+Recipients opt in and out, files come in, sinks are killed, İYS is down, or gets calls when nobody
+awaits them any more: all of it follows from a seed. Afterwards everything settles and is compared:
+no token call too many, nothing submitted late, the register as the law decides.
 
 It ends with the lines ``days-unexplained`` and ``days-token-calls``, each ``ok`` or ``short``. Exit
 codes: 0 every guarantee held, 1 one was violated, 2 wrong usage.
@@ -145,7 +145,7 @@ class VirtualDays(VirtualCampaign):
                     tasks.create_task(self._publish_events(ledger))
                     tasks.create_task(self._publish_files(ledger))
                     tasks.create_task(self._kill_sinks())
-                    tasks.create_task(self._cause_outages())
+                    tasks.create_task(self._cause_outages(ledger))
                     tasks.create_task(self._report_progress())
                 self.on_progress("settling")
                 await self._settle(ledger)
@@ -221,15 +221,39 @@ class VirtualDays(VirtualCampaign):
             await asyncio.sleep(self._random.uniform(10, 1200))
             self._sinks.start_all()
 
-    async def _cause_outages(self) -> None:
+    async def _cause_outages(self, ledger: Ledger) -> None:
         """Interrupt İYS, or the connection to it, twice a day, for minutes or hours."""
         while not self._is_over:
             await asyncio.sleep(self._random.uniform(4, 14) * HOUR)
             self._transport.outage = self._random.choice(list(Outage))
             self._outages += 1
-            longest = 0.5 if self._transport.outage is Outage.LOST else 8
-            await asyncio.sleep(self._random.uniform(0.05, longest) * HOUR)
-            self._transport.outage = None
+            if self._transport.outage is Outage.HELD:
+                await self._change_minds(ledger)
+            else:
+                longest = 0.5 if self._transport.outage is Outage.LOST else 8
+                await asyncio.sleep(self._random.uniform(0.05, longest) * HOUR)
+            await self._transport.end_outage()
+
+    async def _change_minds(self, ledger: Ledger) -> None:
+        """Have people who are new opt in, each by a call of its own, and opt out soon after."""
+        people = range(10**6 + 10 * self._outages, 10**6 + 10 * self._outages + 6)
+        for status in ("ONAY", "RET"):
+            for person in people:
+                await self._decide_one(ledger, person, status)
+                await asyncio.sleep(self._random.uniform(1, 10))
+            await asyncio.sleep(self._random.uniform(60, 400))
+
+    async def _decide_one(self, ledger: Ledger, person: int, status: str) -> None:
+        at = self._site.time.now().replace(microsecond=0)
+        event = an_event(
+            event_id=f"mind-{person}-{status}",
+            brand_code=BRANDS[person % len(BRANDS)],
+            recipient=a_phone(person),
+            status=status,
+            consent_date=at,
+            received_at=at,
+        )
+        await self._site.decide(ledger, [event])
 
     async def _settle(self, ledger: Ledger) -> None:
         async with asyncio.timeout(_SETTLES_WITHIN.total_seconds()):

@@ -93,6 +93,7 @@ class Outage(StrEnum):
     DOWN = "no connection"
     LOST = "replies lost after their effect"
     BUSY = "İYS answers 503"
+    HELD = "every second call of opt-ins held by a silent network"
 
 
 @dataclass(kw_only=True)
@@ -172,6 +173,8 @@ class SimulatorTransport:
         self.outage: Outage | None = None
         self.token_calls: list[float] = []
         self.calls = 0
+        self._opt_ins = 0
+        self._held: list[tuple[httpx.ASGITransport, httpx.Request]] = []
 
     def of(self, address: str) -> "TransportOfAddress":
         """Return the transport of the processes behind an address."""
@@ -185,6 +188,11 @@ class SimulatorTransport:
         await asyncio.sleep(_LATENCY)
         if self.outage is Outage.DOWN:
             raise httpx.ConnectError("down", request=request)
+        if self.outage is Outage.HELD and b'"ONAY"' in request.content:
+            self._opt_ins += 1
+            if self._opt_ins % 2:
+                self._held.append((inner, request))
+                await asyncio.Event().wait()  # until its client gives it up
         if self.outage is Outage.BUSY:
             busy = {"errors": [{"code": "H192", "message": "busy"}]}
             return httpx.Response(503, json=busy, request=request)
@@ -197,6 +205,13 @@ class SimulatorTransport:
         if self.outage is Outage.LOST:
             raise httpx.ReadError("lost", request=request)
         return answer
+
+    async def end_outage(self) -> None:
+        """End the outage; what the network has held arrives, though nobody awaits it any more."""
+        self.outage = None
+        held, self._held = self._held, []
+        for inner, request in held:
+            await inner.handle_async_request(request)
 
 
 @dataclass(frozen=True, slots=True)
