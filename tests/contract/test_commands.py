@@ -240,6 +240,7 @@ def test_options_have_no_second_name() -> None:
     ] == []
 
 
+PRINTS = re.compile(r"typer\.echo|\bout\.print|\bprint_(json|rows|table)|\b_print|sys\.stdout")
 ONE_TEXT = {
     *("keys create", "keys rotate", "accounts save", "accounts link", "links make"),
     *("sources show", "outbox", "privacy export"),
@@ -258,9 +259,6 @@ def test_results_are_printed_as_json_too() -> None:
         and PRINTS.search(inspect.getsource(inspect.unwrap(command.callback)))
     }
     assert printing == ONE_TEXT | {"up"}
-
-
-PRINTS = re.compile(r"typer\.echo|\bout\.print|\bprint_(json|rows|table)|\b_print|sys\.stdout")
 
 
 def test_top_level_is_small_and_in_groups() -> None:

@@ -261,9 +261,9 @@ class PayloadSource(Generic[P]):
 
         faults: list[Violation] = []
         mapping, columns = self.mapping, self.columns
-        instants = self._instants
+        units = self._units
         row = [
-            text_of(place, self._instant(at(place)) if place in instants else at(place), faults)
+            text_of(place, _instant(at(place), units.get(place)), faults)
             for place in mapping.columns
         ]
         brands: Collection[int] = mapping.brands
@@ -326,24 +326,26 @@ class PayloadSource(Generic[P]):
         return frozenset(held for held, _ in self.columns.places)
 
     @cached_property
-    def _instants(self) -> Collection[str]:
-        """The places of instants that are numbers."""
+    def _units(self) -> Mapping[str, int]:
+        """Of the places of instants that are numbers: how many of their unit are a second."""
         if self.mapping.time is None:
-            return ()
+            return {}
         names = {place: name.rpartition(".")[2] for place, name in self.mapping.columns.items()}
-        return {place for place, name in names.items() if field_of(name) is Field.CONSENT_DATE}
+        unit = _UNITS[self.mapping.time]
+        return {place: unit for place, one in names.items() if field_of(one) is Field.CONSENT_DATE}
 
-    def _instant(self, value: object) -> object:
-        """Return a number that is an instant as a date."""
-        if value is None or self.mapping.time is None:
-            return value
-        unit, text = _UNITS[self.mapping.time], str(value)
-        if found := _DOTNET.fullmatch(text):
-            text = found[1]
-        try:
-            return datetime.fromtimestamp(float(text) / unit, UTC).isoformat("T", "seconds")
-        except (ValueError, OverflowError, OSError):
-            return text
+
+def _instant(value: object, unit: int | None) -> object:
+    """Return a number that is an instant, in a ``unit``, as a date."""
+    if unit is None or value is None:
+        return value
+    text = str(value)
+    if found := _DOTNET.fullmatch(text):
+        text = found[1]
+    try:
+        return datetime.fromtimestamp(float(text) / unit, UTC).isoformat("T", "seconds")
+    except (ValueError, OverflowError, OSError):
+        return text
 
 
 def _reference(part: object, values: Mapping[Field, str]) -> str | None:

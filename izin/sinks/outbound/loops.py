@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
+from itertools import count
 
 from izin.consent import OurError
 from izin.iys.errors import CallError
@@ -79,19 +80,17 @@ _UNTOLD = 30
 """After so many intervals a loop looks without having been woken: nothing depends on it."""
 _LANES: Mapping[str, tuple[str, ...]] = {
     "unread": ("results", "results for opt-outs"),
-    "unanswered": ("recover opt-outs",),
+    "unanswered": ("recover opt-outs", "recover", "free opt-ins"),
     "sendable": ("opt-outs", "bulk"),
-    "expiring": ("last hour",),
+    "expiring": ("last hour", "expire"),
+    "held back": ("end holds",),
     "to query": ("status queries", "swept queries"),
     "requests": ("requests for consent",),
 }
 """The lanes that each kind of open work may be for."""
-_SELDOM_LANES: Mapping[str, tuple[str, ...]] = {
-    "unanswered": ("free opt-ins", "recover"),
-    "expiring": ("expire",),
-    "held back": ("end holds",),
-}
-"""Those of what keeps no opt-out waiting."""
+_SELDOM_LANES = frozenset({"recover", "free opt-ins", "expire", "end holds"})
+_UNNOTIFIED = ""
+"""The channel of lanes that nobody notifies: they are woken where their kind of work is open."""
 _VIA_LOOPS = 2
 _RECOVERY_LOOPS = 3
 """For opt-outs: a process that ends leaves as many as its loops have begun."""
@@ -164,41 +163,41 @@ def outbound_loops(
     opt_outs, recover_opt_outs = (
         partial(work, opt_outs_only=True) for work in (poller.settle, recovery.recover)
     )
-    seldom = _SELDOM * interval
     for name, step, every in (
-        ("open work", partial(_wake, context, notifications, _LANES), interval),
-        ("open work seldom", partial(_wake, context, notifications, _SELDOM_LANES), seldom),
+        ("open work", partial(_wake, context, notifications, count()), interval),
         ("egress addresses", EgressWatch(context=context).step, max(interval, _EGRESS_INTERVAL)),
         ("leases", partial(_renew, context), sink.lease / RENEWALS_PER_LEASE),
-        ("leases of failed steps", partial(_release, context), seldom),
+        ("leases of failed steps", partial(_release, context), _SELDOM * interval),
     ):
         yield name, repeat(name, step, every=every)
-    for name, step, channel, count in (
+    for name, step, channel, loops in (
         ("opt-outs", scheduler.opt_out, OPT_OUTS, _OPT_OUT_LOOPS),
         ("bulk", scheduler.bulk, BULK, _BULK_LOOPS),
         ("last hour", scheduler.last_hour, BULK, 1),
         ("status queries", querier.query_due, QUERIES, 1),
         ("swept queries", SweptQuerier(context=context, querier=querier).query_swept, QUERIES, 1),
         ("requests for consent", ViaCaller(context=context).step, VIA, _VIA_LOOPS),
-        ("results", poller.settle, "", _RESULT_LOOPS),
-        ("results for opt-outs", opt_outs, "", 1),
-        ("recover opt-outs", recover_opt_outs, "", _RECOVERY_LOOPS),
-        ("recover", recovery.recover, "", 1),
-        ("free opt-ins", recovery.free_opt_ins, "", 1),
-        ("expire", scheduler.expire, "", 1),
-        ("end holds", scheduler.end_holds, "", 1),
+        ("results", poller.settle, _UNNOTIFIED, _RESULT_LOOPS),
+        ("results for opt-outs", opt_outs, _UNNOTIFIED, 1),
+        ("recover opt-outs", recover_opt_outs, _UNNOTIFIED, _RECOVERY_LOOPS),
+        ("recover", recovery.recover, _UNNOTIFIED, 1),
+        ("free opt-ins", recovery.free_opt_ins, _UNNOTIFIED, 1),
+        ("expire", scheduler.expire, _UNNOTIFIED, 1),
+        ("end holds", scheduler.end_holds, _UNNOTIFIED, 1),
     ):
-        for number in range(count):
+        for number in range(loops):
             yield f"{name} {number}", woken(name, step, channel=channel)
 
 
 async def _wake(
-    context: OutboundContext, notifications: Notifications, lanes: Mapping[str, tuple[str, ...]]
+    context: OutboundContext, notifications: Notifications, turns: Iterator[int]
 ) -> bool:
-    """Wake one loop of each of ``lanes`` whose kind of work is open."""
+    """Wake one loop of each lane whose kind of work is open."""
+    is_seldom = next(turns) % _SELDOM == 0
     for row in await context.ledger.fetch(_SQL["open-work"], {"now": context.clock()}):
-        for lane in lanes.get(row["kind"], ()):
-            notifications.wake_one(lane)
+        for lane in _LANES[row["kind"]]:
+            if is_seldom or lane not in _SELDOM_LANES:
+                notifications.wake_one(lane)
     return False
 
 

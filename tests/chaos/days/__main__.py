@@ -21,7 +21,7 @@ from iys_simulator.state import SimulatorState
 from iys_simulator.store.movements import Movement
 
 from benchmarks.results import RunReport
-from izin.consent import TURKEY_CALENDAR, BrandTerms, Consent, due_at
+from izin.consent import TURKEY_CALENDAR, BrandTerms, Consent, ConsentEvent, due_at
 from izin.iys.wire_format import from_turkish
 from izin.ledger import reads
 from izin.ledger.db import Ledger
@@ -80,6 +80,18 @@ def repeated(saved: Iterable[Movement]) -> list[str]:
             found.append(f"{one.status} of {one.consent_date} saved after one of {last[key]}")
         last[key] = one.consent_date
     return found
+
+
+def an_event_of(event_id: str, person: int, at: datetime, status: str) -> ConsentEvent:
+    """Return what a person says ``at`` an instant to the brand that is theirs."""
+    return an_event(
+        event_id=event_id,
+        brand_code=BRANDS[person % len(BRANDS)],
+        recipient=a_phone(person),
+        status=status,
+        consent_date=at,
+        received_at=at,
+    )
 
 
 def most_an_hour(instants: Sequence[float]) -> int:
@@ -173,13 +185,11 @@ class VirtualDays(VirtualCampaign):
             number = self._site.decided
             recipients = self._random.sample(range(_RECIPIENTS), self._random.randint(1, 5))
             events = [
-                an_event(
-                    event_id=f"event-{number}-{person}",
-                    brand_code=BRANDS[person % len(BRANDS)],
-                    recipient=a_phone(person),
-                    status=self._random.choices(["ONAY", "RET"], weights=[3, 1])[0],
-                    consent_date=at,
-                    received_at=at,
+                an_event_of(
+                    f"event-{number}-{person}",
+                    person,
+                    at,
+                    self._random.choices(["ONAY", "RET"], weights=[3, 1])[0],
                 )
                 for person in recipients
             ]
@@ -239,21 +249,11 @@ class VirtualDays(VirtualCampaign):
         people = range(10**6 + 10 * self._outages, 10**6 + 10 * self._outages + 6)
         for status in ("ONAY", "RET"):
             for person in people:
-                await self._decide_one(ledger, person, status)
+                at = self._site.time.now().replace(microsecond=0)
+                event = an_event_of(f"mind-{person}-{status}", person, at, status)
+                await self._site.decide(ledger, [event])
                 await asyncio.sleep(self._random.uniform(1, 10))
             await asyncio.sleep(self._random.uniform(60, 400))
-
-    async def _decide_one(self, ledger: Ledger, person: int, status: str) -> None:
-        at = self._site.time.now().replace(microsecond=0)
-        event = an_event(
-            event_id=f"mind-{person}-{status}",
-            brand_code=BRANDS[person % len(BRANDS)],
-            recipient=a_phone(person),
-            status=status,
-            consent_date=at,
-            received_at=at,
-        )
-        await self._site.decide(ledger, [event])
 
     async def _settle(self, ledger: Ledger) -> None:
         async with asyncio.timeout(_SETTLES_WITHIN.total_seconds()):
