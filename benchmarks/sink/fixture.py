@@ -31,7 +31,7 @@ from izin.runtime.process import with_pauses
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
-from izin.sinks.ingest.batch import BATCH, most_after
+from izin.sinks.ingest.batch import FEW, most_after
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 
@@ -111,15 +111,17 @@ class SinkFixture:
 
         As in the worker, the next ones are read while the last are written.
         """
-        place = most = BATCH
+        place = most = FEW
+        loop = asyncio.get_running_loop()
         coming = asyncio.create_task(self._read(values[:place]))
         while reads := await coming:
             following = values[place : place + most]
             place += len(following)
             coming = asyncio.create_task(self._read(following))
             before, self.offset = self.offset, self.offset + len(reads)
-            ruled = await self.ingester.store(_TOPIC, "bench", reads, {0: (before, self.offset)})
-            most = most_after(ruled, len(reads))
+            began = loop.time()
+            await self.ingester.store(_TOPIC, "bench", reads, {0: (before, self.offset)})
+            most = most_after(most, len(reads), loop.time() - began)
 
     async def _read(self, values: Sequence[bytes]) -> list[IncomingDecision]:
         return [self.ingester.decisions.read(value) async for value in with_pauses(values)]

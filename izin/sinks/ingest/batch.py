@@ -149,16 +149,20 @@ _SQL = statements("history")
 BATCH = 8000
 """The most decisions in a transaction; with fewer available, it does not wait for more."""
 FEW = 1000
-"""The most decisions that a transaction may apply one by one, estimated from the previous batch:
-keys are locked while the transaction lasts, and an opt-out must not wait for seconds.
+"""What is stored at once before anything is known of how long that takes."""
+_LASTS = 1.0
+"""The seconds that a transaction may last, estimated from the previous one: its keys are locked as
+long, and an opt-out that is stored ahead waits.
 """
 
 
-def most_after(applied: int, of: int) -> int:
-    """Return the most decisions of the next batch; of the last one's ``of``, ``applied`` were
-    applied one by one.
+def most_after(most: int, stored: int, seconds: float) -> int:
+    """Return the most decisions of the next batch, after one of at most ``most``: of that one,
+    ``stored`` took ``seconds``. A few that were stored quickly say nothing of many.
     """
-    return FEW if applied * BATCH > FEW * of else BATCH
+    if stored < FEW and seconds <= _LASTS:
+        return most
+    return min(max(FEW, int(stored * _LASTS / seconds)), BATCH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

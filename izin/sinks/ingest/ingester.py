@@ -113,9 +113,9 @@ class Ingester(IngestContext):
         decisions: Sequence[IncomingDecision],
         moves: Moves,
         quarantined: Sequence[QuarantinedRecord] = (),
-    ) -> int:
+    ) -> None:
         """Write ``decisions``, the dead letters of ``quarantined`` and the offsets after them, and
-        publish the offsets last; return how many were applied one by one.
+        publish the offsets last.
 
         ``moves`` has the old and the new offset of each partition. One batch is stored at a time:
         an opt-out that is stored ahead may have the key of an opt-in in the reader's batch. Raises
@@ -139,7 +139,6 @@ class Ingester(IngestContext):
                         raise
                     _log.info("batch stored again", reason=str(error))
         alert(stored.of_others)
-        return len(stored.others)
 
     @cached_property
     def bootstrapper(self) -> Bootstrapper:
@@ -184,7 +183,7 @@ class Reader:
         self._ingester = ingester
         self._topic = topic
         self._write = ingester.store
-        self._most = most_after(0, 0)
+        self._most = FEW
         self._is_full = False
         self._storing_since: float | None = None
 
@@ -272,8 +271,10 @@ class Reader:
             if one.quarantined is not None and one.partition not in held
         ]
         if moves or decisions:
-            applied = await self._write(topic.topic, topic.topic_id, decisions, moves, quarantined)
-            self._most = most_after(applied, len(decisions))
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await self._write(topic.topic, topic.topic_id, decisions, moves, quarantined)
+            self._most = most_after(self._most, len(decisions), loop.time() - began)
             topic.moved(moves)
         isolation.stored(records)
 

@@ -176,20 +176,26 @@ async def test_close_waits_for_a_cancelled_poll() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ruled", "of", "most"),
+    ("stored", "seconds", "most"),
     [
-        (0, 0, BATCH),
-        (0, BATCH, BATCH),
-        (FEW, BATCH, BATCH),
-        (FEW + 1, BATCH, FEW),
-        (FEW, FEW, FEW),
-        (FEW // 2, FEW, FEW),
-        (1, FEW, BATCH),
+        (FEW, 0.1, BATCH),
+        (FEW, 0.5, 2 * FEW),
+        (2 * FEW, 1.0, 2 * FEW),
+        (BATCH, 4.0, 2 * FEW),
+        (BATCH, 60.0, FEW),
+        (1, 1.5, FEW),
+        (0, 1.5, FEW),
     ],
 )
-def test_most_after_limits_batches_of_known_keys(ruled: int, of: int, most: int) -> None:
-    """The next batch is expected to be like the last one, whatever its size."""
-    assert most_after(ruled, of) == most
+def test_next_batch_is_what_a_second_stores(stored: int, seconds: float, most: int) -> None:
+    """It is expected to be like the last one, whatever that one's size."""
+    assert most_after(BATCH // 2, stored, seconds) == most
+
+
+@pytest.mark.parametrize("most", [FEW, BATCH])
+def test_few_that_are_stored_quickly_change_no_batch(most: int) -> None:
+    """A quiet hour makes batches neither small nor large."""
+    assert most_after(most, FEW - 1, 0.9) == most
 
 
 def gleaned(value: bytes = VALUE) -> Gleaned:

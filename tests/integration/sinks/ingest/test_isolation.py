@@ -288,9 +288,9 @@ class Gate:
     ingester: Ingester
     opened: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def __call__(self, *batch: Any) -> int:  # noqa: ANN401  # what the store is given
+    async def __call__(self, *batch: Any) -> None:  # noqa: ANN401  # what the store is given
         await self.opened.wait()
-        return await self.ingester.store(*batch)
+        await self.ingester.store(*batch)
 
 
 @asynccontextmanager

@@ -31,6 +31,7 @@ from izin.ledger.unit_of_work import UnitOfWork
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
 from izin.sinks.inbound.movements import ObservedMovement, observe
+from izin.sinks.ingest.batch import Batch
 from tests.integration.sinks.ingest.test_bulk_rows import (
     BRANDS,
     CODEC,
@@ -254,9 +255,10 @@ async def ingested(url: str, rows: Sequence[ConsentRow], mark: str, values: Sequ
         known = await offsets.positions(ledger, TOPIC, [0], cluster_id="c", topic_id="t")
         reads = list(map(its_ingester.decisions.read, values))
         moves = {0: (known[0], known[0] + len(reads))}
-        applied = await its_ingester.store(TOPIC, "t", reads, moves)
+        batch = Batch(topic=TOPIC, topic_id="t", decisions=reads, moves=moves, quarantined=())
+        stored = await its_ingester._storage.store(batch, its_ingester.clock())
         (found,) = await ledger.fetch(WRITTEN, {"mark": f"%/+905{mark}%"})
-        return applied, found
+        return len(stored.others), found
 
 
 async def observed(url: str, mark: str) -> Any:  # noqa: ANN401  # rows
