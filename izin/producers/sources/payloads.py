@@ -24,6 +24,8 @@ from izin.consent import SourceError
 _SELECTED: Final = re.compile(r"\[([^=\]]+)=([^\]]*)\]")
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,5}", re.ASCII)
 _MOST_FIELDS: Final = 1000
+_DEEPEST: Final = 100
+"""What is nested deeper could be read, and not be written again: Python's stack ends in between."""
 URLENCODED: Final = "application/x-www-form-urlencoded"
 MULTIPART: Final = "multipart/form-data"
 NOTHING: Final = object()
@@ -49,12 +51,15 @@ class Delivery(NamedTuple):
             if kind == URLENCODED:
                 text = self.body.decode("utf-8", "replace")
                 return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
-            return json.loads(self.body.decode("utf-8-sig", "surrogateescape"))
+            found = json.loads(self.body.decode("utf-8-sig", "surrogateescape"))
         except json.JSONDecodeError as error:
             where = f"line {error.lineno}, column {error.colno}"
             raise PayloadError(f"the body is not JSON: {error.msg} at {where}") from None
         except (ValueError, RecursionError):
             raise PayloadError("the body is neither JSON nor a form that can be read") from None
+        if _is_deep(found):
+            raise PayloadError(f"the body is nested deeper than {_DEEPEST} lists and objects")
+        return found
 
 
 class Place(NamedTuple):
@@ -97,6 +102,18 @@ def place_of(text: str) -> Place:
         )
     parts = pointer.split("/")[1:]
     return Place(kind, "", tuple(one.replace("~1", "/").replace("~0", "~") for one in parts))
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
 
 
 def _pointed(value: object, parts: tuple[str, ...]) -> object:

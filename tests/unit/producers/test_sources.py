@@ -277,9 +277,9 @@ def test_trial_with_a_wrong_secret_ends_with_1(
 
 
 async def test_deeply_nested_payload_is_a_dead_letter(post: Post, fake: FakePublisher):
-    """However deep, it is read, or kept as it came; also at the depth where Python gives up."""
+    """It is kept as it came, at every depth from the bound to where Python gives up."""
     headers = {"content-type": "application/json"}
-    for depth in (400, *range(700, 1010, 2), 5000):
+    for depth in (*range(100, 1010), 5000):
         body = b'{"date": "2026-03-02", "more": ' + b"[" * depth + b"]" * depth + b"}"
         answer = await post("netgsm", (f"?secret={TEXT}", headers, body))
         assert (answer.status_code, answer.json()["dead_letters"]) == (202, 1), depth
