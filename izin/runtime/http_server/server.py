@@ -393,6 +393,7 @@ class HttpListeners:
                     access_log=False,
                     lifespan="off",
                     server_header=False,
+                    proxy_headers=bool(proxies),
                     forwarded_allow_ips=proxies,
                     timeout_graceful_shutdown=drain,
                 )

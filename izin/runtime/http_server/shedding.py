@@ -7,11 +7,12 @@ a third each, and so on. No client can take what another needs, and none needs a
 share the requests in the same way, from however many addresses a key comes.
 """
 
+from __future__ import annotations
+
 import asyncio
 import resource
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv6Address, ip_network
@@ -88,9 +89,12 @@ class HttpMetrics:
         self.connections = Gauge(
             "izin_http_connections", "Open HTTP connections.", registry=registry
         )
-        self.requests = Gauge(
+        requests = Gauge(
             "izin_http_requests", "HTTP requests in progress, but for health.", registry=registry
         )
+        self.shared: list[Shares] = []
+        """Of which the requests in progress are counted when somebody asks."""
+        requests.set_function(lambda: sum(one.taken for one in self.shared))
 
     def refused(self, reason: Refused) -> None:
         """Count what a limit refused."""
@@ -103,6 +107,7 @@ class Shares:
     def __init__(self, most: int) -> None:
         self.free = most
         """How many more there may be in all."""
+        self.taken = 0
         self._in_progress: Counter[str] = Counter()
 
     def is_spent(self, name: str) -> bool:
@@ -112,23 +117,32 @@ class Shares:
     def take(self, name: str) -> None:
         """Count one more of ``name``."""
         self._in_progress[name] += 1
+        self.taken += 1
         self.free -= 1
 
     def give_back(self, name: str) -> None:
         """Count one less of ``name``."""
         self.free += 1
+        self.taken -= 1
         self._in_progress[name] -= 1
         if not self._in_progress[name]:
             del self._in_progress[name]
 
-    @contextmanager
-    def taking(self, name: str) -> Iterator[None]:
-        """Count one more of ``name`` while the block runs."""
-        self.take(name)
-        try:
-            yield
-        finally:
-            self.give_back(name)
+    def taking(self, name: str) -> _Taken:
+        """Return a context in which one more of ``name`` is counted."""
+        return _Taken(self, name)
+
+
+@dataclass(slots=True)
+class _Taken:
+    shares: Shares
+    name: str
+
+    def __enter__(self) -> None:
+        self.shares.take(self.name)
+
+    def __exit__(self, *_: object) -> None:
+        self.shares.give_back(self.name)
 
 
 class Shedding:
@@ -139,6 +153,7 @@ class Shedding:
         self.metrics = metrics
         self.keys = Shares(limits.requests)
         self._clients = Shares(limits.requests)
+        metrics.shared.append(self._clients)
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -153,7 +168,6 @@ class Shedding:
             await (FULL if reason is Refused.FULL else OF_CLIENT).response()(scope, receive, send)
             return
         scope[_SCOPE] = self
-        self.metrics.requests.inc()
         self._clients.take(client)
         try:
             await self._app(scope, receive, send)
@@ -161,7 +175,6 @@ class Shedding:
             pass  # nobody is left to answer
         finally:
             self._clients.give_back(client)
-            self.metrics.requests.dec()
 
     def _excess(self, client: str) -> Refused | None:
         if self._clients.free <= 0:
