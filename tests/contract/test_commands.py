@@ -403,6 +403,12 @@ def _help(command: click.Command) -> str:
     return " ".join([command.help or "", *options])
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_no_word_in_brackets(name: str) -> None:
+    """The terminal would take it for markup, and leave it out."""
+    assert re.findall(r"\[[a-z/#@]", _help(COMMANDS[name])) == []
+
+
 HEADINGS = re.findall(
     r"^## (.*)$", (ROOT / "docs" / "problems.md").read_text("utf-8"), re.MULTILINE
 )

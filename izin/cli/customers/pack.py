@@ -246,8 +246,10 @@ def void_consents_of(
     print_rows(output, ("brand", "channel", *columns), rows)
     if found and not returned:
         say("a new consent is given as said; never ask for it by a commercial message")
+    if not found and not returned:
+        say("what a first loading calls void is never published: the reports beside its files have it")
     if out is not None:
-        say(f"{sum(found.values()):,} consents are in {out}: no send list")
+        say(f"{sum(found.values()):,} consents are in {out}; it is not a list to send to")
     exit_if(found and not returned)
 
 

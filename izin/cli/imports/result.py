@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Final
 
 import typer
@@ -141,7 +142,7 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
     if done.report_path is not None:
         yield "report", "", f"{done.report_path}: each of these rows, its reason and its remedy"
     if not done.dry_run:
-        yield "changes", "", f"izin import changes {done.path.name}"
+        yield "changes", "", f"izin import changes {quote(str(done.path))}"
     seconds = "nothing was published: --dry-run" if done.dry_run else ""
     yield "seconds", f"{done.seconds:.1f}", seconds
 

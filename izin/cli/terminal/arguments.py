@@ -141,7 +141,7 @@ TableArgument = Annotated[
         exists=True,
         dir_okay=False,
         readable=True,
-        help="A table: CSV, or an .xlsx workbook, of whose sheets the first is read.",
+        help="A table: CSV, or an .xlsx workbook with one sheet that has rows.",
     ),
 ]
 ReasonOption = Annotated[

@@ -114,8 +114,10 @@ class NoTimeOfDayError(UnreadableDateError):
     def __init__(self, day: date) -> None:
         super().__init__(
             "H158",
-            "the date has no time of day; write yyyy-MM-dd HH:mm:ss",
-            "Tarihte saat yok; yyyy-AA-gg SS:dd:ss biçiminde yazın.",
+            "the date has no time of day; write yyyy-MM-dd HH:mm:ss, or say for a whole file which "
+            "it is (--time-of-day 12:00)",
+            "Tarihte saat yok; yyyy-AA-gg SS:dd:ss biçiminde yazın ya da bütün dosya için saati "
+            "belirtin (--time-of-day 12:00).",
         )
         self.day = day
 

@@ -150,7 +150,7 @@ class _PublicApp(Starlette):
     def __init__(self, routes: Sequence[Route], not_found: Unserved, **options: Any) -> None:  # noqa: ANN401  # Starlette's
         super().__init__(routes=routes, **options)
         self._not_found = not_found
-        self._direct = {
+        self._direct: Mapping[tuple[object, object], Callable[[Request], Awaitable[Response]]] = {
             (method, route.path): route.endpoint
             for route in routes
             if not route.param_convertors and isroutine(route.endpoint)

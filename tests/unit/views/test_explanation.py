@@ -100,7 +100,7 @@ def a_decision(reason: str, **more: object) -> RecordedFact:
         ),
         (
             a_fact("answer", verdict="already", code="H175"),
-            "registered already; it holds no consent to withdraw (H175)",
+            "it holds no consent to withdraw (H175)",
         ),
         (
             a_fact("answer", verdict="success", transaction_id="f" * 64),
