@@ -56,7 +56,7 @@ wheel: $(READY) ## a wheel with compiled hot paths for this kind of machine, int
 	@IZIN_COMPILE=1 $(BIN)/pip wheel $(OURS) --wheel-dir dist .
 
 # Those of the law run under coverage; those of benchmarks measure, so they run with the benchmarks.
-NOT_HERE = --ignore tests/unit/consent --ignore tests/integration/benchmarks
+NOT_HERE = --ignore tests/unit/consent --ignore tests/integration/benchmarks --ignore tests/e2e/test_examples.py
 # What tests run beside izin, fetched side by side.
 FETCHED = test-servers test-browser test-axe $(if $(shell command -v npm),$(VENV)/oidc-provider/.ready)
 
@@ -185,10 +185,11 @@ $(TOOLS)/.ready: tools/constraints.txt
 
 # The library's names are read from its modules, so what they import is there too.
 SITE = $(VENV)/site
-site: $(READY) $(TOOLS)/.ready ## the pages as a site, without a warning: .venv/site/html/index.html
+site: $(READY) $(TOOLS)/.ready ## the pages as a site, without a warning: .venv/site/html/index.html; and each of their commands run
 	@rm -rf $(SITE) && mkdir -p $(SITE) && cp -r docs $(SITE)/source
 	@PYTHONPATH=$(CURDIR):$(wildcard $(CURDIR)/$(VENV)/lib/python3*/site-packages) $(TOOLS)/bin/python -m sphinx \
 		--quiet --fail-on-warning --keep-going -b html -c site $(SITE)/source $(SITE)/html
+	@$(BIN)/python -m pytest -q tests/e2e/test_examples.py
 	@echo "file://$(CURDIR)/$(SITE)/html/index.html"
 
 # Of what is committed. The compiled wheel is for this kind of machine, the pure one for any.
