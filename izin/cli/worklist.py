@@ -73,9 +73,10 @@ def worklist(
 ) -> None:
     """List everything that needs a person: why, what to do and until when; what is due first.
 
-    That is: parked, refused by İYS, held back, suspended, sent too late in the last 30 days, and
-    unreadable (dead letters). Until: by then İYS must have it. Recipients are masked, unless
-    --unmasked; who looked is written to the history. Exit code 1 if there is anything.
+    That is: parked, refused by İYS, held back, suspended, sent too late in the last 30 days,
+    complaints that are not closed, and unreadable (dead letters). Until: by then İYS must have it,
+    or a complaint its answer. Recipients are masked, unless --unmasked; who looked is written to
+    the history. Exit code 1 if there is anything.
     """
     wanted = Filter(kind=needs, brand_code=brand, reason=because)
     letters = _letters() if needs in {None, Need.UNREADABLE} else ()

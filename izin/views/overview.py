@@ -163,6 +163,7 @@ class KeptFigures:
         counts = dict.fromkeys(Need, 0)
         for group in listed.groups:
             counts[group.kind] += group.items
+        del counts[Need.COMPLAINT]  # they have figures of their own
         entered = [one for one in await complaints.every(self.ledger) if cut.has(one.customer_id)]
         return Waiting(
             worklist=counts,

@@ -75,8 +75,15 @@ CORRECT = "correct the record at its source, and send it again from there before
 """What a person does about an opt-in that İYS refused."""
 LATE = "nothing undoes it: keep a note of why it was late; see %(explain)s"
 """What a person does about an opt-out that was sent too late."""
+ANSWER = "answer it with the evidence, and close it: %(complaint)s"
+"""What a person does about a complaint."""
 _UNKNOWN = "see %(explain)s"
 EXPLAIN = Instruction("izin explain", "the screen of the recipient")
+
+
+def complaint(number: int) -> Instruction:
+    """Return where a complaint is answered."""
+    return Instruction(f"izin complaints show {number}", "the screen of complaints")
 
 
 def remedy_of_parked(

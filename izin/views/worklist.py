@@ -1,7 +1,7 @@
 """The worklist: everything that needs a person, what can be done until the earliest instant first.
 
 Of a brand's keys only a page is read, and they are counted up to a limit: there may be millions.
-The rest is little, and read whole: suspensions, opt-outs that were late, dead letters.
+The rest is little, and read whole: suspensions, opt-outs that were late, complaints, dead letters.
 """
 
 import io
@@ -17,6 +17,7 @@ from izin.ledger.automatic_suspension import decisions
 from izin.ledger.automatic_suspension.decisions import AutomaticSuspension
 from izin.ledger.db import Ledger, statements
 from izin.ledger.record import Suspension
+from izin.ledger.registry import complaints
 from izin.producers.files.table_formats import write_csv
 from izin.runtime.masking import mask
 from izin.views import i18n, remedies
@@ -27,7 +28,7 @@ from izin.views.sentences import Sentence, sentence
 MOST = 2000
 """So many records are counted: those of each brand and reason up to their part of it."""
 PAGE = 50
-_LATE = timedelta(days=30)
+_LATE_FOR = timedelta(days=30)
 """Opt-outs that were sent too late are listed so long."""
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _SQL = statements("worklist")
@@ -43,6 +44,8 @@ class Need(StrEnum):
     HELD_BACK = "held-back"
     SUSPENDED = "suspended"
     BREACH = "breach"
+    COMPLAINT = "complaint"
+    """Not answered yet, due or not."""
     UNREADABLE = "unreadable"
 
 
@@ -254,7 +257,14 @@ def _of_key(row: Mapping[str, Any]) -> WorkItem:
 
 
 async def _few(ledger: Ledger, cut: CustomerCut, now: datetime) -> AsyncIterator[WorkItem]:
-    """Yield what is suspended, held back, and was late."""
+    """Yield what is suspended, held back, complained of, and was late."""
+    for some in (_stopped(ledger, cut), _complained(ledger, cut), _late(ledger, cut, now)):
+        async for item in some:
+            yield item
+
+
+async def _stopped(ledger: Ledger, cut: CustomerCut) -> AsyncIterator[WorkItem]:
+    """Yield what is suspended, and held back."""
     found = [one for one in await suspensions.every(ledger) if cut.has(one.brand_code)]
     behind = await ledger.fetch(_SQL["behind"], {"most": MOST // 10}) if found else []
     waits = {(row["brand_code"], row["channel"], row["status"]): row for row in behind}
@@ -289,8 +299,29 @@ async def _few(ledger: Ledger, cut: CustomerCut, now: datetime) -> AsyncIterator
                 records=held.held_back,
                 of=held,
             )
+
+
+async def _complained(ledger: Ledger, cut: CustomerCut) -> AsyncIterator[WorkItem]:
+    """Yield the complaints that are not closed."""
+    for entered in await complaints.every(ledger):
+        if cut.has(entered.customer_id):
+            yield WorkItem(
+                kind=Need.COMPLAINT,
+                id=str(entered.id),
+                brand_code=entered.brand_code,
+                channel=entered.channel,
+                recipient=entered.recipient,
+                why=sentence("complaint %(id)s is not closed", id=entered.id),
+                remedy=sentence(remedies.ANSWER, complaint=remedies.complaint(entered.id)),
+                until=entered.due_at,
+                since=entered.entered_at,
+            )
+
+
+async def _late(ledger: Ledger, cut: CustomerCut, now: datetime) -> AsyncIterator[WorkItem]:
+    """Yield the opt-outs that were sent too late."""
     for row in await reads.breaches(ledger, customer_id=cut.customer_id):
-        if row["occurred_at"] >= now - _LATE:
+        if row["occurred_at"] >= now - _LATE_FOR:
             brand, channel, _, recipient = row["key"].split("/", 3)
             yield WorkItem(
                 kind=Need.BREACH,

@@ -247,7 +247,7 @@ def void_consents_of(
     if found and not returned:
         say("a new consent is given as said; never ask for it by a commercial message")
     if not found and not returned:
-        say("what a first loading calls void is never published: the reports beside its files have it")
+        say("what a first loading calls void is in the reports beside its files")
     if out is not None:
         say(f"{sum(found.values()):,} consents are in {out}; it is not a list to send to")
     exit_if(found and not returned)

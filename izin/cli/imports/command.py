@@ -54,8 +54,8 @@ MappingOption = Annotated[
         dir_okay=False,
         readable=True,
         help="A TOML file of such choices, used again: its tables columns, constants and "
-        "values, and ignore, confirm, header_row, day_order, excel_epoch, time_of_day, origin. Those given "
-        "here go before it.",
+        "values, and ignore, confirm, header_row, day_order, excel_epoch, time_of_day, origin. "
+        "Those given here go before it.",
     ),
 ]
 ValueOption = Annotated[

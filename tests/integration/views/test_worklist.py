@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from benchmarks.sink.fixture import sink_fixture
+from izin.consent import Channel
 from izin.ledger.automatic_suspension.decisions import AutomaticSuspension
 from izin.ledger.db import statements
 from izin.ledger.history import append
 from izin.ledger.history.append import HistoryEntry
-from izin.ledger.registry import customers, suspension_orders
+from izin.ledger.registry import complaints, customers, suspension_orders
+from izin.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
 from izin.ledger.registry.suspension_orders import Part, Target
 from izin.runtime.settings import KafkaSettings
 from izin.views import worklist as views
@@ -82,6 +84,22 @@ async def breach(harness: SinkHarness) -> None:
         await append.append(connection, [entry], now=harness.clock())
 
 
+async def complaint(harness: SinkHarness, recipient: str) -> Complaint:
+    """Have a complaint that is to be answered within an hour."""
+    now = harness.clock()
+    new = NewComplaint(
+        brand_code=BRAND,
+        channel=Channel.MESAJ,
+        recipient=recipient,
+        sent_at=now - timedelta(days=1),
+        sender="ORNEK",
+        content="Yarın bekleriz",
+        reference=None,
+        due_at=now + timedelta(hours=1),
+    )
+    return await complaints.add(harness.ledger, new, by="ada", now=now)
+
+
 async def everything(harness: SinkHarness) -> None:
     """Have something of each kind in the ledger."""
     await suspend(harness)
@@ -103,6 +121,7 @@ async def everything(harness: SinkHarness) -> None:
     )
     await harness.suspend("H353", channel="ARAMA")
     await breach(harness)
+    await complaint(harness, a_phone(98))
 
 
 async def test_worklist_has_each_kind_with_why_what_to_do_and_until_when(harness: SinkHarness):
@@ -126,6 +145,28 @@ async def test_worklist_has_each_kind_with_why_what_to_do_and_until_when(harness
     counts = {(group.kind, group.reason): group.items for group in found.groups}
     assert counts[Need.PARKED, "reconsent"] == 2
     assert counts[Need.RETAILERS, "retailer-access"] == 1
+
+
+async def test_complaint_needs_a_person_until_it_is_closed(harness: SinkHarness):
+    """Before the day that it names, and after it: then it is the first."""
+    entered = await complaint(harness, a_phone(98))
+    harness.advance(timedelta(hours=2))
+    await suspend(harness)
+    (first, *_) = (await listed(harness)).items
+    assert (first.kind, first.id, first.until) == (
+        Need.COMPLAINT,
+        str(entered.id),
+        entered.due_at,
+    )
+    await complaints.close(
+        harness.ledger,
+        entered.id,
+        outcome=ComplaintOutcome.UNFOUNDED,
+        note=None,
+        by="ada",
+        now=harness.clock(),
+    )
+    assert not (await listed(harness, kind=Need.COMPLAINT)).items
 
 
 async def test_pages_of_the_worklist_show_each_item_once(harness: SinkHarness):
