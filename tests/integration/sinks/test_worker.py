@@ -224,16 +224,17 @@ def a_movement(**overrides: object) -> dict[str, object]:
     }
 
 
-async def test_ingester_reads_small_batches_of_known_keys(
+async def test_ingester_reads_small_batches_where_they_take_long(
     harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ):
-    """Known keys are locked one by one, and an opt-out must not wait for seconds."""
-    monkeypatch.setattr(batch, "BATCH", 6)
+    """Keys are locked as long, and an opt-out must not wait for seconds."""
     monkeypatch.setattr(batch, "FEW", 2)
+    monkeypatch.setattr(batch, "_LASTS", 0.0)
     recipients = [a_phone(number) for number in range(40)]
     await harness.ingest(*(onay(one) for one in recipients))
     publish(kafka_settings, *harness.decided(*(ret(one) for one in recipients)))
     reader = await replace(harness.ingester, settings=kafka_settings).open()
+    reader._most = 6
     batches: list[int] = []
     give_up_at = time.monotonic() + 20
     while sum(batches) < len(recipients):
