@@ -315,14 +315,10 @@ class Explanation:
     def _answer(self, data: Mapping[str, Any]) -> str:
         say, transaction = self._text, data.get("transaction_id")
         verdict, created = data["verdict"], data.get("creation_date")
-        # What a code says of a key without a record is not that it is registered already.
-        is_said = data.get("code") in _CODES
+        said = say(VERDICTS[verdict]) if verdict in VERDICTS else self._words(verdict)
         return _joined(
-            None
-            if is_said
-            else say(VERDICTS[verdict])
-            if verdict in VERDICTS
-            else self._words(verdict),
+            # What a code says of a key without a record is not that it is registered already.
+            None if data.get("code") in _CODES else said,
             self._coded(data),
             say("recorded %(at)s", at=self._when(created)) if created else None,
             say("transaction %(id)s", id=_short(transaction)) if transaction else None,

@@ -163,12 +163,13 @@ class KeptFigures:
         counts = dict.fromkeys(Need, 0)
         for group in listed.groups:
             counts[group.kind] += group.items
-        del counts[Need.COMPLAINT]  # they have figures of their own
+        # They have a figure of their own.
+        open_complaints = counts.pop(Need.COMPLAINT)
         entered = [one for one in await complaints.every(self.ledger) if cut.has(one.customer_id)]
         return Waiting(
             worklist=counts,
             is_cut=any(group.items > MOST for group in listed.groups),
-            complaints=len(entered),
+            complaints=open_complaints,
             complaints_overdue=sum(one.due_at is not None and one.due_at < now for one in entered),
         )
 

@@ -244,10 +244,12 @@ def void_consents_of(
     rows = [(*lane, number) for lane, number in sorted(found.items())]
     columns = ("source", "returned") if returned else ("comes back", "void")
     print_rows(output, ("brand", "channel", *columns), rows)
-    if found and not returned:
-        say("a new consent is given as said; never ask for it by a commercial message")
-    if not found and not returned:
-        say("what a first loading calls void is in the reports beside its files")
+    if not returned:
+        say(
+            "a new consent is given as said; never ask for it by a commercial message"
+            if found
+            else "what a first loading calls void is in the reports beside its files"
+        )
     if out is not None:
         say(f"{sum(found.values()):,} consents are in {out}; it is not a list to send to")
     exit_if(found and not returned)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from inspect import isroutine
 from secrets import token_hex
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
@@ -147,8 +147,8 @@ class _PublicApp(Starlette):
     request costs eight calls more.
     """
 
-    def __init__(self, routes: Sequence[Route], not_found: Unserved, **options: Any) -> None:  # noqa: ANN401  # Starlette's
-        super().__init__(routes=routes, **options)
+    def __init__(self, routes: Sequence[Route], not_found: Unserved) -> None:
+        super().__init__(routes=routes, exception_handlers={HTTPException: not_found})
         self._not_found = not_found
         self._direct: Mapping[tuple[object, object], Callable[[Request], Awaitable[Response]]] = {
             (method, route.path): route.endpoint
@@ -187,7 +187,7 @@ def public_app(
 
     served = [*routes, *health(faults, with_reasons=False)]
     if unserved is None:
-        return _PublicApp(served, not_found, exception_handlers={HTTPException: not_found})
+        return _PublicApp(served, not_found)
     app = Starlette(
         routes=served, exception_handlers={HTTPException: unserved, Exception: unserved}
     )

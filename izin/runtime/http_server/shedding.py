@@ -105,10 +105,15 @@ class Shares:
     """How many of ``most`` requests each of those who share them has in progress."""
 
     def __init__(self, most: int) -> None:
+        self._most = most
         self.free = most
         """How many more there may be in all."""
-        self.taken = 0
         self._in_progress: Counter[str] = Counter()
+
+    @property
+    def taken(self) -> int:
+        """How many there are in all."""
+        return self._most - self.free
 
     def is_spent(self, name: str) -> bool:
         """Whether ``name`` has as many as are free, so that one more is not its own to take."""
@@ -117,13 +122,11 @@ class Shares:
     def take(self, name: str) -> None:
         """Count one more of ``name``."""
         self._in_progress[name] += 1
-        self.taken += 1
         self.free -= 1
 
     def give_back(self, name: str) -> None:
         """Count one less of ``name``."""
         self.free += 1
-        self.taken -= 1
         self._in_progress[name] -= 1
         if not self._in_progress[name]:
             del self._in_progress[name]
