@@ -41,8 +41,12 @@ async def listening(serve: Serve, host: str = "127.0.0.1", port: int = 0) -> Asy
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
+        # Not closed yet: asyncio drops what it has accepted and not yet begun to serve, unclosed.
+        for listener in server.sockets:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
         server.close()
-        await asyncio.sleep(_ACCEPTED)
         handlers = list(served)
         for task in handlers:
             task.cancel()
@@ -62,8 +66,10 @@ async def ended(writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
 
 
-_ACCEPTED = 0.01
-"""Seconds until what was accepted has a transport and a handler."""
+_ROUNDS = 10
+"""Of the loop, in which what was accepted gets its transport and its handler: asyncio needs four.
+Not a time, which may pass within one.
+"""
 
 
 @contextmanager

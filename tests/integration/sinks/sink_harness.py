@@ -135,6 +135,7 @@ class InterruptiblePacer(LedgerPacer):
         self.at_slot: Callable[[], Awaitable[object]] | None = None
         """What happens between the check of a call and its slot, once."""
         self.classes: list[CallClass] = []
+        """Of the calls that got a slot in time."""
         self._operation = TOKEN
 
     async def wait(self, call_class: CallClass, operation: str) -> Slot:
@@ -147,6 +148,13 @@ class InterruptiblePacer(LedgerPacer):
             if meanwhile is not None:
                 await meanwhile()
         return slot
+
+    def is_over(self, slot: Slot) -> bool:
+        """As the ledger's, by real time: a busy machine waits for another slot."""
+        is_over = super().is_over(slot)
+        if is_over:
+            self.classes.pop()
+        return is_over
 
     async def until(self, slot: Slot) -> None:
         """Wait for the slot of a call, after what happens there, once."""

@@ -8,12 +8,14 @@ A server of the caller's own that gives no database is an error with its words.
 
 What the processes of one run share, and where its servers' data is.
 
-A proxy forwards, falls silent with its connections open, and shows that its server is away.
+A proxy forwards, falls silent with its connections open, and shows that its server is away; what
+the tests listen with leaves no connection behind.
 
 A process under a wrong clock, which jumps at a signal.
 """
 
 import asyncio
+import gc
 import signal
 import socket
 import subprocess
@@ -349,3 +351,23 @@ def test_clock_is_wrong_from_the_first_import_and_jumps(skew: float) -> None:
             assert before[0] - _ROUNDED <= wall - expected <= after[0] + _ROUNDED
             assert before[1] <= monotonic <= after[1]
         process.stdin.close()
+
+
+@pytest.mark.parametrize("rounds", range(5))
+async def test_server_of_the_tests_leaves_no_connection(rounds: int):
+    """However far asyncio has come with one it accepted, and however long a round takes."""
+    loop = asyncio.get_running_loop()
+    served = set[asyncio.StreamWriter]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.add(writer)
+        await reader.read()
+
+    async with listening(serve) as port:
+        with socket.create_connection((HOST, port), 5) as client:
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            loop.call_soon(time.sleep, 0.02)
+            client.settimeout(5)
+    gc.collect()  # what was left would be a warning now
+    assert all(writer.transport.is_closing() for writer in served)
