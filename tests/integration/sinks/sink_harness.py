@@ -136,13 +136,13 @@ class InterruptiblePacer(LedgerPacer):
         """What happens between the check of a call and its slot, once."""
         self.classes: list[CallClass] = []
         """Of the calls that got a slot in time."""
-        self._operation = TOKEN
+        self._operation, self._granted = TOKEN, 0
 
     async def wait(self, call_class: CallClass, operation: str) -> Slot:
         """Return the slot of a call, after what happens meanwhile, once."""
         slot = await super().wait(call_class, operation)
         self.classes.append(call_class)
-        self._operation = operation
+        self._operation, self._granted = operation, slot.number
         if operation != TOKEN:
             meanwhile, self.meanwhile = self.meanwhile, None
             if meanwhile is not None:
@@ -152,7 +152,7 @@ class InterruptiblePacer(LedgerPacer):
     def is_over(self, slot: Slot) -> bool:
         """As the ledger's, by real time: a busy machine waits for another slot."""
         is_over = super().is_over(slot)
-        if is_over:
+        if is_over and slot.number == self._granted:
             self.classes.pop()
         return is_over
 
