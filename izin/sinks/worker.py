@@ -424,7 +424,13 @@ async def _run(parts: Parts, stopping: asyncio.Event) -> None:
         )
     ]
     http = asyncio.create_task(_serve(parts, stopping), name="http")
-    _log.info("sink worker ready", host=parts.sink.host, port=parts.sink.port, process=os.getpid())
+    _log.info(
+        "sink worker ready",
+        host=parts.sink.host,
+        port=parts.sink.port,
+        process=os.getpid(),
+        session=int(ledger.owner),
+    )
     try:
         await until_stopped(stopping, [*beside, *outbound, http], what="sink worker failed")
     finally:

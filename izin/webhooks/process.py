@@ -340,7 +340,8 @@ async def _deliver(
     }
     tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
     assigning = asyncio.create_task(assign(), name="assign")
-    _log.info("webhooks ready", host=assigner.settings.host, process=os.getpid())
+    host = assigner.settings.host
+    _log.info("webhooks ready", host=host, process=os.getpid(), session=int(ledger.owner))
     try:
         await until_stopped(stopping, [*tasks, assigning], what="webhooks failed")
     finally:

@@ -72,6 +72,10 @@ Connection = psycopg.AsyncConnection[DictRow]
 
 LAWFUL = "consents_lawful"
 """The name under which the database refuses a transition that is not in the table."""
+_SESSION = (
+    "the session, for it is stopped or restarted, or another worker has fenced this process, which "
+    "showed no progress (it was frozen)"
+)
 _CONCURRENT = frozenset({"submission_items_open", "consents_pkey"})
 """Unique constraints that fail only where another process did the same at the same time."""
 _OF_A_VALUE = frozenset({"22", "23", "54"})
@@ -435,8 +439,13 @@ def translate(error: psycopg.Error) -> IzinError:
             return ConcurrentChangeError(fault)
         case errors.UniqueViolation() if constraint in _CONCURRENT:
             return ConcurrentChangeError(fault)
-        case errors.QueryCanceled() | errors.IdleInTransactionSessionTimeout():
-            return LedgerUnavailableError(f"PostgreSQL ended what took too long ({fault})")
+        case (
+            errors.QueryCanceled()
+            | errors.IdleInTransactionSessionTimeout()
+            | errors.AdminShutdown()
+        ):
+            what = _SESSION if isinstance(error, errors.AdminShutdown) else "what took too long"
+            return LedgerUnavailableError(f"PostgreSQL ended {what} ({fault})")
         case _ if is_refused_value(error):
             kind: type[LedgerFaultError] = RefusedValueError
         case (

@@ -169,9 +169,9 @@ async def _fence(connection: Connection, owner: str, beats: int) -> None:
     if await fetch_one(connection, _SQL["forget"], {"owner": owner, "beats": beats}) is None:
         return
     if await end_sessions(connection, owner):
-        _log.critical("silent process fenced", process=owner)
+        _log.critical("silent process fenced", session=int(owner))
     else:  # it has ended, or was killed: nobody need look at its host
-        _log.info("ended process forgotten", process=owner)
+        _log.info("ended process forgotten", session=int(owner))
 
 
 async def end_sessions(connection: Connection, owner: str) -> int:

@@ -69,6 +69,13 @@ def test_missing_migration_has_a_remedy(state: str) -> None:
     assert "izin doctor --fix" in str(translate(psycopg.errors.lookup(state)("any text")))
 
 
+def test_session_that_the_server_ended_says_who_may_have_done_it() -> None:
+    """A worker that was frozen and fenced reads it when it wakes: nothing is wrong with the URL."""
+    said = str(translate(errors.lookup("57P01")("any text")))
+    assert "fenced" in said
+    assert "DATABASE_URL" not in said
+
+
 async def test_work_beside_a_statement_does_not_begin_once_it_is_cancelled() -> None:
     """Nothing is left that nobody awaits."""
     begun = list[str]()
