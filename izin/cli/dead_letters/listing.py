@@ -31,10 +31,11 @@ from izin.kafka.bounded_reader import TopicRecord
 from izin.kafka.clients import codec
 from izin.ledger import dead_letters
 from izin.ledger.dead_letters import UNTOUCHED, LetterKey, LetterStatus
-from izin.replay.dead_letters.outcomes import RedriveOutcome
+from izin.replay.dead_letters.outcomes import RedriveOutcome, obstacle_of
 from izin.replay.dead_letters.reading import Content, DeadLetterReader, DeadLetterSelection, Letter
 from izin.runtime.masking import masked
 from izin.schemas.records import event_to_avro
+from izin.schemas.topics import Topics
 from izin.streams.guard import appended_at
 from izin.views.cut import Look
 
@@ -96,6 +97,7 @@ def print_letter(name: str, output: OutputFormat, *, unmasked: bool, by: str) ->
         look_beside(Look(command="dead-letters show", by=by, people=people))
     status = (_statuses([letter.identity]) or {}).get(letter.identity, UNTOUCHED)
     shown = _detail(letter, content, status, unmasked=unmasked)
+    shown["what to do"] = _remedy(letter, settings.topics) if status == UNTOUCHED else ""
     match output:
         case OutputFormat.JSON:
             if unmasked and letter.value is not None:
@@ -171,6 +173,19 @@ def _became_of(status: LetterStatus) -> Iterator[str]:
         yield f"corrected by event {status.corrected_by}"
     if (one := status.acknowledgement) is not None:
         yield f"{one.reason} (by {one.by}, {turkish(one.at)})"
+
+
+def _remedy(letter: Letter, topics: Topics) -> str:
+    """Return what to do about a letter with which nobody has dealt."""
+    name = letter.name
+    acknowledge = f'if nothing is to be done: izin dead-letters acknowledge {name} --reason "…"'
+    obstacle = obstacle_of(letter, topics)
+    if obstacle is not None:
+        return f"{obstacle.why}; {obstacle.remedy or acknowledge}"
+    return (
+        f'once its cause is gone: izin dead-letters redrive {name} --reason "…"; where its content '
+        f"is wrong: izin publish --corrects {name} …; {acknowledge}"
+    )
 
 
 def _detail(

@@ -118,7 +118,8 @@ def of_worker(
     if not running:
         return wrong(
             worker.check,
-            f"none runs (known by {worker.known_by}); start one: izin {worker.check}; {what}",
+            f"none runs (known by {worker.known_by}); start one: izin {worker.check}; one that is "
+            f"there and frozen answers no /health/live: end it with kill -9 first; {what}",
         )
     found = f"{running} runs; {what}" if running == 1 else f"{running} run; {what}"
     return (
@@ -207,9 +208,8 @@ def of_dead_letters(count: int, acknowledged: int | None) -> DoctorFinding:
     return wrong(
         "dead-letters",
         f"{waiting} records of the last 24 hours could not be processed"
-        f"{unknown if acknowledged is None else ''}; where each is and what is wrong with it: "
-        "izin dead-letters; once its cause is gone they come back by: izin dead-letters redrive "
-        "--help; what needs no more attention: izin dead-letters acknowledge --help",
+        f"{unknown if acknowledged is None else ''}; each with its place: izin dead-letters; "
+        "what is wrong with one, and what to do about it: izin dead-letters show LETTER",
     )
 
 
@@ -221,7 +221,11 @@ def of_webhooks(
         yield skipped(_CHECK, "there are no subscribers yet: izin subscribers add")
         return
     if not running:
-        yield wrong(_CHECK, "none runs (known by their locks in the ledger); start: izin webhooks")
+        yield wrong(
+            _CHECK,
+            "none runs (known by their locks in the ledger); start one: izin webhooks; one that is "
+            "there and frozen answers no /health/live: end it with kill -9 first",
+        )
     bad = [subscriber for subscriber in subscribers if _delivery_fault(subscriber, now)]
     yield from (wrong(_CHECK, f"subscriber {one.name} {_delivery_fault(one, now)}") for one in bad)
     if running and not bad:

@@ -165,7 +165,7 @@ def order_of(
 
     ``counts`` has the number of partitions of each topic.
     """
-    obstacle = _obstacle(letter, topics)
+    obstacle = obstacle_of(letter, topics)
     if obstacle is not None:
         return obstacle
     key = None if content is None or content.key is None else content.key.encode()
@@ -189,15 +189,17 @@ def order_of(
     )
 
 
-def _obstacle(letter: Letter, topics: Topics) -> Obstacle | None:
+def obstacle_of(letter: Letter, topics: Topics) -> Obstacle | None:
+    """Return why a letter cannot be redriven, and what to do instead; None: it can."""
     if letter.reason == UNREADABLE:
         return Obstacle(letter.identity, "it is no dead letter that this release can read")
     if letter.topic.startswith(ORIGINS):
         return Obstacle(
             letter.identity,
             "its mapping made no event of it",
-            f"correct the mapping (izin sources test --letter {letter.name} …) and have the sender "
-            f"deliver it again, or publish a correction: izin publish --corrects {letter.name} …",
+            f"correct the mapping (izin sources test {letter.topic.removeprefix(ORIGINS)} --letter "
+            f"{letter.name}) and have the sender deliver it again, or publish a correction: izin "
+            f"publish --corrects {letter.name} …",
         )
     if letter.topic not in {topics.events.name, topics.express.name, topics.decisions.name}:
         return Obstacle(

@@ -117,7 +117,12 @@ def test_list_is_filtered_and_ends_with_the_newest(izin: Izin, topics: KafkaSett
 def test_letter_is_shown_with_its_recipient_masked(izin: Izin, topics: KafkaSettings) -> None:
     """In English and Turkish, with where it was; --unmasked shows the person."""
     event = an_event(evidence={"ip": "192.0.2.7"}, origin_ref="+905550000001")
-    plant(topics, a_letter_of(event, "refused", [H113], topic=topics.topics.events.name), b"junk")
+    plant(
+        topics,
+        a_letter_of(event, "refused", [H113], topic=topics.topics.events.name),
+        b"junk",
+        a_letter_of(event, "unmapped", [], topic="sources/shop"),
+    )
     shown = ended(izin("dead-letters", "show", "0/2"), 0)
     for text in (
         H113.reason,
@@ -133,6 +138,10 @@ def test_letter_is_shown_with_its_recipient_masked(izin: Izin, topics: KafkaSett
     assert whole["event"]["evidence"] == {"ip": "192.0.2.7"}
     other = " ".join(izin("dead-letters", "show", "0/3").stdout.split())
     assert "nothing of the record can be read" in other
+    assert 'izin dead-letters acknowledge 0/3 --reason "…"' in other
+    assert 'izin dead-letters redrive 0/2 --reason "…"' in whole["what_to_do"]
+    unmapped = " ".join(izin("dead-letters", "show", "0/4").stdout.split())
+    assert "izin sources test shop --letter 0/4" in unmapped
     assert "unreadable-letter" in izin("dead-letters", "list").stdout
     for name in ("0/9", "1/0", "x"):
         assert izin("dead-letters", "show", name).exit_code == 3

@@ -273,14 +273,14 @@ def test_of_endpoint_expects_that_it_is_ready(
     [
         (0, 0, CheckState.OK, ("none in the last 24 hours needs a person",)),
         (3, 3, CheckState.OK, ("3 acknowledged",)),
-        (3, 1, CheckState.WRONG, ("2 ", "dead-letters; ", "dead-letters acknowledge --help")),
+        (3, 1, CheckState.WRONG, ("2 ", "dead-letters; ", "dead-letters show LETTER")),
         (3, None, CheckState.WRONG, ("3 ", "the ledger cannot be read")),
     ],
 )
 def test_of_dead_letters_counts_what_nobody_has_acknowledged(
     letters: int, acknowledged: int | None, state: CheckState, parts: tuple[str, ...]
 ) -> None:
-    """With the commands that show and acknowledge them."""
+    """With the commands that show them, and what to do."""
     found = faults.of_dead_letters(letters, acknowledged)
     assert found.state is state
     assert found.what.startswith(parts[0]) or state is CheckState.OK
