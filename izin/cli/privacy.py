@@ -90,7 +90,7 @@ def erase(
     if (customer is None) is not all_customers:
         raise typer.BadParameter("say whose: --customer or --all-customers")
     asked = list(_recipients(recipient, file))
-    found, count = run_on_ledger(
+    found, wanted = run_on_ledger(
         lambda ledger: _erase(ledger, asked, customer, by, dry=not execute),
         look=Look(command="privacy erase", by=by, people=asked, customer=customer),
     )
@@ -98,10 +98,13 @@ def erase(
     refused = sum(bool(finding.obstacles) for finding in found)
     if refused:
         say(f"{refused} keys cannot be erased now")
-    if execute:
-        say(f"{count} keys are being erased; see: izin privacy list")
+    if not wanted:
+        say("nothing is erased: there is nothing left of it that can be erased now")
+    elif execute:
+        numbers = ", ".join(map(str, wanted[:_SHOWN])) + ", …" * (len(wanted) > _SHOWN)
+        say(f"{len(wanted)} keys are being erased (erasure {numbers}); see: izin privacy list")
     else:
-        say_dry_run(f"{count} keys would be erased")
+        say_dry_run(f"{len(wanted)} keys would be erased")
     exit_if(refused)
 
 
@@ -193,14 +196,14 @@ def _print(found: Sequence[erasure.ErasureFinding], output: OutputFormat, *, is_
 
 async def _erase(
     ledger: Ledger, recipients: Sequence[str], customer: str | None, by: str, *, dry: bool
-) -> tuple[tuple[erasure.ErasureFinding, ...], int]:
-    """Return what was found, and how many keys are, or would be, erased."""
+) -> tuple[tuple[erasure.ErasureFinding, ...], Sequence[object]]:
+    """Return what was found, and the keys that would be erased, or the numbers of the erasures."""
     found = await erasable(ledger, recipients, customer)
     wanted = [one.key for one in found if one.may_be_erased]
     if dry or not wanted:
-        return found, len(wanted)
-    count = await erasure.request(ledger, topic_messages(), wanted, by=by, now=datetime.now(UTC))
-    return found, count
+        return found, wanted
+    now = datetime.now(UTC)
+    return found, await erasure.request(ledger, topic_messages(), wanted, by=by, now=now)
 
 
 @retention_app.command("list")

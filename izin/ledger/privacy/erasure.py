@@ -15,7 +15,7 @@ What the ledger has of a person is exported for the person (6698 m.11).
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from itertools import chain
@@ -29,6 +29,7 @@ from izin.ledger.automatic_suspension import counting
 from izin.ledger.daily import lines
 from izin.ledger.db import Connection, Ledger, fetch, statements
 from izin.ledger.history import ERASED, act, append, commitment_of_row, erasure_key
+from izin.ledger.reads import RecordedFact
 from izin.ledger.record import Message, TopicMessages
 from izin.ledger.registry import complaints
 from izin.ledger.retention import YEARS_AFTER_THE_END
@@ -44,6 +45,7 @@ _HISTORY_SLICE = 200
 _HELD = timedelta(days=1)
 """How long until a history under a legal hold is looked at again."""
 _BY = "izin"
+_REQUESTED = "request erasure"
 _Rows = Mapping[int, Sequence[Mapping[str, Any]]]
 """Rows by the number of their erasure."""
 _ROWS = statements("reads")["rows"]
@@ -133,12 +135,13 @@ async def findings(ledger: Ledger, keys: Collection[str]) -> tuple[ErasureFindin
 
 async def request(
     ledger: Ledger, topic_messages: TopicMessages, keys: Sequence[str], *, by: str, now: datetime
-) -> int:
-    """Request the erasure of those of ``keys`` that may be erased; return how many.
+) -> Sequence[int]:
+    """Request the erasure of those of ``keys`` that may be erased; return the numbers of these
+    erasures.
 
     A request that the order stage has not answered is made again.
     """
-    count = 0
+    numbers = list[int]()
     for start in range(0, len(keys), _SLICE):
         async with ledger.transaction() as connection:
             values = _keys(keys[start : start + _SLICE])
@@ -147,9 +150,21 @@ async def request(
                 ErasureFinding(**row) for row in await fetch(connection, _SQL["findings"], values)
             ]
             wanted = [finding for finding in found if finding.may_be_erased]
-            await _request(connection, topic_messages, wanted, by=by, now=now)
-        count += len(wanted)
-    return count
+            numbers += await _request(connection, topic_messages, wanted, by=by, now=now)
+    return numbers
+
+
+async def orders(ledger: Ledger, keys: Collection[str]) -> list[RecordedFact]:
+    """Return who ordered the erasures of ``keys``, each as an act about the key: the history has it
+    under the number of the erasure.
+    """
+    rows = await ledger.fetch(_SQL["of-keys"], {"keys": sorted(keys)})
+    of = {erasure_key(row["id"]): row["key"] for row in rows}
+    return [
+        replace(fact, key=of[fact.key])
+        for fact in await reads.facts(ledger, list(of))
+        if fact.data["act"] == _REQUESTED
+    ]
 
 
 async def _request(
@@ -159,7 +174,7 @@ async def _request(
     *,
     by: str,
     now: datetime,
-) -> None:
+) -> Sequence[int]:
     customers = {finding.key: finding.customer_id for finding in wanted}
     values = {
         "customers": list(customers.values()),
@@ -171,12 +186,12 @@ async def _request(
     made = await fetch(connection, _SQL["request"], values)
     requested = [
         act(
-            "request erasure",
+            _REQUESTED,
             erasure_key(row["id"]),
             by=by,
             now=now,
             before={},
-            after={"requested": True},
+            after={"erasure": row["id"]},
             customer_id=customers[row["key"]],
         )
         for row in made
@@ -187,6 +202,7 @@ async def _request(
         [_message(topic_messages, row, customers[row["key"]], by, now) for row in made],
         now,
     )
+    return [row["id"] for row in made]
 
 
 def _message(

@@ -39,6 +39,10 @@ SELECT n.customer_id, n.key, n.event_id, %(now)s, %(now)s
 FROM unnest(%(customers)s::text[], %(keys)s::text[], %(event_ids)s::text[]) AS n (customer_id, key, event_id)
 RETURNING id, key, event_id
 
+-- name: of-keys
+-- The erasures of these keys of which something is left.
+SELECT id, key FROM erasures WHERE key = ANY(%(keys)s) ORDER BY id
+
 -- name: acknowledge
 -- Note that everything that was decided before these erasures is in the ledger; again, where the events before them were
 -- decided again. One that the ledger does not have (it was lost since) is added. A row of a later event is not the last

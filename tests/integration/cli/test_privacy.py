@@ -52,6 +52,17 @@ def test_erase_says_first_what_it_would_do(izin: Izin, known: str) -> None:
     assert "1 requested" in done.stderr
 
 
+def test_erasure_is_shown_with_who_ordered_it(izin: Izin, known: str) -> None:
+    """By its number, as it was printed; there is nothing left to erase then."""
+    ended(
+        izin(*ERASE, OPTED_OUT, "--execute", "--by=ada"), 0, "1 keys are being erased (erasure 1)"
+    )
+    shown = " ".join(izin("explain", OPTED_OUT).stdout.split())
+    assert "request erasure (by ada); erasure: 1" in shown
+    execute(known, "UPDATE erasures SET acknowledged_at = now() RETURNING id")
+    ended(izin(*ERASE, OPTED_OUT), 0, "nothing is erased")
+
+
 def test_erase_says_why_not(izin: Izin, known: str) -> None:
     """Exit code 1 where a key cannot be erased, and until when its history is kept."""
     (found,) = json.loads(ended(izin(*ERASE, PHONE, "--execute", "--output=json"), 1).stdout)

@@ -60,7 +60,7 @@ async def requested(harness: SinkHarness, *, count: int = 1) -> list[dict[str, A
     for the streams.
     """
     messages, now = harness.context.topic_messages, harness.clock()
-    assert await erasure.request(harness.ledger, messages, [KEY], by="ada", now=now) == count
+    assert len(await erasure.request(harness.ledger, messages, [KEY], by="ada", now=now)) == count
     return await deliver(harness)
 
 
