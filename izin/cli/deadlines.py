@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from izin.cli.reports import acts, month
 from izin.cli.terminal import (
@@ -29,6 +30,7 @@ from izin.cli.terminal import (
     OutputOption,
     SinceOption,
     cells,
+    err,
     exit_if,
     kafka_settings,
     named,
@@ -142,9 +144,12 @@ def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFor
             "done_at": ahead.done_at,
             "suspended": found.suspended,
             "parked": {"opt_outs": parked.opt_outs, "consents": parked.consents},
+            "unread": found.unread and str(found.unread),
         },
         notes=[in_words(ahead, found.suspended, parked)],
     )
+    if found.unread is not None:
+        err.print(Text(str(found.unread), "bold red"))
     exit_if(found.needs_person)
 
 

@@ -79,6 +79,8 @@ def explain(
     key = normalised(recipient)
     look = Look(command="explain", by=by, people=[key], customer=customer)
     found, at_iys = run_on_ledger(lambda ledger: _find(ledger, key, customer), look=look)
+    if found.unread is not None:
+        err.print(Text(str(found.unread), "bold red"))
     if not found.is_known:
         err.print("nothing is known of this recipient")
         raise typer.Exit(ExitCode.WRONG)
@@ -109,6 +111,7 @@ def _as_json(
         "iys_history": at_iys,
         "deliveries": [dict(one) for one in found.sent],
         "looks": [asdict(look) for look in found.looks],
+        "unread": found.unread and str(found.unread),
     }
 
 

@@ -1,22 +1,30 @@
-"""Whose data somebody sees, and the record of who looked at whom.
+"""Whose data somebody sees, what of it is not there yet, and the record of who looked at whom.
 
 Each look of a person at people is in the history, like an act, with its actor. Whom it shows is a
 keyed digest, for a look at somebody of whom nothing is known must not keep that recipient for ten
 years. Without a secret for it (IZIN_SUPPRESSION_SECRETS) the look is recorded, and not at whom.
+
+What is due and what is known is read from the ledger, which a sink worker fills from Kafka. So that
+an opt-out that waits there is not taken for one that never came, it is said where none is read.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from izin.ledger import reads
 from izin.ledger.brands import brands_of
 from izin.ledger.db import Ledger
 from izin.ledger.history import EVERYBODY, NO_CUSTOMER, brand_key, looks, people_keys
 from izin.ledger.history.append import append
+from izin.ledger.history.reports import read_until
 from izin.schemas.erasure import SuppressionKeys
+from izin.views.sentences import Sentence, sentence
 
 Owner = int | str | Collection[str] | None
 """Whose something is: a brand's code, a customer's id, several of them, or nobody's."""
+_BEHIND = timedelta(minutes=1)
+"""For so long it may be behind: many records are read at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,3 +94,13 @@ async def cut_to(
         return CustomerCut(customer_id=None, brand_codes=frozenset())
     found = await brands_of(ledger, customer, only or ())
     return CustomerCut(customer_id=customer, brand_codes=frozenset(found))
+
+
+async def unread(ledger: Ledger, now: datetime) -> Sentence | None:
+    """Return what keeps the ledger from having all that was published; None: nothing does."""
+    if not await reads.living(ledger):
+        return sentence("No sink worker runs: nothing is read from Kafka or submitted to İYS.")
+    until = await read_until(ledger)
+    if until is None or now - until <= _BEHIND:
+        return None
+    return sentence("What was published after %(at)s has not been read yet.", at=until)

@@ -9,7 +9,7 @@ from izin.consent import Status
 from izin.consent.forecast import Forecast, ForecastPoint, curve, forecast
 from izin.ledger import reads
 from izin.ledger.db import Ledger
-from izin.views.cut import cut_to
+from izin.views.cut import cut_to, unread
 from izin.views.sentences import Sentence, sentence
 
 
@@ -33,6 +33,8 @@ class Deadlines:
     ahead: Forecast
     suspended: int
     parked: ParkedCounts
+    unread: Sentence | None
+    """What keeps the ledger from having all that was published."""
 
     @property
     def missed(self) -> int:
@@ -78,6 +80,7 @@ async def deadlines(
         ahead=forecast(backlog.ready, now=now, records_per_second=records_per_second),
         suspended=sum(group.count for group in backlog.suspended),
         parked=parked_counts(one for one in await reads.parked(ledger) if cut.has(one.brand_code)),
+        unread=await unread(ledger, now),
     )
 
 

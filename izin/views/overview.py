@@ -20,12 +20,11 @@ from izin.ledger.history.reports import (
     leg_seconds,
     opt_outs_by_day,
     quantile,
-    read_until,
 )
 from izin.ledger.rate_limits import Address, addresses
 from izin.ledger.registry import complaints
 from izin.ledger.webhooks import registry
-from izin.views.cut import CustomerCut
+from izin.views.cut import CustomerCut, unread
 from izin.views.deadlines import Deadlines, deadlines
 from izin.views.kept import Kept
 from izin.views.sentences import Sentence, sentence
@@ -38,7 +37,6 @@ DAYS = 14
 """Opt-outs are counted by day for so many days, today included."""
 _CHANGES = 1000
 """Of how many opt-outs at İYS, the latest ones, the latency is known."""
-_BEHIND = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,14 +173,8 @@ class KeptFigures:
 
     async def _faults(self, cut: CustomerCut) -> tuple[Sentence, ...]:
         ledger, now, found = self.ledger, self.clock(), list[Sentence]()
-        if not await reads.living(ledger):
-            found.append(
-                sentence("No sink worker runs: nothing is read from Kafka or submitted to İYS.")
-            )
-        elif (until := await read_until(ledger)) is not None and now - until > _BEHIND:
-            found.append(
-                sentence("What was published after %(at)s has not been read yet.", at=until)
-            )
+        if (behind := await unread(ledger, now)) is not None:
+            found.append(behind)
         if (held := await offsets.held(ledger)) is not None:
             found.append(
                 sentence(

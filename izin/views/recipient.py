@@ -6,7 +6,7 @@ recorded by then.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final, NamedTuple
 
 from izin.consent import ConsentKey, SourceError
@@ -32,9 +32,10 @@ from izin.producers.new_event import NewEvent, accept
 from izin.producers.publishing.publisher import Published
 from izin.schemas.erasure import SuppressionKeys
 from izin.views.complaints import EvidenceArchive, evidence_archive
-from izin.views.cut import cut_to
+from izin.views.cut import cut_to, unread
 from izin.views.explanation import Explanation
 from izin.views.remedies import why_not_sent
+from izin.views.sentences import Sentence
 from izin.views.words import is_key
 
 ORIGIN: Final = "console"
@@ -63,6 +64,8 @@ class KnownRecipient:
     """What subscribers took."""
     looks: Sequence[RecordedFact]
     """Who looked at the recipient by name."""
+    unread: Sentence | None
+    """What keeps the ledger from having all that was published."""
 
     @property
     def is_known(self) -> bool:
@@ -77,7 +80,7 @@ class KnownRecipient:
         for row in rows:
             keys = {row.key, *reads.concerned(row)}
             yield Section(row.key, row, [fact for fact in facts if fact.key in keys])
-        others = {one.key for one in facts if is_key(one.key)} - {row.key for row in rows}
+        others = _keys_in(self.history) - {row.key for row in rows}
         for key in sorted(others):
             yield Section(key, None, [fact for fact in facts if fact.key == key])
 
@@ -109,7 +112,11 @@ async def find(
     cut, whole = await cut_to(ledger, customer), await reads.history(ledger, recipient)
     history = History(
         rows=tuple(row for row in whole.rows if cut.has(row.customer_id)),
-        facts=tuple(fact for fact in whole.facts if cut.has(fact.customer_id)),
+        facts=tuple(
+            fact
+            for fact in (*whole.facts, *await erasure.orders(ledger, _keys_in(whole)))
+            if cut.has(fact.customer_id)
+        ),
     )
     return KnownRecipient(
         history=history,
@@ -122,7 +129,15 @@ async def find(
             for one in await reads.facts(ledger, digests.people(recipient))
             if cut.has(one.customer_id)
         ],
+        unread=await unread(ledger, datetime.now(UTC)),
     )
+
+
+def _keys_in(history: History) -> set[str]:
+    """Return the keys that have a row or a history."""
+    return {row.key for row in history.rows} | {
+        fact.key for fact in history.facts if is_key(fact.key)
+    }
 
 
 async def states_at(

@@ -49,6 +49,7 @@ async def show(visit: Visit) -> Response:
         "deadlines.html",
         tone="warn" if found.needs_person else "good",
         forecast=visit.text(deadlines.forecast_said(found.ahead)),
+        unread=found.unread and visit.text(found.unread),
         figures=_figures(visit, found),
         pictures=[await forecast_plot(visit), await term_plot(visit)],
         headings=_headings(visit),

@@ -87,6 +87,7 @@ async def shown(visit: Visit, person: str, *, done: str = "", fault: str = "") -
         asked_at=asked_at,
         cards=[_card(visit, found, said, section, then) for section in sections],
         looks=said.history_rows(found.looks),
+        unread=found.unread and visit.text(found.unread),
         brands=[one for code, one in found.brands.items() if str(code) in owners and cut.has(code)],
         done=done,
         fault=fault,
@@ -181,12 +182,12 @@ async def erase(visit: Visit) -> Response:
         if json.loads(visit.opened("erasure")) != wanted:
             changed = visit.text("What is known has changed since it was shown; look at it again.")
             return await shown(visit, person, fault=changed)
-        count = await erasure.request(
+        numbers = await erasure.request(
             *(visit.ledger, visit.console.topic_messages, wanted),
             by=visit.account.name,
             now=visit.now,
         )
-        done = visit.text("%(count)s keys are being erased.", count=count)
+        done = visit.text("%(count)s keys are being erased.", count=len(numbers))
         return await shown(visit, person, done=done)
     return visit.page(
         "recipient_erase.html",

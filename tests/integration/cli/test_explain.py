@@ -167,6 +167,18 @@ def test_explain_unknown_exits_1_and_unreadable_3(izin: Izin, stored_history: st
     ended(izin("explain", "ada"), 3, "+905")
 
 
+@pytest.mark.usefixtures("stored_history")
+def test_what_is_not_read_yet_is_said(izin: Izin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else an opt-out that waits in Kafka looks like one that never came."""
+    for name in ("IYS_USERNAME", "IYS_PASSWORD"):
+        monkeypatch.setenv(name, "fake")
+    for words in (("explain", PHONE), ("explain", OTHER), ("deadlines", "show")):
+        assert "No sink worker runs" in izin(*words).stderr
+    for words in (("explain", PHONE), ("deadlines", "show")):
+        found = json.loads(izin(*words, "--output", "json").stdout)
+        assert found["unread"].startswith("No sink worker runs")
+
+
 def test_brands_add_again_changes_the_brand(izin: Izin, stored_history: str) -> None:
     """Adding again changes; what affects records is printed first. An offset is taken as given;
     what is copied from a table can be typed again, and changes nothing.
