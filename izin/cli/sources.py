@@ -126,7 +126,9 @@ def try_(
     settings = IntakeSettings()
     folder = folder or (settings.forms if form else settings.sources)
     kind, content_type = (FormMapping, URLENCODED) if form else (SourceMapping, JSON_TYPE)
-    source = PayloadSource[PayloadMapping](name, mapping_at(_path(name, folder), kind), ())
+    path = _path(name, folder)
+    say(f"by the mapping {'of the recipe ' * (path.parent == RECIPES)}{path}")
+    source = PayloadSource[PayloadMapping](name, mapping_at(path, kind), ())
     given = {one.lower(): value for one, value in _pairs(headers, ":", "--header").items()}
     body = payload.read_bytes() if payload else _letter(letter or "", source, given)
     given.setdefault("content-type", content_type)

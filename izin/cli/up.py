@@ -112,8 +112,11 @@ def up(
             on_progress=say,
         )
         with stack:
-            link = "" if servers_only else stack.sign_in_link()
-            out.print(_panel(stack, link=link, servers_only=servers_only))
+            out.print(_panel(stack, servers_only=servers_only))
+            if not servers_only:
+                # Below the panel, so that no frame or line break is copied with it.
+                out.print(Text("Sign in to the console, once (again: izin accounts link local):"))
+                out.print(Text(stack.sign_in_link()), soft_wrap=True)
             stack.wait()
 
 
@@ -147,7 +150,7 @@ def ports_of(
     return asked
 
 
-def _panel(stack: LocalStack, *, link: str, servers_only: bool = False) -> Panel:
+def _panel(stack: LocalStack, *, servers_only: bool) -> Panel:
     registry = stack.environment.get("SCHEMA_REGISTRY_URL")
     lines = [
         f"intake     {stack.url('intake')}/v1/consents",
@@ -162,7 +165,7 @@ def _panel(stack: LocalStack, *, link: str, servers_only: bool = False) -> Panel
         f"           {stack.url('webhooks-operations')}/metrics",
         f"api        {stack.url('api')}/v1/consents/lookup",
         f"           {stack.url('api-operations')}/metrics",
-        f"console    {link} (signs in once; again: izin accounts link local)",
+        f"console    {stack.url('console')} (sign in by the link below)",
         f"           {stack.url('console-operations')}/metrics",
         f"order      {stack.url('order')}/health/ready",
         *([f"registry   {registry}"] if registry else []),

@@ -61,8 +61,11 @@ SIMULATOR = "iys_simulator"
 """The import package of the simulator: a distribution of its own (``simulator/`` in the repository)
 that is started as a process and configured through its admin API, never imported."""
 _ISO = TypeAdapter(timedelta)
-_OF_ALL = ("IZIN_EXTRA_CLOSED_DAYS", "IZIN_SCHEMA_FOLDER")
-"""What commands need as the workers have it: they count terms and read records too."""
+_OF_ALL = (
+    *("IZIN_EXTRA_CLOSED_DAYS", "IZIN_SCHEMA_FOLDER"),
+    *("IZIN_INTAKE_SOURCES", "IZIN_INTAKE_FORMS"),
+)
+"""What commands need as the workers have it: they count terms, read records and try mappings."""
 
 
 WORKERS = (

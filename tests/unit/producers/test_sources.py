@@ -274,6 +274,7 @@ def test_trial_with_a_wrong_secret_ends_with_1(
     words = ["sources", "test", "netgsm", str(tmp_path / "body"), f"--folder={folder}", *given]
     done = CliRunner().invoke(app, [*words, f"--query=secret={secret}"])
     assert done.exit_code == code, done.output
+    assert f"by the mapping {folder / 'netgsm.toml'}" in done.stderr
 
 
 async def test_deeply_nested_payload_is_a_dead_letter(post: Post, fake: FakePublisher):
