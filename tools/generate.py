@@ -23,6 +23,7 @@ from izin.producers.mapping import field_names as ours
 from izin.runtime.setting_rules.group import SUFFIX, is_secret
 from izin.runtime.settings import (
     ApiSettings,
+    ConsoleSettings,
     FeedsSettings,
     GateSettings,
     IntakeSettings,
@@ -245,7 +246,8 @@ From `izin.runtime.settings`: read from the environment once, at the start of a 
 are ISO 8601 (`PT5S`) or seconds, lists are JSON. A secret may be in a file instead, which a second
 variable names (`{suffix}`): the file is text in UTF-8, without the line break at its end. Only one
 of the two may be set. What does not go together is refused at the start; how connections are
-encrypted is in [security.md](security.md).
+encrypted is in [security.md](security.md). What an installation sets first, file by file, is in
+[deploying.md](deploying.md#3-settings-and-secrets-on-each-host).
 """
 
 _GROUP = """
@@ -270,6 +272,7 @@ _GROUPS = (
     GateSettings,
     WebhookSettings,
     ApiSettings,
+    ConsoleSettings,
     SenderSettings,
     LogSettings,
 )
