@@ -214,6 +214,13 @@ async def unanswered(  # noqa: PLR0913 - who claims what
     return await _claim(connection, "claim-unanswered", values, now, lease_owner)
 
 
+async def hasten_results(connection: Connection, *, soon: datetime) -> None:
+    """Have the results for which opt-outs wait polled no later than ``soon``, but for those that
+    were never polled: İYS has none before their time.
+    """
+    await connection.execute(_SQL["hasten-results"], {"soon": soon})
+
+
 async def results_due(
     connection: Connection, *, now: datetime, lease_owner: LeaseOwner, opt_outs_only: bool
 ) -> Mapping[str, Any] | None:

@@ -163,6 +163,13 @@ ORDER BY is_awaited DESC, s.next_poll_at, s.id
 LIMIT 1
 FOR UPDATE OF s SKIP LOCKED
 
+-- name: hasten-results
+-- Poll soon what opt-outs wait for, however long after many polls without a result the next one would be.
+UPDATE submissions SET next_poll_at = %(soon)s WHERE id IN (
+    SELECT s.id FROM submissions AS s JOIN awaited_by_opt_outs() AS o ON o.id = s.id
+    WHERE s.state = 'awaiting_result' AND s.polls > 0 AND s.next_poll_at > %(soon)s
+    FOR UPDATE OF s SKIP LOCKED)
+
 -- name: lease
 -- Lease a submission while it is polled or recovered.
 UPDATE submissions SET lease_owner = %(owner)s, lease_until = %(lease_until)s, lease_epoch = lease_epoch + 1

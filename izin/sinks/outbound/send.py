@@ -219,7 +219,8 @@ class BatchResultPoller:
 
     Results are matched by sub-request id. A batch that İYS accepted is not saved yet: only
     ``success`` is. An empty list and ``enqueue`` are no result, and the batch is polled again with
-    a growing interval. What has no result after a day is settled by a status query.
+    a growing interval, or soon where an opt-out waits for it. What has no result after a day is
+    settled by a status query.
     """
 
     context: OutboundContext
@@ -232,6 +233,9 @@ class BatchResultPoller:
             return False
         now = self.context.clock()
         async with self.context.ledger.transaction() as connection:
+            if opt_outs_only:
+                soon = now + max(self._first, self.context.result_delay / 2)
+                await submissions.hasten_results(connection, soon=soon)
             row = await submissions.results_due(
                 connection,
                 now=now,
@@ -247,6 +251,11 @@ class BatchResultPoller:
                 submission, now, CallClass.RET if row["is_awaited"] else CallClass.RESULTS
             )
         return True
+
+    @property
+    def _first(self) -> timedelta:
+        """How long after a poll without a result the next one is."""
+        return min(_FIRST, max(self.context.result_delay / 10, timedelta(milliseconds=200)))
 
     async def _poll(self, submission: Submission, now: datetime, call_class: CallClass) -> None:
         is_given_up = now - (submission.answered_at or submission.intended_at) > _GIVEN_UP
@@ -277,8 +286,7 @@ class BatchResultPoller:
             await self._postpone(submission, None)
 
     async def _postpone(self, submission: Submission, retry_after: timedelta | None) -> None:
-        first = min(_FIRST, max(self.context.result_delay / 10, timedelta(milliseconds=200)))
-        at = self.context.clock() + Backoff(first, _LONGEST).after(
+        at = self.context.clock() + Backoff(self._first, _LONGEST).after(
             submission.polls + 1, at_least=retry_after
         )
         async with self.context.ledger.transaction() as connection:

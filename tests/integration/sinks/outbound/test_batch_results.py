@@ -23,6 +23,7 @@ from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
     OTHER,
+    RESULT_DELAY,
     TOPIC,
     Killed,
     SinkHarness,
@@ -138,6 +139,26 @@ async def test_result_that_an_opt_out_waits_for_is_polled_beside_others(harness:
 
     harness.pacer.meanwhile = meanwhile
     assert await harness.settle()
+
+
+async def test_result_that_was_polled_often_is_polled_soon_for_an_opt_out(harness: SinkHarness):
+    """İYS showed none for hours, so that the next poll is an hour away; the first one keeps its
+    time, before which İYS has no result.
+    """
+    await harness.register(onay(minutes=40))
+    await harness.submit_opt_out(ret(minutes=30))
+    harness.iys.post("settings", resultDelay=10**7)
+    await harness.submit_bulk(onay(minutes=20))
+    soon = RESULT_DELAY / 2 + A_SECOND
+    harness.advance(soon)
+    assert not await harness.poller.settle(opt_outs_only=True)
+    for _ in range(8):
+        harness.advance(timedelta(hours=1))
+        assert await harness.poller.settle()
+    await harness.ingest(ret(minutes=10))
+    assert not await harness.poller.settle(opt_outs_only=True)
+    harness.advance(soon)
+    assert await harness.poller.settle(opt_outs_only=True)
 
 
 async def test_result_that_a_dead_worker_polled_is_polled_at_once(harness: SinkHarness):
