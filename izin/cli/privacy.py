@@ -115,8 +115,9 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
     going_on = run_on_ledger(lambda ledger: erasure.progress(ledger, customer))
     print_rows(output, _GOING_ON, [[row[name] for name in _GOING_ON] for row in rows])
     say(
-        f"{going_on.requested} requested, {going_on.waiting} waiting for İYS, "
-        f"{going_on.retained} with history that is retained, {going_on.erased} erased"
+        f"{going_on.requested} requested, {going_on.waiting} whose rows are being removed, "
+        f"{going_on.retained} done but for the history, "
+        f"{going_on.erased} with nothing left"
     )
 
 
@@ -369,7 +370,8 @@ async def _hold(
         number = await retention.hold(ledger, customer, key=None, reason=why, by=by, now=now)
         return {number: customer}
     asked = (key,) if is_key(key) else (await reads.keys_of(ledger, [key]))[key]
-    keys = await retention.keys_of(ledger, customer, asked)
+    async with ledger.transaction() as connection:
+        keys = await retention.keys_of(connection, customer, asked)
     if not keys:
         raise SourceError(f"{customer} has no key {key} in the ledger; see: izin explain")
     return {

@@ -198,14 +198,10 @@ async def knows(ledger: Ledger, customer_id: str) -> bool:
     return bool(await ledger.fetch(_SQL["knows"], {"customer_id": customer_id}))
 
 
-async def keys_of(ledger: Ledger, customer_id: str, keys: Sequence[str]) -> tuple[str, ...]:
+async def keys_of(connection: Connection, customer_id: str, keys: Sequence[str]) -> tuple[str, ...]:
     """Return the ones among ``keys`` with a consent or history of a customer."""
-    return tuple(
-        row["key"]
-        for row in await ledger.fetch(
-            _SQL["keys-of"], {"customer_id": customer_id, "keys": list(keys)}
-        )
-    )
+    values = {"customer_id": customer_id, "keys": list(keys)}
+    return tuple(row["key"] for row in await fetch(connection, _SQL["keys-of"], values))
 
 
 async def hold(  # noqa: PLR0913 - on what, why, and by whose order

@@ -125,7 +125,9 @@ async def add(ledger: Ledger, new: NewComplaint, *, by: str, now: datetime) -> C
                 by=by,
                 now=now,
             )
-            for key in added.keys
+            # Nothing is known of the other recipient type, and no hold shall be all that is.
+            for key in await retention.keys_of(connection, added.customer_id, added.keys)
+            or added.keys
         ]
         added = await _changed(connection, "held", {"id": added.id, "hold_ids": holds})
         after = {

@@ -334,7 +334,9 @@ async def _store_receipts() -> None:
 
 
 PAGE = (Path(__file__).parents[3] / "docs" / "complaints.md").read_text("utf-8")
-COMMANDS = [shlex.split(line)[1:] for line in PAGE.splitlines() if line.startswith("izin ")]
+COMMANDS = [
+    shlex.split(line, comments=True)[1:] for line in PAGE.splitlines() if line.startswith("izin ")
+]
 COMPLAINT, EVIDENCE = COMMANDS[:2]
 
 
@@ -400,9 +402,9 @@ def test_page_is_run_from_the_complaint_to_the_proof(
     assert len(looks) == len(("evidence write", "complaints show"))
     others = [what for what, _ in written if what != "look"]
     assert [what for what in others if "brand" not in what and "customer" not in what] == [
-        *("place legal hold 1", "place legal hold 2", "add complaint"),
-        *("export evidence", "export evidence", "attach evidence"),
-        *("release legal hold 1", "release legal hold 2", "close complaint"),
+        *("place legal hold 1", "add complaint"),
+        *("export evidence", "attach evidence"),
+        *("release legal hold 1", "close complaint"),
     ]
     assert izin("ledger", "verify").exit_code == 0
     for words, code, why in (

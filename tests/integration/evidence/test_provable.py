@@ -316,7 +316,7 @@ async def test_complaint_is_answered_closed_and_kept_for_ten_years(harness: Sink
     """
     await opted_out(harness)
     one = await entered(harness)
-    (hold, _) = one.hold_ids
+    (hold,) = one.hold_ids
     assert (await finding(harness)).obstacles == (f"legal hold {hold}: see izin retention holds",)
     await complaints.attach(
         harness.ledger, one.id, path="evidence.zip", sha256="ab" * 32, by="ada", now=harness.clock()

@@ -12,6 +12,7 @@ from izin.ledger.console.accounts import AccountRole
 from izin.ledger.registry import complaints
 from izin.ledger.registry.complaints import Complaint, NewComplaint
 from izin.views.i18n import Language
+from tests.integration.sinks.sink_harness import SinkHarness, onay
 from tests.integration.web.two_customers import REFUSED, acts
 from tests.support.builders import NOON, PHONE
 from tests.support.console import ConsoleHarness
@@ -56,6 +57,13 @@ async def test_complaint_is_entered_by_who_is_signed_in(registered: ConsoleHarne
     assert (found.recipient, found.sent_at, found.entered_by) == (PHONE, NOON, "ada")
     assert (found.reference, len(found.hold_ids)) == ("2026/1", 2)
     assert PHONE not in page.text
+
+
+async def test_hold_is_of_the_keys_that_are_known(harness: SinkHarness, console: ConsoleHarness):
+    """Else the person's export would have a merchant who has nothing but that hold."""
+    await harness.ingest(onay())
+    found = await entered(console)
+    assert len(found.hold_ids) == 1
 
 
 @pytest.mark.parametrize(
