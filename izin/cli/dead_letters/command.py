@@ -248,8 +248,9 @@ def filters(
     because: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only those with this reason (undecodable, unknown-schema, refused, poison …) or "
-            "with a violation of this code (H162 …); repeat it for others."
+            help="Only those with this reason (undecodable, unknown-schema, refused, poison, "
+            "repartitioned-twice, unreadable-batch, unmapped …) or with a violation of this code "
+            "(H162 …); repeat it for others."
         ),
     ] = None,
     source: Annotated[

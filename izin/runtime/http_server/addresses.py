@@ -31,7 +31,10 @@ class ListenAddress:
             yield
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                remedy = f"the port is taken; set {self.settings}_PORT to another"
+                remedy = (
+                    f"the port is taken; set {self.settings}_PORT to another beside one that runs; "
+                    "one that is frozen (it answers no /health/live) is ended first, by kill -9"
+                )
             else:
                 remedy = (
                     f"{error.strerror}; are {self.settings}_HOST and {self.settings}_PORT right?"
