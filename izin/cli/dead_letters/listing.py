@@ -49,7 +49,8 @@ _IDS = frozenset({"event_id", "cause", "ce_id"})
 def print_list(
     selection: DeadLetterSelection, output: OutputFormat, *, waiting: bool, limit: int | None
 ) -> None:
-    """Print the letters of ``selection``, or only those ``waiting``; at most the newest ``limit``.
+    """Print the letters of ``selection``, or only those ``waiting``; at most the newest ``limit``,
+    and of them those of the express lane first.
 
     Raises OurError where they cannot be read.
     """
@@ -61,7 +62,10 @@ def print_list(
             if not waiting or with_status[1].acknowledgement is None:
                 newest.append(with_status)
                 count += 1
-    rows = [_row(*one) for one in newest]
+    express = settings.topics.express.name
+    # One of them may be an opt-out.
+    shown = sorted(newest, key=lambda one: one[0].topic != express)
+    rows = [_row(*one) for one in shown]
     print_rows(
         output,
         ("letter", "when (Turkey)", "position", "reason", "violations", "what became of it"),
@@ -81,7 +85,7 @@ def print_list(
                 "value_size": letter.value_size,
                 "value_sha256": letter.identity.digest,
             }
-            for letter, status in newest
+            for letter, status in shown
         ],
     )
     if count > len(newest):

@@ -114,6 +114,14 @@ def test_list_is_filtered_and_ends_with_the_newest(izin: Izin, topics: KafkaSett
     assert izin("dead-letters", "acknowledge", "0/1", "--because", "H113", *WHY).exit_code == 2
 
 
+def test_letters_of_the_express_lane_are_first(izin: Izin, topics: KafkaSettings) -> None:
+    """One of them may be an opt-out."""
+    lanes = topics.topics.events.name, topics.topics.express.name
+    plant(topics, *(a_letter_of(an_event(), "refused", [H113], topic=lane) for lane in lanes))
+    shown = json.loads(izin("dead-letters", "list", "--output", "json").stdout)
+    assert [one["letter"] for one in shown] == ["0/3", "0/0", "0/1", "0/2"]
+
+
 def test_letter_is_shown_with_its_recipient_masked(izin: Izin, topics: KafkaSettings) -> None:
     """In English and Turkish, with where it was; --unmasked shows the person."""
     event = an_event(evidence={"ip": "192.0.2.7"}, origin_ref="+905550000001")
