@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
-import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
@@ -14,11 +16,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from izin.local import free_port
-from izin.local.processes import answers
+from izin.local import StartError, free_port
+from izin.local.processes import Child, Command
 from tests.support.console.harness import HOME
 from tests.support.project_rules import ROOT
-from tests.support.waiting import until
 
 INSTALLED = ROOT / ".venv" / "oidc-provider"
 CLIENT_ID, SECRET = "izin", "an obviously fake secret: 100 % of it"
@@ -64,10 +65,12 @@ needs_provider = pytest.mark.skipif(
 class OidcProvider:
     """A provider on a port of its own."""
 
+    folder: Path
+    """Where its log is."""
     in_token: bool = False
     """Whether tokens have all claims; else the provider's user info has them."""
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    process: Child | None = None
 
     @property
     def issuer(self) -> str:
@@ -84,7 +87,21 @@ class OidcProvider:
         }
 
     def start(self) -> None:
-        """Start it, with a signing key of its own; it is ready then."""
+        """Start it, with a signing key of its own; it is ready then.
+
+        Raises:
+            StartError: It ended or hung, with the last lines of its log. A first start is tried
+                again on another port.
+        """
+        if self.process is None:
+            try:
+                self.process = self._started()
+            except StartError:
+                self.port = free_port()
+        if self.process is None or not self.process.is_alive:
+            self.process = self._started()
+
+    def _started(self) -> Child:
         given = {
             "issuer": self.issuer,
             "port": self.port,
@@ -93,18 +110,27 @@ class OidcProvider:
             "back": f"{HOME}/sign-in/oidc/back",
             "inToken": self.in_token,
         }
-        command = ["node", "--input-type=module", "-e", _PROGRAM, "-", json.dumps(given)]
-        self.process = subprocess.Popen(
-            command, cwd=INSTALLED, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        child = Child(
+            Command(
+                name="oidc-provider",
+                argv=("node", "--input-type=module", "-e", _PROGRAM, "-", json.dumps(given)),
+                log=self.folder / "oidc-provider.log",
+                folder=INSTALLED,
+                ready=f"{self.issuer}/.well-known/openid-configuration",
+                ready_within=timedelta(seconds=30),
+            )
         )
-        until(lambda: answers(f"{self.issuer}/.well-known/openid-configuration"), within=60)
+        try:
+            child.start().wait_ready()
+        except BaseException:
+            child.kill()
+            raise
+        return child
 
     def stop(self) -> None:
         """Stop it."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
-            self.process = None
 
     async def signed_in(self, address: str, login: str) -> str:
         """Sign in at ``address`` as a person does; return where the browser is sent back to."""
@@ -134,9 +160,10 @@ class OidcProvider:
 @contextmanager
 def running_provider(*, in_token: bool = False) -> Iterator[OidcProvider]:
     """Run one until the context ends."""
-    provider = OidcProvider(in_token=in_token)
-    try:
-        provider.start()
-        yield provider
-    finally:
-        provider.stop()
+    with tempfile.TemporaryDirectory() as folder:
+        provider = OidcProvider(folder=Path(folder), in_token=in_token)
+        try:
+            provider.start()
+            yield provider
+        finally:
+            provider.stop()
