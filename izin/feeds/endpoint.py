@@ -52,7 +52,7 @@ from izin.runtime.http_server.problems import HttpApi, RequestRefusedError
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
 from izin.runtime.http_server.shedding import HttpLimits, share_of_key
 from izin.runtime.logs import get_logger
-from izin.runtime.process import entered, tune_gc_for_batches
+from izin.runtime.process import entered
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.schemas.api_keys import ApiKey, Scope
 from izin.schemas.codec import Codec
@@ -338,7 +338,6 @@ def serve(kafka: KafkaSettings, settings: FeedsSettings, codec: Codec) -> None:
         PortError: an address cannot be used.
         BrokerError: Kafka cannot be reached at the start, or lacks a topic.
     """
-    tune_gc_for_batches()
     serve_until_stopped(
         settings,
         partial(run, kafka, settings, codec),

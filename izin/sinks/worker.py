@@ -36,7 +36,6 @@ from izin.runtime.logs import get_logger
 from izin.runtime.process import (
     drain,
     keep_memory_of_batches,
-    tune_gc_for_batches,
 )
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.schemas.codec import Codec
@@ -319,7 +318,6 @@ def run(
     codec: Codec,
 ) -> None:
     """Run a sink worker until SIGTERM or SIGINT; raises errors that are faults of ours."""
-    tune_gc_for_batches()
     keep_memory_of_batches()
     serve_until_stopped(
         sink,

@@ -28,7 +28,7 @@ from izin.producers.sources import SourceFolder
 from izin.producers.sources.source import FormMapping, SourceMapping
 from izin.runtime.http_server.problems import HttpApi
 from izin.runtime.http_server.server import HttpListeners, serve_until_stopped
-from izin.runtime.process import entered, tune_gc_for_batches
+from izin.runtime.process import entered
 from izin.runtime.settings import IntakeSettings, KafkaSettings
 from izin.schemas.codec import Codec
 
@@ -60,7 +60,6 @@ def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
         PortError: an address cannot be used.
         BrokerError: Kafka cannot be reached at the start.
     """
-    tune_gc_for_batches()
     how = partial(run, kafka, intake, codec)
     serve_until_stopped(intake, how, server="the intake", variables="IZIN_INTAKE")
 

@@ -40,7 +40,7 @@ from izin.runtime.http_server.shedding import (
     within_descriptors,
 )
 from izin.runtime.logs import get_logger
-from izin.runtime.process import cancel_all, stopping_on_signals
+from izin.runtime.process import cancel_all, stopping_on_signals, tune_gc_for_batches
 from izin.runtime.settings.processes import HttpAddresses, ProxiedAddresses
 
 RELIES_ON = (
@@ -419,7 +419,8 @@ def serve_until_stopped(
     server: str,
     variables: str,
 ) -> None:
-    """Bind the addresses, and ``run`` with an event that SIGTERM or SIGINT sets.
+    """Bind the addresses, and ``run`` with an event that SIGTERM or SIGINT sets; collections of
+    garbage are tuned so that none halts it for long.
 
     Raises:
         PortError: an address cannot be used.
@@ -428,6 +429,7 @@ def serve_until_stopped(
     async def until_stopped(listeners: HttpListeners) -> None:
         await run(listeners, stopping_on_signals())
 
+    tune_gc_for_batches()
     with closing(HttpListeners(settings, server=server, variables=variables)) as listeners:
         uvloop.run(until_stopped(listeners))
 

@@ -1,6 +1,7 @@
 """What an HTTP server does with too many, idle and slow clients; over real sockets."""
 
 import asyncio
+import gc
 import importlib
 import json
 import re
@@ -22,8 +23,9 @@ from izin.runtime.http_server.problems import (
     RequestRefusedError,
     health,
 )
-from izin.runtime.http_server.server import PortError
+from izin.runtime.http_server.server import HttpListeners, PortError
 from izin.runtime.http_server.shedding import HttpLimits, Refused, client_of, read_body
+from izin.runtime.settings import IntakeSettings
 from tests.support.servers.http import (
     PAUSE,
     Reply,
@@ -282,6 +284,23 @@ def test_taken_port_is_named():
         with pytest.raises(PortError, match="IZIN_TEST_OPERATIONS_PORT"):
             listeners_of(port, operations_port)
         listeners_of(port, free_port()).close()
+
+
+def test_server_collects_garbage_seldom():
+    """A full collection would halt whoever waits for an answer."""
+    seen: list[int] = []
+
+    async def run(_: HttpListeners, __: asyncio.Event) -> None:
+        seen.append(gc.get_threshold()[0])
+
+    settings = IntakeSettings(port=free_port(), operations_port=free_port())
+    before = gc.get_threshold()
+    gc.set_threshold(700)  # Python's own, whatever other tests have left
+    try:
+        server.serve_until_stopped(settings, run, server="the test", variables="IZIN_TEST")
+    finally:
+        gc.set_threshold(*before)
+    assert seen[0] > 50 * 700
 
 
 @pytest.mark.parametrize(
