@@ -280,6 +280,6 @@ def _by_serial(found: re.Match[str], rules: DateRules) -> datetime:
 def _impossible() -> UnreadableDateError:
     return UnreadableDateError(
         "H157",
-        "no such date or time exists; correct it in the source",
-        "Böyle bir tarih ya da saat yok; kaynakta düzeltin.",
+        "no such date or time exists; write the right one",
+        "Böyle bir tarih ya da saat yok; doğrusunu yazın.",
     )

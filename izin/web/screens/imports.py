@@ -6,7 +6,7 @@ shows how far it is; one that was stopped goes on where it was.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -193,6 +193,7 @@ async def _reading(visit: Visit, stored: StoredImport) -> dict[str, Any]:
         "sample": sample,
         "problem": problem,
         "columns": columns,
+        "held": _held(columns),
         "fields": FIELDS,
         "channel_fields": [
             (f"{channel}.{field}", channel, FIELDS[field])
@@ -214,6 +215,12 @@ async def _reading(visit: Visit, stored: StoredImport) -> dict[str, Any]:
         "saved": tuple(await mappings.every(visit.ledger, stored.state.customer)),
         "longest_name": mappings.LONGEST_NAME,
     }
+
+
+def _held(columns: Iterable["MappedColumn"]) -> set[str]:
+    """Return the fields that columns hold; one of a channel says which it is of."""
+    held = {part for one in columns for part in (one.chosen or one.held).split(".")}
+    return held | ({Field.TYPE} if held & set(Channel) else set())
 
 
 async def _sample(visit: Visit, stored: StoredImport) -> tuple[FileSample | None, str | None]:

@@ -126,16 +126,20 @@ async def test_columns_and_words_get_a_meaning(browser: Browser):
     path = await uploaded(browser, UNKNOWN)
     page = (await browser.get(path)).text
     assert "Unknown column: &#34;Üyelik&#34;" in page
+    assert "In no column: BIREYSEL" in page
+    assert page.count("In no column: choose") == 2  # the brand, and the status under another name
     chosen = {"column-2": "status", "column-5": "-", "given-brand_code": str(BRAND)}
     page = (await browser.post(f"{path}/mapping", chosen)).text
     assert "“Üyelik” is no known name of a consent" in page
     assert "Pasif" in page
     chosen |= {"of-0": "status:Pasif", "word-0": "RET"}
     page = (await browser.post(f"{path}/mapping", chosen)).text
-    assert "Mağaza" in page
+    assert "Words that are not known: Mağaza. Their rows are refused." in page
+    assert page.count("In no column: choose") == 1
     chosen |= {"of-1": "source:Mağaza", "word-1": "HS_FIZIKSEL_ORTAM"}
     page = (await browser.post(f"{path}/mapping", chosen)).text
     assert "HS_FIZIKSEL_ORTAM</td>" in page
+    assert "Words that are not known" not in page
     assert "Check the whole file" in page
 
 

@@ -99,6 +99,7 @@ async def test_file_is_checked_then_imported_then_corrected(
     path = await uploaded(browser, FILE)
     page = await run(console, browser, path, "checking")
     assert "Would be published" in page
+    assert "import now, and correct them first" in page
     assert events(kafka_settings) == []
     page = await run(console, browser, path, "importing")
     assert "1 rows are opt-outs (RET) that are refused, or may be" in page
@@ -111,6 +112,8 @@ async def test_file_is_checked_then_imported_then_corrected(
     assert done.url.path == path
     page = await ended(console, browser, path)
     assert "No row is left to be corrected" in page
+    assert "Published at first" in page
+    assert "Published as corrected" in page
     found = {one.value["row"]: one.value for one in events(kafka_settings)}
     digest = stored_of(console, path).state.digest
     assert {row: one["event_id"] for row, one in found.items()} == {
