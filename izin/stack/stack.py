@@ -43,6 +43,7 @@ from izin.schemas.api_keys import ApiKey, Scope, presented
 from izin.stack.stack_settings import (
     CUSTOMER,
     PORTS,
+    UPLOADS,
     Delays,
     RunRecord,
     StackCredentials,
@@ -365,7 +366,7 @@ class LocalStack:
             **port_settings(self._ports),
             "IZIN_WEBHOOK_ALLOWED": '["127.0.0.0/8", "::1/128"]',
             "IZIN_CONSOLE_URL": self.url("console"),
-            "IZIN_CONSOLE_UPLOADS": str(self._folder.path / "uploads"),
+            "IZIN_CONSOLE_UPLOADS": str(self._folder.path / UPLOADS),
             "IZIN_INSTANCE_ID": "order-1",
             "IZIN_SUPPRESSION_SECRETS": f'["{self._credentials.suppression_secret}"]',
             "IZIN_SECRET_KEYS": f'["{self._credentials.secret_key}"]',

@@ -70,7 +70,11 @@ _MARKER = ".izin-local-stack"
 _LOCK = "lock"
 _RECORD = "run.json"
 _SIMULATOR = "simulator"
-_RUN_FILES = ("kafka", "postgres", "registry", _SIMULATOR, "logs", "environment", _RECORD)
+UPLOADS = "uploads"
+_RUN_FILES = (
+    *("kafka", "postgres", "registry", _SIMULATOR, "logs", UPLOADS, "environment"),
+    _RECORD,
+)
 """What a run leaves in its folder, and a fresh one removes. The record is the last."""
 _ASIDE = "before"
 """Where what an earlier run left is, until a run without it has started."""

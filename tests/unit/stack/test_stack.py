@@ -164,6 +164,17 @@ def test_local_stack_that_cannot_start_deletes_nothing(
     assert (used_folder / "logs" / "intake.log").read_text("utf-8") == "old"
 
 
+def test_fresh_run_sets_uploads_of_the_console_aside(used_folder: Path) -> None:
+    """They are personal data of what is removed."""
+    file = used_folder / "uploads" / "0" / "file"
+    file.parent.mkdir(parents=True)
+    file.write_text("fake", "utf-8")
+    folder = StateFolder(used_folder)
+    folder.claim(RunRecord(), lambda _: None, fresh=True)
+    folder._lock.release()
+    assert not file.exists()
+
+
 def test_stack_killed_while_it_started_anew_has_what_was_before(used_folder: Path) -> None:
     """A ``kill -9`` comes before the successor is up: the next run puts back what was set aside."""
     before = StateFolder(used_folder).record()
