@@ -29,12 +29,14 @@ async def listening(serve: Serve, host: str = "127.0.0.1", port: int = 0) -> Asy
         transports.add(plain)
         try:
             await serve(reader, writer)
-        finally:
-            served.discard(task)
-            if writer.transport is None:  # TLS that was given up in the middle of its handshake
-                plain.abort()
-            else:
+            if writer.transport is not None:  # as TLS leaves it that is given up in its handshake
                 await ended(writer)
+        finally:
+            # Without a wait: of a handshake that is cancelled nobody hears the end.
+            for transport in (plain, writer.transport):
+                if transport is not None:
+                    transport.abort()
+            served.discard(task)
             transports.discard(plain)
 
     server = await asyncio.start_server(handle, host, port)

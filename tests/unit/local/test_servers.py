@@ -9,7 +9,7 @@ A server of the caller's own that gives no database is an error with its words.
 What the processes of one run share, and where its servers' data is.
 
 A proxy forwards, falls silent with its connections open, and shows that its server is away; what
-the tests listen with leaves no connection behind.
+the tests listen with leaves no connection behind, and ends within a handshake.
 
 A process under a wrong clock, which jumps at a signal.
 """
@@ -43,6 +43,7 @@ from izin.local import (
 from izin.local.reservations import HOST, FolderLock, cache_folder, claim, is_free, is_listening
 from tests.support.project_rules import ROOT
 from tests.support.proxy import proxy_to
+from tests.support.secure import Authority, silent_tls
 from tests.support.servers import distribution
 from tests.support.servers.distribution import (
     ServerScheduling,
@@ -371,3 +372,17 @@ async def test_server_of_the_tests_leaves_no_connection(rounds: int):
             client.settimeout(5)
     gc.collect()  # what was left would be a warning now
     assert all(writer.transport.is_closing() for writer in served)
+
+
+async def test_server_of_the_tests_ends_within_a_handshake(tmp_path: Path) -> None:
+    """Of a client that has said nothing yet, as one that connects again while the test ends."""
+    async with asyncio.timeout(_LIMIT):
+        async with silent_tls(Authority(tmp_path).issue("server")) as address:
+            _, writer = await asyncio.open_connection(*address.split(":"))
+            for _ in range(_HANDSHAKE_BEGUN):
+                await asyncio.sleep(0)
+        writer.close()
+
+
+_HANDSHAKE_BEGUN = 100
+"""Rounds of the loop."""
