@@ -1,4 +1,4 @@
-"""Compiles the hot paths of the order stage and the ledger where a wheel is built with
+"""Compiles the hot paths of the order stage, the ledger and the intake where a wheel is built with
 ``IZIN_COMPILE=1``.
 
 The modules stay Python: mypyc compiles what mypy has checked, and in any other wheel they run
@@ -20,11 +20,14 @@ HOT = (
     "izin/schemas/fast/decision_writer.py",
     "izin/schemas/fast/cache.py",
     "izin/schemas/partitioning.py",
+    "izin/schemas/records.py",
+    "izin/schemas/consistency_token.py",
     "izin/schemas/uuids.py",
     "izin/schemas/generated/consent_event_offsets.py",
     "izin/kafka/tables/packed_permissions.py",
     "izin/kafka/tables/permission_reader.py",
     "izin/gate/key_tables.py",
+    "izin/producers/intake/request_body.py",
     "izin/producers/mapping/cells.py",
     "izin/producers/publishing/event_ids.py",
     "izin/sinks/ingest/decision_reader.py",

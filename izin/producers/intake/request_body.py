@@ -6,6 +6,7 @@ an error of the request. Bytes that are no UTF-8 become halves of surrogate pair
 text they are in and no other.
 """
 
+import codecs
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -74,7 +75,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=JsonPairs, parse_constant=_no_cons
 
 def _read_json(body: bytes) -> tuple[Sequence[InputRecord], bool]:
     try:
-        found = _DECODER.decode(body.decode("utf-8-sig", ESCAPED))
+        found = _DECODER.decode(body.removeprefix(codecs.BOM_UTF8).decode("utf-8", ESCAPED))
     except json.JSONDecodeError as error:
         raise _not_json(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except (ValueError, RecursionError):

@@ -278,7 +278,8 @@ class Intake:
         for index, error in oversize.items():
             del accepted[index]
             refused += shown(index, [violation("", "IZIN-SIZE", what=error)])
-        kinds: Counts[type] = Counts(map(type, validated))
+        is_whole = len(accepted) == len(records)
+        kinds: Counts[type] = Counts(() if is_whole else map(type, validated))
         postponed = kinds[PostponedRecord]
         self.metrics.validated(
             published=0 if is_test else len(accepted),
@@ -299,7 +300,7 @@ class Intake:
         elif accepted:
             (*_, last) = events["events"]
             events["token"] = last["token"] if len(accepted) == 1 else token_of(written.values())
-        if len(accepted) == len(records):
+        if is_whole:
             return JsonResponse(events, status_code=202)
         text = refusal(len(records), len(accepted), kinds)
         return text.response(violations=refused, **events)

@@ -14,7 +14,7 @@ import asyncio
 import re
 import socket
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, cast
 
@@ -117,10 +117,26 @@ class Connections:
 
 
 class _StrictParser(h11.Connection):
-    """Parses requests that can be read in one way only, and not in endless pieces."""
+    """Parses requests that can be read in one way only, and not in endless pieces.
+
+    The head of a response is written with the first of its body, as ASGI has it: one write instead
+    of two, and one packet.
+    """
 
     small = 0
     """How many small chunks the present body had."""
+    _head: Sequence[bytes] = ()
+    """Of a response, not written yet."""
+
+    def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
+        """Return what is to be written now."""
+        data = super().send_with_data_passthrough(event)
+        if type(event) is h11.Response:
+            self._head = data or ()
+            return []
+        if self._head and data is not None:
+            data, self._head = [*self._head, *data], ()
+        return data
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """Return the next event; raises h11.RemoteProtocolError."""
@@ -131,11 +147,12 @@ class _StrictParser(h11.Connection):
             if is_suspect and _BARE_LF.search(_BLANK_LINE.split(read, maxsplit=1)[0]):
                 raise h11.RemoteProtocolError("a line ends with LF alone")
         event = super().next_event()
-        if isinstance(event, h11.Data) and event.chunk_start and len(event.data) < _SMALL:
+        # Not isinstance, which takes long of a class that others may register with.
+        if type(event) is h11.Data and event.chunk_start and len(event.data) < _SMALL:
             self.small += 1
             if self.small > _MOST_SMALL:
                 raise h11.RemoteProtocolError("too many small chunks")
-        if isinstance(event, h11.Request):
+        if type(event) is h11.Request:
             self.small = 0
             names = {name.lower() for name, _ in event.headers.raw_items()}
             if {b"content-length", b"transfer-encoding"} <= names:

@@ -26,11 +26,13 @@ SOURCES = (
 MOST_PACKAGES = 25
 """A third of what every process together needs."""
 TESTS = (
+    "tests/contract/schemas/test_record_ids.py",
     "tests/contract/schemas/test_topics.py",
     "tests/integration/sinks/ingest/test_bulk_rows.py",
     "tests/unit/gate/test_key_tables.py",
     "tests/unit/kafka/test_tables.py",
     "tests/unit/ledger",
+    "tests/unit/producers/test_endpoint.py",
     "tests/unit/streams/test_erasure.py",
     "tests/unit/streams/test_guard.py",
     "tests/unit/streams/test_order.py",
@@ -187,9 +189,10 @@ def test_compiled_modules_pass_their_tests(compiler: Path, tmp_path: Path) -> No
     site = unpacked(wheel, tmp_path / "site")
     assert output_of(site, "-c", _BUILD) == "compiled\n"
     assert output_of(site, "-c", _INTERPRETED, *hot_modules()) == "[]\n"
-    for folder in ("tests", "tools"):
+    for folder in ("tests", "tools", "docs"):
         shutil.copytree(ROOT / folder, site / folder)
-    shutil.copy(ROOT / "pyproject.toml", site)
+    for file in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / file, site)
     chosen = ("-m", "not interpreted and not broker", "-p", "no:cacheprovider", *TESTS)
     assert " passed" in output_of(site, "-m", "pytest", "-q", *chosen)
 

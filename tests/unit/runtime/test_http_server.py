@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 
+import h11
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -254,6 +255,17 @@ async def test_client_that_does_not_take_its_response_is_cut_off():
         one.writer.write(b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n")
         await served.until(lambda: served.refused(Refused.REQUEST) == 1)
         await served.until(lambda: served.counted("izin_http_connections") == 0)
+
+
+def test_head_of_a_response_is_written_with_its_body():
+    """Each write is a call of the system, and a packet."""
+    parser = server._StrictParser(h11.SERVER)
+    parser.receive_data(b"GET /echo HTTP/1.1\r\nHost: test\r\n\r\n")
+    assert isinstance(parser.next_event(), h11.Request)
+    assert isinstance(parser.next_event(), h11.EndOfMessage)
+    assert parser.send(h11.Response(status_code=200, headers=[("content-length", "4")])) == b""
+    assert parser.send(h11.Data(data=b"one ")) == b"HTTP/1.1 200 \r\ncontent-length: 4\r\n\r\none "
+    assert parser.send(h11.EndOfMessage()) == b""
 
 
 async def test_requests_sent_ahead_are_all_answered():
