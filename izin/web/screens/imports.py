@@ -189,11 +189,17 @@ async def _reading(visit: Visit, stored: StoredImport) -> dict[str, Any]:
         for word, value in own.items()
     }
     unknown = () if sample is None else sample.words
+    held = _held(columns)
+    constants = {str(field_of(name)): str(value) for name, value in mapping.constants.items()}
+    said = held | constants.keys() | {Field.RECIPIENT_TYPE}
     return {
         "sample": sample,
         "problem": problem,
         "columns": columns,
-        "held": _held(columns),
+        "held": held,
+        "unsaid": [
+            FIELDS[field] for field in (Field.BRAND_CODE, *GIVEN) if columns and field not in said
+        ],
         "fields": FIELDS,
         "channel_fields": [
             (f"{channel}.{field}", channel, FIELDS[field])
@@ -207,7 +213,7 @@ async def _reading(visit: Visit, stored: StoredImport) -> dict[str, Any]:
             if field in WORDS
         ][:_MOST_WORDS],
         "mapping": mapping,
-        "constants": {str(field_of(name)): str(value) for name, value in mapping.constants.items()},
+        "constants": constants,
         "brands": sorted(
             await brands_to_import(visit.ledger, stored.state.customer),
             key=lambda brand: brand.brand_code,

@@ -128,8 +128,10 @@ async def test_columns_and_words_get_a_meaning(browser: Browser):
     assert "Unknown column: &#34;Üyelik&#34;" in page
     assert "In no column: BIREYSEL" in page
     assert page.count("In no column: choose") == 2  # the brand, and the status under another name
+    assert "In no column: Brand code, Status (ONAY, RET)." in page
     chosen = {"column-2": "status", "column-5": "-", "given-brand_code": str(BRAND)}
     page = (await browser.post(f"{path}/mapping", chosen)).text
+    assert "In no column: Brand" not in page
     assert "“Üyelik” is no known name of a consent" in page
     assert "Pasif" in page
     chosen |= {"of-0": "status:Pasif", "word-0": "RET"}
