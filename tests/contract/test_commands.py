@@ -36,7 +36,7 @@ from tests.support import acts
 from tests.support.acts import ACTS, ELSEWHERE, LOOKS, OTHERS, commands
 from tests.support.customers import cuts
 from tests.support.customers.cuts import CUTS, WITHOUT_DATA, routes
-from tests.support.project_rules import ROOT
+from tests.support.project_rules import ROOT, nodes_of
 
 TYPERS_OWN = {"--help", "--install-completion", "--show-completion"}
 MOST_COMMANDS = 42
@@ -419,7 +419,7 @@ def titles() -> set[str]:
     return {
         ast.literal_eval(call.args[1])
         for path in (ROOT / "izin").rglob("*.py")
-        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        for call in nodes_of(path)
         if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "ProblemText"
         if isinstance(call.args[1], ast.Constant)
     }

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -68,10 +68,16 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(text_of(path))
 
 
+@cache
+def nodes_of(path: Path) -> Sequence[ast.AST]:
+    """Return all nodes of a module's syntax tree: a walk takes longer than all that look at it."""
+    return tuple(ast.walk(tree_of(path)))
+
+
 def functions_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Return the functions and methods of a module."""
     kinds = ast.FunctionDef | ast.AsyncFunctionDef
-    return (node for node in ast.walk(tree_of(path)) if isinstance(node, kinds))
+    return (node for node in nodes_of(path) if isinstance(node, kinds))
 
 
 CODE = ("izin", "benchmarks", "tools")
@@ -189,10 +195,8 @@ def silent_tests(root: Path) -> list[str]:
         f"{name}:{node.lineno} {node.name}"
         for name, path in _modules(root, "tests")
         if path.name.startswith("test_")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.name.startswith("test_")
-        and not _says_something(node)
+        for node in functions_of(path)
+        if node.name.startswith("test_") and not _says_something(node)
     ]
 
 
@@ -202,7 +206,7 @@ def unlisted_packages(root: Path) -> list[str]:
     for name, path in _modules(root, *CODE):
         if path.name != "__init__.py":
             continue
-        module = ast.parse(path.read_text(encoding="utf-8"))
+        module = tree_of(path)
         listed = any(
             isinstance(target, ast.Name) and target.id == "__all__"
             for node in module.body
@@ -225,7 +229,7 @@ def environment_readers(root: Path) -> list[str]:
     for name, path in _modules(root, *CODE):
         if any(name.startswith(allowed) for allowed in ENVIRONMENT):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes_of(path):
             match node:
                 case ast.Attribute(attr="environ" | "environb" | "getenv" | "putenv"):
                     found.append(f"{name}:{node.lineno}")
@@ -242,7 +246,7 @@ def foreign_orders(root: Path) -> list[str]:
         f"{name}:{node.lineno}"
         for name, path in _modules(root, "izin")
         if not name.startswith(f"{LAW}/")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes_of(path)
         if isinstance(node, ast.Compare)
         and any(isinstance(one, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for one in node.ops)
         and any(
@@ -257,7 +261,7 @@ def foreign_consumers(root: Path) -> list[str]:
         f"{name}:{node.lineno}"
         for name, path in _modules(root, "izin")
         if not any(name.startswith(allowed) for allowed in CONSUMERS)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes_of(path)
         if isinstance(node, ast.Call)
         and _dotted(node.func).rpartition(".")[2] in {"consumer", "Consumer", "AIOKafkaConsumer"}
     ]
@@ -268,7 +272,7 @@ def impure_law(root: Path) -> list[str]:
     return [
         f"{name}:{getattr(node, 'lineno', 0)}"
         for name, path in _modules(root, LAW)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes_of(path)
         if _imports_world(node) or _reads_world(node)
     ]
 
@@ -346,7 +350,7 @@ def outdated_error_trees(root: Path) -> list[str]:
     for name, path in _modules(root, *CODE):
         if path.name != "errors.py":
             continue
-        shown = _tree_in(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+        shown = _tree_in(ast.get_docstring(tree_of(path)) or "")
         real = {
             (base, cls)
             for cls, bases in _classes(path).items()
@@ -360,7 +364,7 @@ def outdated_error_trees(root: Path) -> list[str]:
 def _classes(path: Path) -> dict[str, list[str]]:
     return {
         node.name: [_dotted(base).rpartition(".")[2] for base in node.bases]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes_of(path)
         if isinstance(node, ast.ClassDef)
     }
 

@@ -31,11 +31,11 @@ from tests.support.project_rules import (
     ROOT,
     functions_of,
     is_generated,
+    nodes_of,
     package_of,
     product_modules,
     text_of,
     tracked_files,
-    tree_of,
 )
 
 ALLOWED = Path(__file__).with_name("ratchet.toml")
@@ -135,7 +135,7 @@ def _python_names(path: Path) -> Iterator[str]:
     for token in tokenize.generate_tokens(io.StringIO(text_of(path)).readline):
         if token.type == tokenize.NAME and not keyword.iskeyword(token.string):
             yield token.string
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         match node:
             case ast.Constant(value=str(text)) if _EXPOSED.fullmatch(text):
                 yield text
@@ -230,7 +230,7 @@ def repeated_class_names(root: Path, files: list[str]) -> list[str]:
     """Find classes of the product that share their name with another."""
     places = defaultdict(list)
     for name in product_modules(files):
-        for node in ast.walk(tree_of(root / name)):
+        for node in nodes_of(root / name):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(name)
     return [f"{one}: {name}" for name, found in places.items() if len(found) > 1 for one in found]
@@ -256,7 +256,7 @@ _NO_TOKENS = {
 
 def statements_of(root: Path, names: Iterable[str]) -> int:
     """Return the number of statements of modules, docstrings not counted."""
-    nodes = (node for name in names for node in ast.walk(tree_of(root / name)))
+    nodes = (node for name in names for node in nodes_of(root / name))
     return sum(isinstance(node, ast.stmt) and not _is_docstring(node) for node in nodes)
 
 
@@ -265,7 +265,7 @@ def tokens_of(root: Path, names: Iterable[str]) -> int:
     docstrings = sum(
         isinstance(node, ast.stmt) and _is_docstring(node)
         for name in names
-        for node in ast.walk(tree_of(root / name))
+        for node in nodes_of(root / name)
     )
     lines = (io.StringIO(text_of(root / name)).readline for name in names)
     found = (one for read in lines for one in tokenize.generate_tokens(read))
@@ -314,7 +314,7 @@ def _classes(pattern: str) -> Finder:
         return [
             f"{name}: {node.name}"
             for name in product_modules(files)
-            for node in ast.walk(tree_of(root / name))
+            for node in nodes_of(root / name)
             if isinstance(node, ast.ClassDef) and wanted.fullmatch(node.name)
         ]
 
