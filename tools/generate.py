@@ -40,6 +40,7 @@ from izin.runtime.settings import (
 from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topic, Topics
 from izin.streams import guard
+from izin.views.explanation import STATES
 from tools.generate_acls import acls_script
 from tools.generate_asyncapi import PATH as ASYNCAPI, asyncapi_document, audience_of
 from tools.generate_benchmarks import benchmarks_page
@@ -91,6 +92,13 @@ The states of what is due to İYS for one key, from the table in `izin.consent.t
 transition that is not shown is an error and changes nothing. The ledger's database refuses it too:
 the condition of its trigger (`{schema}`) is generated from
 the same table.
+
+| state | what it says |
+|---|---|
+{states}
+
+`superseded` is said of an event alone, by [`izin api`](api.md); what stands for the recipient is
+said by its lookup.
 
 ```mermaid
 {diagram}```
@@ -370,7 +378,9 @@ def _default(value: object) -> str:
 
 
 def _lifecycle() -> str:
-    return _LIFECYCLE.format(note=_NOTE, schema=_TRANSITIONS, diagram=transitions.diagram())
+    states = "\n".join(_row(f"`{state}`", words) for state, words in STATES.items())
+    diagram = transitions.diagram()
+    return _LIFECYCLE.format(note=_NOTE, schema=_TRANSITIONS, states=states, diagram=diagram)
 
 
 def _guarded() -> str:

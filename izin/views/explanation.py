@@ -15,7 +15,7 @@ from izin.ledger.record import EVERY, Brand, ConsentRow, Suspension
 from izin.views.sentences import Sentence, sentence
 from izin.views.words import ENGLISH, Words, is_consent
 
-_STATES = {
+STATES = {
     "pending": "to be sent to İYS",
     "in_flight": "being sent to İYS now",
     "awaiting_result": "sent to İYS; the result is not there yet",
@@ -223,7 +223,7 @@ class Explanation:
             case "observation":
                 return self._observation(fact)
             case "outcome":
-                state = self._text(_STATES.get(data["outcome"], data["outcome"]))
+                state = self._text(STATES.get(data["outcome"], data["outcome"]))
                 why = self._why(data.get("message"))
                 return f"{fact.status}: {_joined(state, why, self._coded(data))}"
             case "delivery":
@@ -346,7 +346,7 @@ class Explanation:
     def _state(self, entry: ConsentRow, suspended: str | None) -> str:
         due = entry.due_at if entry.state in WAITING else None
         return _joined(
-            suspended or self._text(_STATES.get(entry.state, entry.state)),
+            suspended or self._text(STATES.get(entry.state, entry.state)),
             self._why(entry.reason),
             self._coded({"code": entry.code}),
             self._text("due %(at)s", at=self._when(due)) if due else None,

@@ -166,12 +166,14 @@ class DifferenceReport:
         if left:
             say(f"not listed: {left:,} more; --out FILE has all of them")
         _print_sizes(comparison.sizes, self.unexplained)
+        if not counts:
+            say("no differences")
 
 
 def _print_sizes(sizes: Mapping[str, int], unexplained: int) -> None:
     line = (
         f"compared: {sizes['rows']:,} rows, {sizes['desired']:,} desired consents, "
-        f"{sizes['permissions']:,} permissions; İYS as seen of {sizes['seen']:,} keys"
+        f"{sizes['permissions']:,} permissions; what İYS holds is known of {sizes['seen']:,} keys"
     )
     out.print(line, soft_wrap=True, highlight=False, markup=False)
     if sizes["changing"]:
