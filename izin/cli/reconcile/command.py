@@ -167,7 +167,7 @@ class DifferenceReport:
             say(f"not listed: {left:,} more; --out FILE has all of them")
         _print_sizes(comparison.sizes, self.unexplained)
         if not counts:
-            say("no differences")
+            out.print("no differences", highlight=False)
 
 
 def _print_sizes(sizes: Mapping[str, int], unexplained: int) -> None:

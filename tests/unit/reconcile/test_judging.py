@@ -12,12 +12,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from typer.testing import CliRunner
 
 from izin.cli.cli import app
+from izin.cli.reconcile.command import DifferenceReport
+from izin.cli.terminal.output import OutputFormat
 from izin.consent import Action, Channel, State, admit
 from izin.iys.errors import BusyError, CallError, MisconfiguredError, RefusedError, ThrottledError
 from izin.iys.rate_limit import CallClass
@@ -384,6 +386,17 @@ def run(words: str) -> tuple[int, str]:
     """Return the exit code of a command, and what it prints."""
     result = CliRunner().invoke(app, words.split())
     return result.exit_code, result.output
+
+
+def test_comparison_without_a_difference_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """An exit code alone is not seen."""
+    report = DifferenceReport(OutputFormat.TABLE, unmasked=False, csv=None)
+    sizes = {"rows": 2, "desired": 2, "permissions": 2, "seen": 2, "changing": 0}
+    report.end(Mock(sizes=sizes), None)
+    assert capsys.readouterr().out.splitlines() == [
+        "compared: 2 rows, 2 desired consents, 2 permissions; what İYS holds is known of 2 keys",
+        "no differences",
+    ]
 
 
 @pytest.mark.parametrize(
