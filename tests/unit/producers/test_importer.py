@@ -571,7 +571,7 @@ def test_columns_of_any_kind_have_one_digest(runs: Runs):
     assert again.finished_before is not None
 
 
-RUNS, REQUESTS, RECORDS = 2, 700, 4
+RUNS, REQUESTS, RECORDS = 5, 700, 4
 """Of the records in a request all but one are hostile."""
 HOSTILE_ROWS, FILES = 6000, 400
 IN_A_FILE = 60

@@ -454,7 +454,7 @@ async def test_leaders_are_looked_up_until_a_broker_answers(pass_time: Callable[
 
 
 ID = b"sixteen bytes id"
-RUNS = 4_000
+RUNS = 10_000
 SECOND = timedelta(seconds=1)
 ACTIONS = ("attempt", "step", "crash", "ret", "restart", "read")
 WEIGHTS = (3, 20, 1, 2, 1, 1)

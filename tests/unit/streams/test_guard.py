@@ -352,7 +352,7 @@ _ANY = st.sampled_from(WILD) | st.integers(-(1 << 63), (1 << 63) - 1)
 _OF_AN_EVENT = st.none() | _ANY | st.sampled_from(EARLY + NEAR)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(5))
 def test_hostile_records_harm_no_ret(seed: int) -> None:
     """Each gives a decision, a dead letter or a repartitioned record that can be written and read;
     a valid RET between them takes effect.
