@@ -28,6 +28,7 @@ STATES = {
     "superseded": "replaced by a newer event",
     "not_needed": "nothing to send",
 }
+"""What each state of an obligation says, and that of an event that was replaced."""
 PERMISSIONS: Mapping[str, str] = {
     PermissionReason.EXEMPT: "information that needs no consent",
     PermissionReason.OPTED_OUT: "the recipient opted out",

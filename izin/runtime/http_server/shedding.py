@@ -16,7 +16,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv6Address, ip_network
-from typing import cast
 
 from prometheus_client import CollectorRegistry, Counter as Total, Gauge
 from starlette.requests import ClientDisconnect, Request
@@ -222,33 +221,22 @@ async def read_body(request: Request, *, largest: int) -> bytes:
     """
     sharing: Shedding | None = request.scope.get(_SCOPE)
     limits = HttpLimits() if sharing is None else sharing.limits
-    body, is_whole, is_late = bytearray(), False, False
-    task = cast("asyncio.Task[object]", asyncio.current_task())
-
-    def expire() -> None:
-        nonlocal is_late
-        is_late = True
-        task.cancel()
-
-    # As asyncio.timeout does, in a fifth of the time.
-    timer = asyncio.get_running_loop().call_later(limits.body_within, expire)
+    body = bytearray()
     try:
-        while not is_whole:
-            message = await request.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            body += message.get("body", b"")
-            is_whole = not message.get("more_body", False)
-            if len(body) > largest:
-                raise too_large(largest).error()
-    except asyncio.CancelledError:
-        if not is_late or task.uncancel():
-            raise
+        async with asyncio.timeout(limits.body_within):
+            is_whole = False
+            while not is_whole:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body += message.get("body", b"")
+                is_whole = not message.get("more_body", False)
+                if len(body) > largest:
+                    raise too_large(largest).error()
+    except TimeoutError:
         if sharing is not None:
             sharing.metrics.refused(Refused.BODY)
         raise too_slow(limits).error() from None
-    finally:
-        timer.cancel()
     return bytes(body)
 
 
