@@ -196,7 +196,7 @@ class GateEndpoint:
         answered = await judge_all(judge, question)
         receipt_id = None
         if question.receipt is not None:
-            receipt_id = str(uuid7(now, self.chance(CHANCE_BYTES)))
+            receipt_id = uuid7(now, self.chance(CHANCE_BYTES))
             records = receipt_records(
                 question,
                 answered,

@@ -153,9 +153,13 @@ def token_of(positions: Iterable[LogPosition]) -> str:
         known[partition] = max(offset, known.get(partition, 0))
     out = PackedWriter(_KIND)
     out.number(len(highest))
-    for topic, offsets in sorted(highest.items()):
+    for topic in sorted(highest):
+        offsets = highest[topic]
         out.text(topic)
-        out.numbers(number for pair in sorted(offsets.items()) for number in pair)
+        out.number(2 * len(offsets))
+        for partition in sorted(offsets):
+            out.number(partition)
+            out.number(offsets[partition])
     return out.opaque()
 
 

@@ -218,7 +218,7 @@ class RecordValidator:
         now: datetime,
     ) -> _Draft:
         record = read(given.values, _RULES).with_violations(given.violations)
-        record, evidence = _by_key(record, given.evidence, key)
+        record, evidence = _by_key(record, given.evidence)
         reference = given.reference or idempotency_key
         if reference is None and record.consent_date is not None:
             # Without a date, a customer number would make the next change the same event.
@@ -233,6 +233,7 @@ class RecordValidator:
             received_at=now,
             evidence=evidence,
             is_live=given.is_live,
+            actor=key.name,
         )
         return _drafted(
             record=record,
@@ -302,14 +303,14 @@ def _latest_date(record: MappedRecord, now: datetime) -> datetime | None:
 
 
 def _by_key(
-    record: MappedRecord, evidence: Mapping[str, str], key: ApiKey
+    record: MappedRecord, evidence: Mapping[str, str]
 ) -> tuple[MappedRecord, Mapping[str, str]]:
-    """Return ``record`` with ``key`` as its actor, and ``evidence`` with whom the sender names.
+    """Return ``record``, whose actor is the key it was sent with, and ``evidence`` with whom the
+    sender names.
 
     What a sender says of who acted is anybody's word.
     """
     named, own = record.texts.get(Field.ACTOR), str(Field.ACTOR)
-    record = record.changed({"texts": {**record.texts, Field.ACTOR: key.name}})
     if named is None:
         return record, evidence
     if evidence.get(own, named) != named:

@@ -226,6 +226,8 @@ class EventOrigin(NamedTuple):
     """The event that this one follows from."""
     is_live: bool = False
     """The recipient acts right now: without a date, the event counts from its receipt."""
+    actor: str | None = None
+    """Who did it; None: whom the record names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,9 +275,11 @@ class MappedRecord:
         """Return this record as a consent event."""
         date, basis = self.consent_date, self.date_basis
         if date is None:
-            basis = DateBasis.RECEIVED
             unread = any(one.field == Field.CONSENT_DATE for one in self.violations)
-            date = origin.received_at if origin.is_live and not unread else None
+            if origin.is_live and not unread:
+                date = origin.received_at
+            else:
+                basis = DateBasis.RECEIVED
         texts = self.texts
         recipient = self.recipient
         if self.type in CHANNELS:
@@ -298,7 +302,7 @@ class MappedRecord:
             origin=origin.origin,
             origin_ref=texts.get(Field.ORIGIN_REF),
             sequence=self.sequence,
-            actor=texts.get(Field.ACTOR),
+            actor=origin.actor or texts.get(Field.ACTOR),
             correlation_id=texts.get(Field.CORRELATION_ID),
             cause=origin.cause,
             import_id=origin.import_id,

@@ -44,4 +44,4 @@ def message_event_id(origin: str, reference: str, version: str) -> str:
 
 def new_event_id(at: datetime, chance: bytes) -> str:
     """Return the id of an event that nothing identifies: a UUIDv7."""
-    return str(uuid7(at, chance))
+    return uuid7(at, chance)

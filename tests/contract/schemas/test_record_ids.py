@@ -197,7 +197,7 @@ def of_gate() -> Written:
             asyncio.run(judge_all(judge, question)),
             an_api_key(),
             Codec(),
-            receipt_id=str(uuid7(NOON, bytes([number]) * CHANCE_BYTES)),
+            receipt_id=uuid7(NOON, bytes([number]) * CHANCE_BYTES),
             customer_id=CUSTOMER,
             names_recipients=True,
             asked_at=NOON,
