@@ -72,6 +72,8 @@ class SyntheticOptOuts:
             registry=registry,
         )
         self._arrived_at.set(time())
+        self._is_starting = True
+        """None was taken yet, as while the intake reads the key that was made for this."""
         self._outcomes = Counter(
             "izin_synthetic_opt_outs",
             "Synthetic opt-outs, by whether they arrived, were late, or failed: an endpoint did "
@@ -104,9 +106,14 @@ class SyntheticOptOuts:
         try:
             took = await self._took(client)
         except (httpx.HTTPError, httpx.InvalidURL, KeyError, TypeError, ValueError) as error:
-            outcome = FAILED
-            _log.warning("synthetic opt-out failed", error=f"{error!r:.300}")
+            outcome, text = FAILED, f"{error!r:.300}"
+            if self._is_starting:
+                _log.info("synthetic opt-out not taken yet", error=text, again_after=_AGAIN)
+            else:
+                _log.warning("synthetic opt-out failed", error=text)
+            self._is_starting = False
         else:
+            self._is_starting = False
             outcome = LATE if took is None else ARRIVED
             if took is None:
                 self._used.clear()

@@ -168,6 +168,7 @@ def _panel(stack: LocalStack, *, servers_only: bool) -> Panel:
         f"console    {stack.url('console')} (sign in by the link below)",
         f"           {stack.url('console-operations')}/metrics",
         f"order      {stack.url('order')}/health/ready",
+        f"           {stack.url('order')}/metrics",
         *([f"registry   {registry}"] if registry else []),
         f"simulator  {stack.url('simulator')}/__simulator__/health",
         f"citizen    {stack.url('simulator')}/citizen (opt in and out as a citizen does at İYS)",

@@ -24,7 +24,7 @@ def uuid5_of(digest: str) -> str:
 
 
 def _text(version: str, digits: str) -> str:
-    """Return the UUID of a ``version`` whose other bits the first 32 hexadecimal ``digits`` give."""
+    """Return the UUID of a ``version``; its other bits are the first 32 hexadecimal ``digits``."""
     variant = "89ab"[int(digits[16], 16) & 3]
     return (
         f"{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}-{variant}{digits[17:20]}"

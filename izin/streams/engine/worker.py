@@ -5,6 +5,7 @@ only handed on: what one partition waits for, no other waits for.
 """
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
@@ -123,7 +124,7 @@ class OrderWorker:
                 f"the lanes are split: {sorted(numbers ^ of_express)} in one lane only; do all "
                 "workers run the same release, and have both topics the same partition count?"
             )
-        _log.info("partitions assigned", partitions=sorted(numbers))
+        _log.info("partitions assigned", partitions=sorted(numbers), process=os.getpid())
         self._begin(numbers)
 
     def _begin(self, numbers: frozenset[int]) -> None:

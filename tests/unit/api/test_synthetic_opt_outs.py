@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from izin.api.synthetic_opt_outs import FAILED, LATE, SyntheticOptOuts
 from izin.runtime.settings import ApiSettings
@@ -36,6 +37,17 @@ async def test_answer_that_is_none_is_a_failure(answer: httpx.Response):
         assert await probe.once(client) == FAILED
     name = "izin_synthetic_opt_outs_total"
     assert registry.get_sample_value(name, {"outcome": "failed"}) == 1
+
+
+async def test_first_one_may_come_before_its_key_is_known():
+    """Only from the second one on does a failure blame the endpoints."""
+    probe, _ = probe_of()
+    answer = httpx.Response(401)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer)) as client:
+        with capture_logs() as lines:
+            assert [await probe.once(client) for _ in range(3)] == [FAILED] * 3
+    first, failed = "synthetic opt-out not taken yet", "synthetic opt-out failed"
+    assert [one["event"] for one in lines] == [first, failed, failed]
 
 
 async def test_address_that_is_none_is_a_failure():
