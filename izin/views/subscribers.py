@@ -75,6 +75,7 @@ class SubscriberDetails:
             "customer_id": one.customer_id,
             "state": self.state,
             "created_at": one.created_at,
+            "had_everything_at": one.caught_up_at,
             "paused_at": one.paused_at,
             "paused_for": one.paused_for,
             "failing_since": one.failing_since,

@@ -81,6 +81,7 @@ def _facts(view: Mapping[str, Any]) -> Sequence[tuple[str, object]]:
         *zip(LIST.values(), list_row(view), strict=True),
         ("requests at a time", view["parallel"]),
         ("added", view["created_at"]),
+        ("had everything last", view["had_everything_at"]),
         ("paused", view["paused_at"]),
         ("failing since", view["failing_since"]),
         ("last failure", view["last_failure"]),

@@ -61,6 +61,7 @@ def test_subscriber_is_added_tested_and_shown(izin: Izin, topics: KafkaSettings)
     found = json.loads(izin("subscribers", "show", "crm", "--output", "json").stdout)
     assert (found["state"], found["types"]) == ("active", ["consent.opted-out"])
     assert found["backlog"]["express"] == {"open": 0, "unread": 3}
+    assert found["had_everything_at"] == found["created_at"], "it has taken nothing since"
     for command in (("show", "crm"), ("list",), ("list", "--output", "json")):
         assert secret not in izin("subscribers", *command).stdout
     counted = izin("subscribers", "resend", "crm", "--since=2099-01-01", "--output", "json")

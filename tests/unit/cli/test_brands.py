@@ -317,7 +317,10 @@ def failing(minutes: int) -> object:
     [
         (
             *(1, CheckState.OK),
-            ["1 running; of 3 subscribers 1 take their events, 1 failing, 1 paused"],
+            [
+                "1 running; of 3 subscribers 1 take their events, ",
+                "1 failing for less than 5 minutes (izin subscribers show bad), 1 paused",
+            ],
         ),
         (
             *(6, CheckState.WRONG),
