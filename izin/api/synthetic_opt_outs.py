@@ -106,14 +106,10 @@ class SyntheticOptOuts:
         try:
             took = await self._took(client)
         except (httpx.HTTPError, httpx.InvalidURL, KeyError, TypeError, ValueError) as error:
-            outcome, text = FAILED, f"{error!r:.300}"
-            if self._is_starting:
-                _log.info("synthetic opt-out not taken yet", error=text, again_after=_AGAIN)
-            else:
-                _log.warning("synthetic opt-out failed", error=text)
-            self._is_starting = False
+            outcome = FAILED
+            what = "not taken yet" if self._is_starting else "failed"
+            _log.warning(f"synthetic opt-out {what}", error=f"{error!r:.300}")
         else:
-            self._is_starting = False
             outcome = LATE if took is None else ARRIVED
             if took is None:
                 self._used.clear()
@@ -121,6 +117,7 @@ class SyntheticOptOuts:
             else:
                 self._seconds.set(took)
                 self._arrived_at.set(time())
+        self._is_starting = False
         self._outcomes.labels(outcome).inc()
         return outcome
 

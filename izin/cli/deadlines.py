@@ -117,7 +117,8 @@ def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFor
 
     Grouped by brand, channel and status, with how many are missed or have used 95, 80 and 50
     percent of their term. The forecast is what will be late at the pace İYS allows; with --customer
-    it is of its records alone, as if no others waited. Exit code 1 if anything is missed, will be
+    it is of its records alone, as if no others waited. What the ledger has not read yet is not
+    among them: izin doctor says how much that is. Exit code 1 if anything is missed, will be
     late or expire, is suspended, or is parked until a person acts.
     """
     needed = WorkerSettings()

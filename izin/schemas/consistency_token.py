@@ -153,13 +153,9 @@ def token_of(positions: Iterable[LogPosition]) -> str:
         known[partition] = max(offset, known.get(partition, 0))
     out = PackedWriter(_KIND)
     out.number(len(highest))
-    for topic in sorted(highest):
-        offsets = highest[topic]
+    for topic, offsets in sorted(highest.items()):
         out.text(topic)
-        out.number(2 * len(offsets))
-        for partition in sorted(offsets):
-            out.number(partition)
-            out.number(offsets[partition])
+        out.numbers([number for pair in sorted(offsets.items()) for number in pair])
     return out.opaque()
 
 

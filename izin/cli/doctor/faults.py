@@ -235,11 +235,12 @@ def of_webhooks(
 def _counted(subscribers: Sequence[WebhookSubscriber], now: datetime) -> str:
     """Return how many take their events, fail since a moment ago, and are paused by a person."""
     states = Counter(subscriber.state_at(now).split()[0] for subscriber in subscribers)
-    failing = [one.name for one in subscribers if one.state_at(now) == "failing"]
-    since = f"failing for less than {USUAL // timedelta(minutes=1)} minutes"
     words = {
         "active": "take their events",
-        "failing": f"{since} (izin subscribers show {', '.join(failing)})",
+        "failing": f"failing for less than {USUAL // timedelta(minutes=1)} minutes "
+        "(izin subscribers show "
+        + ", ".join(one.name for one in subscribers if one.state_at(now) == "failing")
+        + ")",
         "paused": "paused",
     }
     return f"of {len(subscribers)} subscribers " + ", ".join(

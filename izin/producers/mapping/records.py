@@ -276,10 +276,8 @@ class MappedRecord:
         date, basis = self.consent_date, self.date_basis
         if date is None:
             unread = any(one.field == Field.CONSENT_DATE for one in self.violations)
-            if origin.is_live and not unread:
-                date = origin.received_at
-            else:
-                basis = DateBasis.RECEIVED
+            is_live = origin.is_live and not unread
+            date, basis = (origin.received_at, basis) if is_live else (None, DateBasis.RECEIVED)
         texts = self.texts
         recipient = self.recipient
         if self.type in CHANNELS:
