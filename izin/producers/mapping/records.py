@@ -265,19 +265,17 @@ class MappedRecord:
 
     def with_violations(self, more: tuple[Violation, ...]) -> MappedRecord:
         """Return this record with further violations."""
-        return self.changed({"violations": (*more, *self.violations)}) if more else self
-
-    def changed(self, fields: Mapping[str, object]) -> MappedRecord:
-        """Return this record with other values of some ``fields``."""
-        return _changed(self, fields)
+        return _changed(self, {"violations": (*more, *self.violations)}) if more else self
 
     def event(self, customer_id: str, brand_code: int, origin: EventOrigin) -> ConsentEvent:
         """Return this record as a consent event."""
         date, basis = self.consent_date, self.date_basis
         if date is None:
+            basis = DateBasis.RECEIVED
             unread = any(one.field == Field.CONSENT_DATE for one in self.violations)
-            is_live = origin.is_live and not unread
-            date, basis = (origin.received_at, basis) if is_live else (None, DateBasis.RECEIVED)
+            if origin.is_live and not unread:
+                # As admission would state it, which then makes no other event.
+                date, basis = origin.received_at, DateBasis.STATED
         texts = self.texts
         recipient = self.recipient
         if self.type in CHANNELS:
@@ -300,7 +298,7 @@ class MappedRecord:
             origin=origin.origin,
             origin_ref=texts.get(Field.ORIGIN_REF),
             sequence=self.sequence,
-            actor=origin.actor or texts.get(Field.ACTOR),
+            actor=texts.get(Field.ACTOR) if origin.actor is None else origin.actor,
             correlation_id=texts.get(Field.CORRELATION_ID),
             cause=origin.cause,
             import_id=origin.import_id,

@@ -9,7 +9,7 @@ What a spreadsheet adds to a cell to keep its text is taken off again, and nothi
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -228,6 +228,28 @@ def test_record_is_accepted_with_its_fields(
     record = accepted(directory, **given)
     assert {name: getattr(record.event, name) for name in fields} == fields
     assert codes(record) == found
+
+
+def test_live_opt_out_is_dated_exactly_however_inexact_its_letter_was(directory: BrandDirectory):
+    """It counts from its receipt, also where it corrects what was stated by its day alone."""
+    said = {**GOOD, Field.STATUS: "RET"}
+    record = replace(read(said, DateRules()), consent_date=None, date_basis=DateBasis.DAY)
+    origin = an_origin(is_live=True)
+    found = validate(record, directory, origin)
+    assert isinstance(found, AcceptedRecord), found.violations
+    event = found.event
+    assert (event.consent_date, event.date_basis) == (origin.received_at, DateBasis.STATED)
+
+
+@pytest.mark.parametrize(("by", "actor"), [(None, "sender"), ("key", "key"), ("", "")])
+def test_actor_is_whom_the_origin_names_if_it_names_any(
+    directory: BrandDirectory, by: str | None, actor: str
+):
+    """Else whom the record names: a sender's word never replaces the origin's."""
+    record = read({**GOOD, Field.ACTOR: "sender"}, DateRules())
+    found = validate(record, directory, an_origin()._replace(actor=by))
+    assert isinstance(found, AcceptedRecord), found.violations
+    assert found.event.actor == actor
 
 
 def test_ret_with_everything_else_wrong_is_accepted(directory: BrandDirectory):
