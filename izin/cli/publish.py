@@ -32,9 +32,9 @@ from izin.producers.mapping.records import (
     read,
     validate,
 )
-from izin.producers.publishing.event_ids import message_event_id, new_event_id
+from izin.producers.publishing.event_ids import message_event_id
 from izin.producers.publishing.publisher import KafkaPublisher, Published
-from izin.schemas.uuids import CHANCE_BYTES
+from izin.schemas.uuids import CHANCE_BYTES, uuid7
 
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=30)
 _OPTIONS = {
@@ -154,7 +154,7 @@ def _publish(fields: dict[Field, str], rules: DateRules) -> tuple[Published, tup
     event_id = (
         message_event_id("cli", reference, "|".join(parsed.identity))
         if reference and parsed.consent_date is not None
-        else new_event_id(now, secrets.token_bytes(CHANCE_BYTES))
+        else uuid7(now, secrets.token_bytes(CHANCE_BYTES))
     )
     where, accepted = publish_record(
         parsed, EventOrigin(event_id=event_id, origin="cli", received_at=now, is_live=True)

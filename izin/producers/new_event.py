@@ -33,9 +33,9 @@ from izin.producers.mapping.records import (
     text_of,
     validate,
 )
-from izin.producers.publishing.event_ids import message_event_id, new_event_id
+from izin.producers.publishing.event_ids import message_event_id
 from izin.schemas.fast.reader import EARLIEST, LATEST
-from izin.schemas.uuids import CHANCE_BYTES
+from izin.schemas.uuids import CHANCE_BYTES, uuid7
 
 _RULES = DateRules()
 _FIELDS = tuple({*Field} - {Field.PHONE, Field.EMAIL, Field.CONSENT_DATE})
@@ -181,7 +181,7 @@ def _event_id(event: NewEvent, origin: str, record: MappedRecord, received_at: d
         # Without a date, a customer number would make the next change the same event.
         if record.consent_date is not None:
             return message_event_id(origin, reference, "\x1f".join(record.identity))
-    return new_event_id(received_at, event.chance)
+    return uuid7(received_at, event.chance)
 
 
 def _instant(name: str, value: object, faults: list[Violation]) -> datetime | None:

@@ -14,7 +14,8 @@ def uuid7(at: datetime, chance: bytes) -> str:
     """Return the UUIDv7 of the instant ``at`` and ten random bytes ``chance``."""
     if len(chance) != CHANCE_BYTES:
         raise ValueError(f"uuid7 takes {CHANCE_BYTES} bytes of chance, not {len(chance)}")
-    return _text("7", f"{int(aware('at', at).timestamp() * 1000):012x}{chance.hex()}")
+    milliseconds = int(aware("at", at).timestamp() * 1000)
+    return _text("7", (milliseconds.to_bytes(6, "big") + chance).hex())
 
 
 def uuid5_of(digest: str) -> str:
@@ -24,7 +25,8 @@ def uuid5_of(digest: str) -> str:
 
 def _text(version: str, digits: str) -> str:
     """Return the UUID of a ``version``; its other bits are the first 32 hexadecimal ``digits``."""
+    variant = "89ab"[int(digits[16], 16) & 3]
     return (
-        f"{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}-"
-        f"{'89ab'[int(digits[16], 16) & 3]}{digits[17:20]}-{digits[20:32]}"
+        f"{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}"
+        f"-{variant}{digits[17:20]}-{digits[20:32]}"
     )

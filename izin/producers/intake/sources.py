@@ -29,7 +29,6 @@ from izin.producers.intake.server import (
 from izin.producers.intake.validation import ForbiddenRecord, PostponedRecord
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
-from izin.producers.publishing.event_ids import new_event_id
 from izin.producers.publishing.publisher import KafkaRecord
 from izin.producers.sources import Delivery, PayloadSource, SourceFolder, SourceRecord, Unmapped
 from izin.producers.sources.payloads import MULTIPART, PayloadError
@@ -42,7 +41,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import token_of
 from izin.schemas.records import MAX_COPIED_BYTES, dead_letter_to_avro, headers
 from izin.schemas.topics import Topics
-from izin.schemas.uuids import CHANCE_BYTES
+from izin.schemas.uuids import CHANCE_BYTES, uuid7
 
 UNMAPPED: Final = "unmapped"
 """The reason of a dead letter."""
@@ -249,7 +248,7 @@ class SourceIntake:
             value=value,
             headers=[(name, text.encode()) for name, text in kept.items()],
         )
-        letter_id = new_event_id(now, self._intake.chance(CHANCE_BYTES))
+        letter_id = uuid7(now, self._intake.chance(CHANCE_BYTES))
         return letter_id, KafkaRecord(
             topic=self._topic.name,
             key=b"",

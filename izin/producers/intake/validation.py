@@ -39,11 +39,11 @@ from izin.producers.mapping.records import (
     read,
     validate,
 )
-from izin.producers.publishing.event_ids import message_event_id, new_event_id
+from izin.producers.publishing.event_ids import message_event_id
 from izin.runtime.errors import BrokerError
 from izin.runtime.logs import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
-from izin.schemas.uuids import CHANCE_BYTES
+from izin.schemas.uuids import CHANCE_BYTES, uuid7
 
 TOLERATED = timedelta(seconds=1)
 """The skew beyond which there is a warning."""
@@ -224,7 +224,7 @@ class RecordValidator:
             # Without a date, a customer number would make the next change the same event.
             reference = record.texts.get(Field.ORIGIN_REF)
         if reference is None:
-            event_id = new_event_id(now, self._chance(CHANCE_BYTES))
+            event_id = uuid7(now, self._chance(CHANCE_BYTES))
         else:
             event_id = message_event_id(source, reference, "\x1f".join(record.identity))
         origin = EventOrigin(

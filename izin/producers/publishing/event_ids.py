@@ -6,10 +6,9 @@ UUIDv7. Time and randomness are arguments.
 """
 
 import hashlib
-from datetime import datetime
 from uuid import UUID
 
-from izin.schemas.uuids import uuid5_of, uuid7
+from izin.schemas.uuids import uuid5_of
 
 _FILES = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c01")
 _MESSAGES = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c02").bytes
@@ -40,8 +39,3 @@ def message_event_id(origin: str, reference: str, version: str) -> str:
     """
     name = _SEPARATOR.join((origin, reference, version)).encode("utf-8", "replace")
     return uuid5_of(hashlib.sha1(_MESSAGES + name, usedforsecurity=False).hexdigest())
-
-
-def new_event_id(at: datetime, chance: bytes) -> str:
-    """Return the id of an event that nothing identifies: a UUIDv7."""
-    return uuid7(at, chance)

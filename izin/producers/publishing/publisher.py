@@ -241,9 +241,7 @@ class KafkaPublisher:
             OversizeError: the event is too large.
             UnencodableError: a value does not fit the schema.
         """
-        record = kafka_record(
-            event, key, event.received_at or self._clock(), self._topics, self._codec
-        )
+        record = kafka_record(event, key, self._clock(), self._topics, self._codec)
         self._send(event.event_id, record, on_result, wait)
 
     async def publish_all(

@@ -587,3 +587,9 @@ def test_uuid7_with_wrong_randomness_is_refused():
         uuid7(NOON, b"")
     with pytest.raises(NaiveInstantError):
         uuid7(NOON.replace(tzinfo=None), bytes(CHANCE_BYTES))
+
+
+def test_uuid7_of_an_instant_before_1970_is_refused():
+    """Its milliseconds have no sign: a text with one would be no UUID."""
+    with pytest.raises(OverflowError):
+        uuid7(datetime(1969, 12, 31, tzinfo=UTC), bytes(CHANCE_BYTES))
