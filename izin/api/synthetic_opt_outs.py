@@ -73,7 +73,7 @@ class SyntheticOptOuts:
         )
         self._arrived_at.set(time())
         self._is_starting = True
-        """None was taken yet, as while the intake reads the key that was made for this."""
+        """None was tried yet: the endpoints may still have to read the key made for this."""
         self._outcomes = Counter(
             "izin_synthetic_opt_outs",
             "Synthetic opt-outs, by whether they arrived, were late, or failed: an endpoint did "

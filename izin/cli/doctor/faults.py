@@ -1,6 +1,6 @@
 """What the doctor finds about workers, topics, pulls, deliveries and what the ledger holds."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -234,17 +234,17 @@ def of_webhooks(
 
 def _counted(subscribers: Sequence[WebhookSubscriber], now: datetime) -> str:
     """Return how many take their events, fail since a moment ago, and are paused by a person."""
-    states = Counter(subscriber.state_at(now).split()[0] for subscriber in subscribers)
+    names: dict[str, list[str]] = defaultdict(list)
+    for one in subscribers:
+        names[one.state_at(now).split()[0]].append(one.name)
+    remedy = ", ".join(f"izin subscribers show {name}" for name in names["failing"])
     words = {
         "active": "take their events",
-        "failing": f"failing for less than {USUAL // timedelta(minutes=1)} minutes "
-        "(izin subscribers show "
-        + ", ".join(one.name for one in subscribers if one.state_at(now) == "failing")
-        + ")",
+        "failing": f"failing for less than {USUAL // timedelta(minutes=1)} minutes ({remedy})",
         "paused": "paused",
     }
     return f"of {len(subscribers)} subscribers " + ", ".join(
-        f"{states[state]} {word}" for state, word in words.items() if states[state]
+        f"{len(names[state])} {word}" for state, word in words.items() if names[state]
     )
 
 
