@@ -23,6 +23,7 @@ from izin.api.synthetic_opt_outs import ARRIVED, SyntheticOptOuts
 from izin.consent import SYNTHETIC_BRAND
 from izin.local import Postgres
 from izin.local.processes import answers
+from izin.local.reservations import free_port
 from izin.producers.new_event import utc_now
 from izin.runtime.settings import ApiSettings, KafkaSettings
 from izin.schemas.codec import Codec
@@ -50,6 +51,8 @@ from tools.generate_monitoring import queries
 
 pytestmark = pytest.mark.e2e
 
+RECEIVER_PORT = "8099"
+"""Of the receiver of webhooks in the quick starts; a free one here."""
 WORKERS = ("order", "sink", "intake", "feeds", "gate", "webhooks", "api")
 
 
@@ -289,16 +292,32 @@ def assert_quick_starts_run(folder: Path) -> None:
     here = folder.parent / "quickstarts"
     here.mkdir()
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, **environment_of(folder), "PATH": programs}
+    page = page.replace(RECEIVER_PORT, str(free_port()))
     for block in re.findall(r"(?s)```sh\n(.*?)```", page):
-        done = subprocess.run(
+        assert_ends(block, here, environment)
+    events = (here / "received.txt").read_text("utf-8").split()
+    assert events == ["test.ping", "None", "consent.opted-out", "+905550000301"]
+
+
+def assert_ends(block: str, here: Path, environment: dict[str, str]) -> None:
+    """Assert that ``bash`` runs ``block`` without a fault; end what it left in the background."""
+    written = here / "written.txt"
+    with written.open("wb") as output:  # a pipe would stay open as long as the background has it
+        shell = subprocess.Popen(
             ["bash", "-e", "-c", block],
             cwd=here,
-            env={**os.environ, **environment_of(folder), "PATH": programs},
-            capture_output=True,
-            text=True,
-            check=False,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
-        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
+        try:
+            status = shell.wait(timeout=120)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+    assert status == 0, f"{block}\n{written.read_text('utf-8')}"
 
 
 def assert_every_chart_has_data(folder: Path) -> None:
