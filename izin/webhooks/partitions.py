@@ -25,11 +25,8 @@ Bounds = Mapping[Place, tuple[int, int]]
 """Of partitions: the first offset that is kept, and the last stable one."""
 
 _GROUP = "izin-webhooks"
-_BOUNDED = {
-    "fetch.wait.max.ms": 100,
-    # A process has many readers.
-    "queued.max.messages.kbytes": 2 * 1024,
-}
+_BOUNDED = {"queued.max.messages.kbytes": 2 * 1024}
+"""A process has many readers."""
 
 
 @dataclass(slots=True)

@@ -195,9 +195,7 @@ def reader_at(
 ) -> Consumer:
     """Return a consumer of ``topic`` at these offsets; ``lost`` as in :func:`open_reader`."""
     places = {(topic, number): position for number, position in positions.items()}
-    return partition_client(
-        settings, _GROUP, places, **{"auto.offset.reset": lost, "fetch.wait.max.ms": 100}
-    )
+    return partition_client(settings, _GROUP, places, **{"auto.offset.reset": lost})
 
 
 def identities_of(settings: KafkaSettings, topics: Collection[str]) -> TopicIdentities:

@@ -187,7 +187,9 @@ class OutboxRelay:
         return await asyncio.to_thread(self._open)
 
     async def deliver(self, client: Producer, reader: OutboxReader) -> bool:
-        """Deliver one page; return whether there was one. Raises StreamUnavailableError."""
+        """Deliver one page; return whether it was full. Of what comes behind one that was not there
+        is a notification. Raises StreamUnavailableError.
+        """
         async with self.ledger.transaction() as connection:
             rows = await reader.next(connection, _PAGE)
         if not rows:
@@ -203,7 +205,7 @@ class OutboxRelay:
                 if row["id"] in delivered and row["topic"] not in self._progress
             ]
             await append.append(connection, entries, now=now)
-        return True
+        return len(rows) == _PAGE
 
     @property
     def _progress(self) -> frozenset[str]:
