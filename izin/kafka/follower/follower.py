@@ -158,8 +158,8 @@ class RecordFollower:
 
     def age(self) -> float | None:
         """Return for how many seconds the table was not seen complete; None: it never was."""
-        numbers = tuple(self.positions)
-        oldest = min(map(self.complete_at, numbers), default=float("-inf"))
+        known = tuple(self._complete_at.values())
+        oldest = min(known, default=0.0) if len(known) == len(self.positions) else 0.0
         return monotonic() - oldest if oldest > 0 else None
 
     def stop(self) -> None:

@@ -73,6 +73,7 @@ OTHER_BODY = ProblemText(
 )
 _REMEDIES = {"H112": ' (consent_date), or say "date_basis": "received" if it is now'}
 """What only this way in has, by the code of a violation."""
+_NO_KINDS: Counts[type] = Counts()
 MAX_BODY = 1024 * 1024
 _log = get_logger(__name__)
 
@@ -279,7 +280,7 @@ class Intake:
             del accepted[index]
             refused += shown(index, [violation("", "IZIN-SIZE", what=error)])
         is_whole = len(accepted) == len(records)
-        kinds: Counts[type] = Counts(() if is_whole else map(type, validated))
+        kinds = _NO_KINDS if is_whole else Counts(map(type, validated))
         postponed = kinds[PostponedRecord]
         self.metrics.validated(
             published=0 if is_test else len(accepted),
