@@ -255,7 +255,7 @@ class KafkaPublisher:
         Raises:
             BrokerError: Kafka did not acknowledge all the others in time.
         """
-        loop = self._loop or asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         found: dict[K, Published | SourceError] = {}
         pending: dict[K, asyncio.Future[PublishResult]] = {}
         for name, (event, key) in events.items():
