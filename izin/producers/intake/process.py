@@ -33,7 +33,7 @@ from izin.runtime.settings import IntakeSettings, KafkaSettings
 from izin.schemas.codec import Codec
 
 _DELIVERY: Final = timedelta(seconds=10)
-_LINGER: Final = timedelta(milliseconds=10)
+_LINGER: Final = timedelta(milliseconds=5)
 """How long a post waits to be sent with others: at many a second Kafka's client and the broker have
 a fraction of the work."""
 _DRAIN: Final = 20
