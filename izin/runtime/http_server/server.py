@@ -30,6 +30,7 @@ from uvicorn.server import ServerState
 from izin.runtime.http_server.addresses import ListenAddress, PortError
 from izin.runtime.http_server.problems import HttpApi, ProblemText, operations_app, public_app
 from izin.runtime.http_server.shedding import (
+    BODY_IS_WHOLE,
     FULL,
     SOON,
     HttpLimits,
@@ -246,6 +247,7 @@ class _ServedConnection(H11Protocol):
             self._connections.close(self)
 
     def _begin(self) -> None:
+        cast("dict[str, Any]", self.cycle.scope)[BODY_IS_WHOLE] = not self.cycle.more_body
         self._connections.request_begins(self)
         self._wait(self._limits.request_within, Refused.REQUEST)
 

@@ -34,6 +34,8 @@ OF_KEY = ProblemText(
 )
 HEALTH = "/health/"
 """The paths that are answered however full the server is."""
+BODY_IS_WHOLE = "izin.body"
+"""In the scope of a request: its body had arrived before it was begun."""
 _SCOPE = "izin.http"
 """Under which a request has the ``Shedding`` that it shares with others."""
 _DESCRIPTORS = 65_536
@@ -221,22 +223,28 @@ async def read_body(request: Request, *, largest: int) -> bytes:
     """
     sharing: Shedding | None = request.scope.get(_SCOPE)
     limits = HttpLimits() if sharing is None else sharing.limits
-    body = bytearray()
+    reading = _read_body(request, largest)
+    if request.scope.get(BODY_IS_WHOLE):  # a deadline would cost more than to read it
+        return await reading
     try:
         async with asyncio.timeout(limits.body_within):
-            is_whole = False
-            while not is_whole:
-                message = await request.receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                body += message.get("body", b"")
-                is_whole = not message.get("more_body", False)
-                if len(body) > largest:
-                    raise too_large(largest).error()
+            return await reading
     except TimeoutError:
         if sharing is not None:
             sharing.metrics.refused(Refused.BODY)
         raise too_slow(limits).error() from None
+
+
+async def _read_body(request: Request, largest: int) -> bytes:
+    body, is_whole = bytearray(), False
+    while not is_whole:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        is_whole = not message.get("more_body", False)
+        if len(body) > largest:
+            raise too_large(largest).error()
     return bytes(body)
 
 
