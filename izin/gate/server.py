@@ -351,9 +351,12 @@ def _api(gate: GateEndpoint, broker: BrokerWatch) -> HttpApi:
         is_read = {} if gate.is_loaded() else {"gate state": "being read"}
         return {**broker.faults(), **gate.keys.faults(), **gate.state.faults(), **is_read}
 
-    def warnings() -> Mapping[str, str]:
-        return {**suspensions(gate.state), **iys_warnings(gate.state, gate.settings, _now())}
-
     return HttpApi(
-        routes=routes_of(gate), registry=gate.metrics.registry, faults=faults, warnings=warnings
+        routes=routes_of(gate),
+        registry=gate.metrics.registry,
+        faults=faults,
+        warnings=lambda: {
+            **suspensions(gate.state),
+            **iys_warnings(gate.state, gate.settings, _now()),
+        },
     )

@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from izin.cli.terminal import kafka_settings, say, showing, utc_now
 from izin.cli.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.kafka.clients import codec
-from izin.ledger.db import Ledger
 from izin.replay.ledger.rebuild import (
     REPAIRED,
     DifferingRow,
@@ -281,18 +280,14 @@ def _run(
 ) -> T:
     settings = LedgerSettings()
 
-    def rebuild(ledger: Ledger) -> Awaitable[T]:
-        return work(
+    return run_on_ledger(
+        lambda ledger: work(
             LedgerRebuild(
-                ledger=ledger,
-                settings=settings,
-                clock=utc_now,
-                workers=workers,
-                **reports,
+                ledger=ledger, settings=settings, clock=utc_now, workers=workers, **reports
             )
-        )
-
-    return run_on_ledger(rebuild, settings)
+        ),
+        settings,
+    )
 
 
 def _row(one: DifferingRow, *, unmasked: bool) -> tuple[object, ...]:

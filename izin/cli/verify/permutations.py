@@ -257,11 +257,10 @@ def _shrink(events: _Events, other: Parts, law: OrderingLaw) -> Counterexample:
     single one can be removed.
     """
     places = [(at, place) for at, part in enumerate(other) for place in range(len(part))]
-
-    def fails(some: Sequence[tuple[int, int]]) -> bool:
-        return _counterexample(*_restricted(events, other, some), law) is not None
-
-    found = _counterexample(*_restricted(events, other, _fewest(places, fails)), law)
+    fewest = _fewest(
+        places, lambda some: _counterexample(*_restricted(events, other, some), law) is not None
+    )
+    found = _counterexample(*_restricted(events, other, fewest), law)
     if found is None:
         raise OurError("the law is not deterministic: a counterexample could not be reproduced")
     return found

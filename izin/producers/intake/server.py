@@ -21,7 +21,7 @@ instant cannot be determined is not published, and the response is 503; the rest
 
 from collections import Counter as Counts
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -110,10 +110,7 @@ class IntakeMetrics:
             registry=self.registry,
         )
 
-        def ahead() -> float:
-            return skew.proven.total_seconds()
-
-        proven.set_function(ahead)
+        proven.set_function(lambda: skew.proven / timedelta(seconds=1))
 
     def answered(self, status: int, seconds: float) -> None:
         """Count a request by its status."""
