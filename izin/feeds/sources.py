@@ -436,15 +436,16 @@ class Sources:
 
     async def beginnings(self, source: FeedSource) -> dict[int, int]:
         """Return the first offset of each partition; raises BrokerError."""
-        topic, numbers = source.feed.topic.name, range(source.identity.partitions)
+        topic = source.feed.topic.name
+        places = [(topic, number) for number in range(source.identity.partitions)]
         try:
             found = await in_daemon_thread(
-                lambda: offsets(self._admin, topic, numbers, OffsetSpec.earliest()),
+                lambda: offsets(self._admin, places, OffsetSpec.earliest()),
                 name="feed offsets",
             )
         except KafkaException as error:
             raise BrokerError(f"{topic}: {error.args[0].str()}") from error
-        return dict(found)
+        return {number: offset for (_, number), offset in found.items()}
 
     async def run(self) -> None:
         """Watch topics, and drop what has become old, until cancelled."""

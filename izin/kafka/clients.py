@@ -215,24 +215,25 @@ def check_plan(plan: Plan, settings: KafkaSettings) -> None:
 @while_leaders_move
 def offsets(
     client: AdminClient,
-    topic: str,
-    partitions: Collection[int],
+    partitions: Collection[tuple[str, int]],
     spec: OffsetSpec,
     isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
-) -> Mapping[int, int]:
-    """Return the offset of each of ``partitions`` that ``spec`` names, for readers of this
-    ``isolation``.
+) -> Mapping[tuple[str, int], int]:
+    """Return the offset of each of ``partitions`` (topic and number) that ``spec`` names, for
+    readers of this ``isolation``: one request to each leader.
 
     Raises:
         KafkaException: the broker did not answer, or has no such topic.
     """
-    places = [TopicPartition(topic, number) for number in partitions]
+    places = [TopicPartition(*place) for place in partitions]
     asked = client.list_offsets(
         dict.fromkeys(places, spec),
         isolation_level=isolation,
         request_timeout=TIMEOUT,
     )
-    found = {place.partition: int(asked[place].result(TIMEOUT).offset) for place in places}
+    found = {
+        (place.topic, place.partition): int(asked[place].result(TIMEOUT).offset) for place in places
+    }
     if any(offset < 0 for offset in found.values()):  # of a new leader
         raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
     return found

@@ -326,16 +326,18 @@ class LaneWatch:
 
     def look(self, decided: DecidedOffsets) -> None:
         """Read ends and positions once; raises KafkaException, BrokerError."""
-        at, numbers, latest = decided.read(), range(self._settings.partitions), OffsetSpec.latest()
-        ends: dict[Lane, int] = {}
-        for topic in (self._settings.topics.events.name, self._settings.topics.express.name):
-            stable = offsets(self._admin, topic, numbers, latest, IsolationLevel.READ_COMMITTED)
-            starts = offsets(self._admin, topic, numbers, OffsetSpec.earliest())
-            for number, end in offsets(self._admin, topic, numbers, latest).items():
-                lane = topic, number
-                ends[lane] = end
-                self._decided[lane] = max(at.get(lane, 0), starts[number])
-                self._note(lane, stable[number], end)
+        at, topics, latest = decided.read(), self._settings.topics, OffsetSpec.latest()
+        lanes = [
+            (topic.name, number)
+            for topic in (topics.events, topics.express)
+            for number in range(self._settings.partitions)
+        ]
+        stable = offsets(self._admin, lanes, latest, IsolationLevel.READ_COMMITTED)
+        starts = offsets(self._admin, lanes, OffsetSpec.earliest())
+        ends = offsets(self._admin, lanes, latest)
+        for lane, end in ends.items():
+            self._decided[lane] = max(at.get(lane, 0), starts[lane])
+            self._note(lane, stable[lane], end)
         self.ends = ends
 
     def report(self, numbers: Collection[int]) -> None:

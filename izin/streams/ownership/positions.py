@@ -174,6 +174,8 @@ class DecidedOffsets:
         self._settings = settings
         self._codec = codec
         self._reader = BoundedReader(settings, "izin-positions", settings.topics.positions.name)
+        self._read: tuple[Mapping[int, int], Mapping[int, Positions]] = {}, {}
+        """Up to which ends it was read, and what was found."""
 
     def read(self) -> Mapping[tuple[str, int], int]:
         """Return, by lane topic and partition, the offset below which all is decided.
@@ -189,7 +191,10 @@ class DecidedOffsets:
     def positions(self) -> Mapping[int, Positions]:
         """Return the latest positions of each partition that has any. Raises BrokerError."""
         with clients.broker_errors(self._settings):
-            return latest_positions(self._reader, self._codec, self._reader.ends())
+            ends = self._reader.ends()
+            if ends != self._read[0]:
+                self._read = ends, latest_positions(self._reader, self._codec, ends)
+            return self._read[1]
 
     def close(self) -> None:
         """Close the client."""
