@@ -440,8 +440,7 @@ class Sources:
         places = [(topic, number) for number in range(source.identity.partitions)]
         try:
             found = await in_daemon_thread(
-                lambda: offsets(self._admin, places, OffsetSpec.earliest()),
-                name="feed offsets",
+                lambda: offsets(self._admin, places, OffsetSpec.earliest()), name="feed offsets"
             )
         except KafkaException as error:
             raise BrokerError(f"{topic}: {error.args[0].str()}") from error

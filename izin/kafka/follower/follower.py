@@ -216,8 +216,9 @@ class RecordFollower:
             TopicPartition(self.topic.name, number, position or OFFSET_BEGINNING)
             for number, position in self.positions.items()
         ]
-        client.assign(places)
+        # First: beside an assignment it may overtake its start, which is then dropped.
         client.resume(places)
+        client.assign(places)
 
     def _read_to_end(self, client: Consumer, end: TopicEnd, *, partly: bool = False) -> None:
         moved_at, seen = monotonic(), dict[int, int]()

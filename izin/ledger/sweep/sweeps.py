@@ -151,8 +151,7 @@ async def is_after_gap(connection: Connection, brand_code: int) -> bool:
     """Whether a brand is swept because its entries were not pulled for longer than İYS shows them:
     an opt-out of that time is known once the sweep has ended.
     """
-    values = {"brand_code": brand_code}
-    return await fetch_one(connection, _SQL["is-open"], values) is not None
+    return await fetch_one(connection, _SQL["is-open"], {"brand_code": brand_code}) is not None
 
 
 async def start_scheduled(
