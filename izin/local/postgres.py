@@ -135,8 +135,11 @@ class Postgres(Server):
         return postgres_programs()
 
     def _options(self, port: int) -> list[str]:
-        settings = self._settings(port).items()
-        return [part for name, value in settings for part in ("-c", f"{name}={value}")]
+        return [
+            part
+            for name, value in self._settings(port).items()
+            for part in ("-c", f"{name}={value}")
+        ]
 
     def _settings(self, port: int) -> Mapping[str, object]:
         return {

@@ -136,9 +136,8 @@ def health(faults: Faults, *, with_reasons: bool, warnings: Faults = dict) -> Se
         more = {"warnings": dict(said)} if said else {}
         if not found:
             return JsonResponse({"status": "ok", **more})
-        return JsonResponse(
-            {"status": "unavailable", **(found if with_reasons else {}), **more}, 503
-        )
+        reasons = found if with_reasons else {}
+        return JsonResponse({"status": "unavailable", **reasons, **more}, 503)
 
     return (Route("/health/live", live), Route("/health/ready", ready))
 
