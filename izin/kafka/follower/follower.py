@@ -216,7 +216,8 @@ class RecordFollower:
             TopicPartition(self.topic.name, number, position or OFFSET_BEGINNING)
             for number, position in self.positions.items()
         ]
-        # First: beside an assignment it may overtake its start, which is then dropped.
+        # Before, since assigning returns while the start of reading is still queued: Kafka's client
+        # drops a start that a later resume has overtaken, and the partition stands still.
         client.resume(places)
         client.assign(places)
 
