@@ -86,8 +86,7 @@ def note_on(file: DailyFile, now: datetime) -> str | None:
 
 def is_awaited(file: DailyFile) -> bool:
     """Whether a worker still does something about a file by itself."""
-    is_ordered = file.agree_ordered_by is not None and file.agreed_at is None
-    return is_ordered or file.is_open
+    return file.is_open or (file.agree_ordered_by is not None and file.agreed_at is None)
 
 
 def shortened(value: object) -> object:

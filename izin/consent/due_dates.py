@@ -91,8 +91,7 @@ def due_at(
     Raises:
         OutsideCalendarError: the term lies beyond the calendar.
     """
-    term = _term_of(effective_at, calendar)
-    return _bound(brand, now, term.due_at(effective_at))
+    return _bound(brand, now, _term_of(effective_at, calendar).due_at(effective_at))
 
 
 def expires_at(

@@ -82,8 +82,7 @@ class AnswerWatch(ABC):
         now = self._clock()
         if self._is_away:
             self._is_away = False
-            seconds = round(now - self._answered_at)
-            _log.warning(f"{self._name} reachable again", seconds=seconds)
+            _log.warning(f"{self._name} reachable again", seconds=round(now - self._answered_at))
         self._answered_at = now
 
 

@@ -405,8 +405,11 @@ def _await(is_settled: Callable[[], bool]) -> None:
 def _have_leaders(client: AdminClient, topics: list[Topic]) -> bool:
     """Whether every partition has a leader: until then the broker knows no such topic."""
     existing = client.list_topics(timeout=TIMEOUT).topics
-    found = [existing[topic.name].partitions.values() for topic in topics if topic.name in existing]
-    return len(found) == len(topics) and all(one.leader >= 0 for led in found for one in led)
+    return all(
+        topic.name in existing
+        and all(one.leader >= 0 for one in existing[topic.name].partitions.values())
+        for topic in topics
+    )
 
 
 def _are_set(client: AdminClient, topics: list[Topic]) -> bool:

@@ -415,8 +415,7 @@ class Scenario:
                 return bool(api.get(f"via/{name}").json()["state"] == state)
 
             wait_until(lambda: is_in("asked"), "İYS has asked")
-            given = {"code": simulator.via_code()}
-            api.post(f"via/{name}/code", json=given).raise_for_status()
+            api.post(f"via/{name}/code", json={"code": simulator.via_code()}).raise_for_status()
             wait_until(lambda: is_in("consented"), "they consent")
         stage(1, 1)
         return 1

@@ -10,17 +10,32 @@ from concurrent.futures import Future
 from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from confluent_kafka import OFFSET_INVALID, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from izin.kafka.connections import Brokers, admin
+
+RECONNECT = {"reconnect.backoff.max.ms": 1000}
+"""The table is stale until it is connected again."""
 _ASKED_EVERY = 1.0
 _ASKED_WITHIN = 1.0
 _LOOKED_EVERY = 0.05
 _NO_LEADER = -1
 
+_clients = WeakValueDictionary[tuple[object, ...], AdminClient]()
+
 Leaders = Mapping[int, int]
 """By partition: the id of the broker that leads it; -1: none does."""
+
+
+def asking_client(connection: Brokers) -> AdminClient:
+    """Return the client that asks these brokers: one for all topics that are followed, since the
+    threads of each wake every second.
+    """
+    key = connection.bootstrap_servers, *connection.options.items()
+    return _clients.get(key) or _clients.setdefault(key, admin(connection, **RECONNECT))
 
 
 class _Request(NamedTuple):

@@ -28,14 +28,13 @@ from confluent_kafka import (
 from izin.consent import OurError
 from izin.kafka.connections import (
     Brokers,
-    admin,
     broker_errors,
     consumer,
     is_unreadable,
     missing_topic,
     unreadable_error,
 )
-from izin.kafka.follower.end import TopicEnd, leaders_of
+from izin.kafka.follower.end import RECONNECT, TopicEnd, asking_client, leaders_of
 from izin.runtime.plain_log import PlainLogger
 from izin.runtime.unreadable import note_unreadable, unreadable_batches
 from izin.schemas.codec import Codec, UndecodableError
@@ -64,8 +63,6 @@ _OPTIONS = {
     "queued.max.messages.kbytes": 8 * 1024,
     "fetch.message.max.bytes": 64 * 1024,
 }
-_RECONNECT = {"reconnect.backoff.max.ms": 1000}
-"""The table is stale until it is connected again."""
 _ISOLATION = {
     IsolationLevel.READ_COMMITTED: "read_committed",
     IsolationLevel.READ_UNCOMMITTED: "read_uncommitted",
@@ -193,7 +190,7 @@ class RecordFollower:
     @contextmanager
     def _reading(self) -> Iterator[tuple[Consumer, TopicEnd]]:
         name = self.topic.name
-        options = {**_OPTIONS, **_RECONNECT, **self._isolation}
+        options = {**_OPTIONS, **RECONNECT, **self._isolation}
         with closing(consumer(self._connection, f"izin-{name}", **options)) as client:
             with broker_errors(self._connection):
                 found = client.list_topics(name, timeout=_TIMEOUT).topics[name]
@@ -204,7 +201,7 @@ class RecordFollower:
             }
             self._complete_at.clear()
             self._assign(client)
-            asking = admin(self._connection, **_RECONNECT)
+            asking = asking_client(self._connection)
             yield client, TopicEnd(asking, name, leaders_of(found.partitions), self._until)
 
     def _assign(self, client: Consumer) -> None:

@@ -113,8 +113,7 @@ class Gate:
             GateClosedError: it was not entered, or was left.
             TypeError: the recipient is no text, or a word of the question is unknown.
         """
-        answer = await self._ask([text_of(recipient)], checked(question), self._timeout)
-        return answer.verdicts[0]
+        return (await self._ask([text_of(recipient)], checked(question), self._timeout)).verdicts[0]
 
     async def check(
         self, recipients: Recipients, **question: Unpack[Question]

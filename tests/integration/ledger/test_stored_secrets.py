@@ -330,8 +330,7 @@ async def test_killed_command_leaves_whole_rows_and_goes_on(
         async with with_keys(database_url, 2, 1) as ledger:
             for account in ("ada", "bob"):
                 assert await token_in(ledger, account) == (ACCESS, REFRESH)
-            done = ended(await izin(*words), 0)
-            assert id_of(2) in done.stdout
+            assert id_of(2) in ended(await izin(*words), 0).stdout
             assert await standing(ledger) == {id_of(2): 4}
 
 

@@ -4,8 +4,10 @@ A batch that Kafka's client cannot unpack: its partition stands there, and the o
 """
 
 import asyncio
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from izin.kafka.bounded_reader import BoundedReader, unread
 from izin.kafka.clients import access_of, ensure_topics, producer
 from izin.kafka.connections import headers_of
 from izin.kafka.follower import RecordFollower, TopicFollower
+from izin.kafka.follower.end import asking_client
 from izin.kafka.tables.api_keys import ApiKeyReader, Freshness
 from izin.kafka.tables.latest_records import LatestRecordReader
 from izin.ledger.record import StreamUnavailableError
@@ -78,6 +81,16 @@ def test_directory_says_that_it_was_not_read(settings: KafkaSettings):
     with reader.follow() as keys:
         until(lambda: keys.freshness is Freshness.FRESH)
         assert len(keys) == 1
+
+
+def test_followers_of_a_process_share_the_client_that_asks(settings: KafkaSettings):
+    """Its threads wake every second, and it ends with the last of them."""
+    access = access_of(settings)
+    with ApiKeyReader(settings, Codec()).follow(), ApiKeyReader(settings, Codec()).follow():
+        shared = weakref.ref(asking_client(access))
+        assert asking_client(access_of(settings)) is shared()
+        assert asking_client(replace(access, options={"client.id": "other"})) is not shared()
+    until(lambda: shared() is None)
 
 
 def test_topic_ends_behind_the_mark_of_a_transaction(settings: KafkaSettings):

@@ -62,8 +62,7 @@ async def test_complaint_is_entered_by_who_is_signed_in(registered: ConsoleHarne
 async def test_hold_is_of_the_keys_that_are_known(harness: SinkHarness, console: ConsoleHarness):
     """Else the person's export would have a merchant who has nothing but that hold."""
     await harness.ingest(onay())
-    found = await entered(console)
-    assert len(found.hold_ids) == 1
+    assert len((await entered(console)).hold_ids) == 1
 
 
 @pytest.mark.parametrize(

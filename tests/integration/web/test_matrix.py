@@ -77,8 +77,7 @@ class Crawl:
 async def crawl(with_topics: SinkHarness, tmp_path: Path) -> AsyncIterator[Crawl]:
     """Give browsers of each role in an installation of forty customers."""
     harness = with_topics
-    brands = await fill_ledger(harness)
-    await fill_days(harness, brands)
+    await fill_days(harness, await fill_ledger(harness))
     given = {"kafka": harness.settings, "clock": harness.clock}
     async with console_over(harness.ledger, uploads=tmp_path / "uploads", **given) as console:
         crawl = Crawl(console, *await parties(harness.ledger))

@@ -183,8 +183,7 @@ async def test_pages_of_the_worklist_follow_one_another(
     harness: SinkHarness, console: ConsoleHarness
 ):
     """Each row is on one of them, and no link names a recipient."""
-    recipients = [a_phone(number) for number in range(60)]
-    await park(harness, *recipients)
+    await park(harness, *(a_phone(number) for number in range(60)))
     browser = await console.signed_in()
     first = await browser.get("/worklist", kind="parked")
     (following,) = re.findall(r'href="(/worklist\?[^"]*after=[^"]*)"', first.text)

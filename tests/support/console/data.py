@@ -73,8 +73,7 @@ async def fill(harness: SinkHarness) -> None:
     await _publish(harness)
     await _enter_what_people_do(harness)
     async with harness.ledger.transaction() as connection:
-        tables = _SQL.read_text("utf-8")
-        await connection.execute(tables)  # type: ignore[arg-type]  # from a file of ours
+        await connection.execute(_SQL.read_text("utf-8"))  # type: ignore[arg-type]  # from a file of ours
 
 
 async def _set_clocks(harness: SinkHarness, ahead: timedelta) -> None:
@@ -294,8 +293,7 @@ async def _subscribe(harness: SinkHarness) -> None:
     group = deliveries.DeliveryGroup(
         subscriber_id=numbers[0], epoch=1, acknowledgements=receipts, caught_up_at=now
     )
-    lost = await deliveries.write(ledger, [group], now=now)
-    assert not lost
+    assert not await deliveries.write(ledger, [group], now=now)
 
 
 async def _enter_what_people_do(harness: SinkHarness) -> None:

@@ -375,8 +375,7 @@ async def test_brand_registered_just_before_its_opt_out_is_asked_for(
     assert logged[-1]["event"] == "record of an unknown brand"
     customers[BRAND] = CUSTOMER
     await reader.prepare([record])
-    event = reader.read(record)
-    assert event.customer_id == CUSTOMER
+    assert reader.read(record).customer_id == CUSTOMER
 
 
 PLACE = ("permissions", 0)

@@ -134,8 +134,7 @@ async def test_restored_ledger_repeats_nothing(  # noqa: PLR0917  # fixtures
         assert since[SECOND] == [False, True]
         anchors = anchors_of(kafka_settings)
         async with Ledger(restored, owner=3) as ledger:
-            found = await verify.verify(ledger, anchors)
-            assert found.faults == ()
+            assert (await verify.verify(ledger, anchors)).faults == ()
             known = await verify.anchors_after(ledger, 0)
         assert {one.id for one in anchors} - {one.id for one in known}
         assert len({one.id for one in anchors}) == len(anchors)

@@ -152,8 +152,7 @@ def test_report_may_be_read_by_whoever_may_read_the_file(tmp_path: Path, import_
     """It quotes it."""
     path = write(tmp_path / "export.csv", [HEADER, a_row("A-1", EMAIL)])
     path.chmod(0o640)
-    report = import_of(path).report_path
-    assert report.stat().st_mode & 0o777 == 0o640
+    assert import_of(path).report_path.stat().st_mode & 0o777 == 0o640
 
 
 TABLE = "kayıt no;telefon;kanal;durum;kaynak;tarih;marka"
