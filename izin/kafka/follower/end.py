@@ -4,6 +4,7 @@ Each leader is asked in a request of its own: one that does not answer says noth
 partitions of others.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -31,10 +32,10 @@ Leaders = Mapping[int, int]
 
 
 def asking_client(connection: Brokers) -> AdminClient:
-    """Return the client that asks these brokers: one for all topics that are followed, since the
-    threads of each wake every second.
+    """Return the client that asks these brokers: one for all topics that this process follows,
+    since the threads of each wake every second. They do not survive a fork.
     """
-    key = connection.bootstrap_servers, *connection.options.items()
+    key = os.getpid(), connection.bootstrap_servers, *connection.options.items()
     return _clients.get(key) or _clients.setdefault(key, admin(connection, **RECONNECT))
 
 
@@ -60,8 +61,7 @@ class TopicEnd:
         """By partition: an end that was not reached yet, and when it was asked for."""
         self._is_lost = False
         """Whether a leader must be looked up again."""
-        self._led: Mapping[int, list[int]] = {}
-        self._set_leaders(leaders)
+        self._led = _by_leader(leaders)
 
     def reached(self, positions: Mapping[int, int]) -> Mapping[int, float]:
         """Return, by partition, when an end was asked for that ``positions`` have reached now.
@@ -137,19 +137,20 @@ class TopicEnd:
         """Have the leaders looked up again: librdkafka would ask the former ones for ever."""
         with suppress(KafkaException):
             found = self._client.list_topics(self._topic, timeout=_ASKED_WITHIN)
-            self._set_leaders(leaders_of(found.topics[self._topic].partitions))
+            self._led = _by_leader(leaders_of(found.topics[self._topic].partitions))
             self._is_lost = False
-
-    def _set_leaders(self, leaders: Leaders) -> None:
-        led = defaultdict(list)
-        for number, leader in leaders.items():
-            led[leader].append(number)
-        self._led = led
 
 
 def leaders_of(partitions: Mapping[int, Any]) -> dict[int, int]:
     """Return the leaders of the ``partitions`` of a topic's metadata."""
     return {number: int(one.leader) for number, one in partitions.items()}
+
+
+def _by_leader(leaders: Leaders) -> Mapping[int, list[int]]:
+    led = defaultdict(list)
+    for number, leader in leaders.items():
+        led[leader].append(number)
+    return led
 
 
 def _offset(answer: Future[Any]) -> int:
