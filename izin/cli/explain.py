@@ -136,17 +136,17 @@ def _print(found: KnownRecipient, at_iys: Mapping[str, Mapping[str, Any]], words
             if row.state == "parked":
                 remedy = remedy_of_parked(row.brand_code, row.reason, key=key)
                 out.print(Text(words.text(line_of(remedy))), soft_wrap=True)
-        print_rows(OutputFormat.TABLE, HISTORY, said.history_rows(facts))
+        print_rows(OutputFormat.TABLE, [*map(words.text, HISTORY)], said.history_rows(facts))
         if history := at_iys.get(key):
             asked = f"by {history['asked_by']}, {turkish(history['asked_at'])}"
             out.print(Text(f"İYS's own history, asked {asked}", "bold"))
             print_rows(OutputFormat.TABLE, iys_history.COLUMNS, iys_history.rows(history))
             warn(*iys_history.differences(key, history))
         if rows := said.delivery_rows(one for one in found.sent if one["key"] == key):
-            print_rows(OutputFormat.TABLE, DELIVERIES, rows)
+            print_rows(OutputFormat.TABLE, [*map(words.text, DELIVERIES)], rows)
     if found.looks:
-        out.print(Text("who looked at the recipient", "bold"))
-        print_rows(OutputFormat.TABLE, HISTORY, said.history_rows(found.looks))
+        out.print(Text(words.text("who looked at the recipient"), "bold"))
+        print_rows(OutputFormat.TABLE, [*map(words.text, HISTORY)], said.history_rows(found.looks))
 
 
 @receipts_app.command()
